@@ -1,0 +1,206 @@
+"""The bytes of a `.ncmz` file: header, sections, checksums. FORMAT.md describes them.
+
+This module knows lengths and checksums, not what a payload means. Every claim of a header is
+checked before anything is allocated for it.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ncml_codec.errors import ChecksumMismatch, FormatError, Truncated
+from ncml_codec.model import IDENTITY_BYTES
+
+MAGIC = b"\x89NCZ"
+VERSION = 1
+STATIC = 0  # adaptation: none
+TILE_EXPONENTS = range(5, 15)
+MAX_SIDE = 2**24 - 1
+
+_RGB, _METADATA = 1, 2  # bits of the kind byte
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself before its sections.
+
+    planes: 1 (grey) or 3 (RGB); identity: of the model; tile_exponent: tiles are squares of side
+    2**tile_exponent, cut off at the right and lower edge, in row-major order.
+    """
+
+    width: int
+    height: int
+    planes: int
+    identity: bytes
+    tile_exponent: int
+    adaptation: int = STATIC
+
+    def tiles(self) -> list[tuple[int, int, int, int]]:
+        """Every tile as (top, left, height, width)."""
+        side = 1 << self.tile_exponent
+        return [
+            (top, left, min(side, self.height - top), min(side, self.width - left))
+            for top in range(0, self.height, side)
+            for left in range(0, self.width, side)
+        ]
+
+    def tile_count(self) -> int:
+        """How many `tiles` there are, without making the list."""
+        side = 1 << self.tile_exponent
+        return -(-self.height // side) * -(-self.width // side)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A tile's coded words, and the CRC-32 of its samples (rows, pixels, planes; one byte each)."""
+
+    payload: bytes
+    samples_crc: int
+
+
+@dataclass(frozen=True)
+class Container:
+    """A whole file. metadata: a packed section (see `png.pack_chunks`), empty if there is none."""
+
+    header: Header
+    metadata: bytes
+    tiles: Sequence[Tile]
+
+
+def write_container(container: Container) -> bytes:
+    """The file's bytes."""
+    header = container.header
+    kind = (_RGB if header.planes == 3 else 0) | (_METADATA if container.metadata else 0)
+    head = MAGIC + bytes([VERSION, kind, header.adaptation, header.tile_exponent])
+    head += header.identity + _varint(header.width) + _varint(header.height)
+    if container.metadata:
+        head += _varint(len(container.metadata))
+    head += b"".join(_varint(len(tile.payload)) for tile in container.tiles)
+    parts = [head, _crc(head)]
+    if container.metadata:
+        parts += [container.metadata, _crc(container.metadata)]
+    for tile in container.tiles:
+        parts += [tile.payload, _crc(tile.payload), struct.pack("<I", tile.samples_crc)]
+    return b"".join(parts)
+
+
+def read_header(data: bytes) -> Header:
+    """The header alone, checked against its checksum; the sections may be missing or damaged."""
+    return _read_head(data)[0]
+
+
+def read_container(data: bytes) -> Container:
+    """The file's parts, every section checked against its checksum.
+
+    Raises FormatError that names what is wrong: foreign, cut short, damaged where, too long.
+    """
+    header, metadata_length, lengths, at = _read_head(data)
+    reader = _Reader(data, at)
+    metadata = b""
+    if metadata_length is not None:
+        metadata = reader.section("metadata", metadata_length)
+    tiles = []
+    for index, length in enumerate(lengths):
+        payload = reader.section(f"tile {index}", length)
+        (crc,) = struct.unpack("<I", reader.take(f"tile {index}'s samples checksum", 4))
+        tiles.append(Tile(payload, crc))
+    if reader.at != len(data):
+        raise FormatError(f"{len(data) - reader.at} bytes follow the end of the last section")
+    return Container(header, metadata, tiles)
+
+
+def _read_head(data: bytes) -> tuple[Header, int | None, list[int], int]:
+    """Header, length of the metadata if there is any, lengths of the payloads, where they begin."""
+    if not data:
+        raise Truncated("the file is empty")
+    if not data.startswith(MAGIC[: len(data)]):
+        raise FormatError("not an ncmz file: it does not begin as one")
+    reader = _Reader(data, len(MAGIC))
+    version, kind, adaptation, exponent = reader.take("header", 4)
+    if version != VERSION:
+        raise FormatError(
+            f"format version {version}; this program reads version {VERSION}:"
+            f" {'update it' if version > VERSION else 'the file is damaged'}"
+        )
+    identity = reader.take("header", IDENTITY_BYTES)
+    width, height = reader.varint("header"), reader.varint("header")
+    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+        raise FormatError(
+            f"header: an image of {width} x {height} pixels; sides are 1 to {MAX_SIDE}"
+        )
+    if exponent not in TILE_EXPONENTS:
+        raise FormatError(f"header: tiles of side 2**{exponent}, which this version does not know")
+    if kind > (_RGB | _METADATA):
+        raise FormatError(f"header: image kind {kind}, which this version does not know")
+    planes = 3 if kind & _RGB else 1
+    header = Header(width, height, planes, identity, exponent, adaptation)
+    metadata_length = reader.varint("header") if kind & _METADATA else None
+    count = header.tile_count()
+    if count > len(data) - reader.at:
+        raise Truncated(f"header: {count} tiles, but {len(data) - reader.at} bytes follow")
+    lengths = [reader.varint("header") for _ in range(count)]
+    end = reader.at
+    (checksum,) = struct.unpack("<I", reader.take("header checksum", 4))
+    if zlib.crc32(data[:end]) != checksum:
+        raise ChecksumMismatch("header: its bytes do not match their checksum; the file is damaged")
+    if adaptation != STATIC:
+        raise FormatError(f"header: adaptation {adaptation}, which this version does not know")
+    return header, metadata_length, lengths, reader.at
+
+
+class _Reader:
+    """Takes bytes from the front, or says what is missing."""
+
+    def __init__(self, data: bytes, at: int) -> None:
+        self.data, self.at = data, at
+
+    def take(self, what: str, count: int) -> bytes:
+        left = len(self.data) - self.at
+        if count > left:
+            raise Truncated(
+                f"{what}: needs {count} bytes at offset {self.at}, the file has {left} more;"
+                " it was cut short"
+            )
+        self.at += count
+        return self.data[self.at - count : self.at]
+
+    def section(self, what: str, count: int) -> bytes:
+        """`count` bytes that their CRC-32 follows."""
+        start = self.at
+        section = self.take(what, count)
+        (checksum,) = struct.unpack("<I", self.take(f"{what}'s checksum", 4))
+        if zlib.crc32(section) != checksum:
+            raise ChecksumMismatch(
+                f"{what}: the {count} bytes at offset {start} do not match their checksum;"
+                " the file is damaged"
+            )
+        return section
+
+    def varint(self, what: str) -> int:
+        """LEB128, at most five bytes, shortest form."""
+        value = 0
+        for index in range(5):
+            (byte,) = self.take(what, 1)
+            value |= (byte & 127) << (7 * index)
+            if byte < 128:
+                if byte == 0 and index:
+                    raise FormatError(
+                        f"{what}: a number at offset {self.at - 1} has a useless zero"
+                    )
+                return value
+        raise FormatError(f"{what}: a number at offset {self.at - 5} is longer than five bytes")
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def _crc(data: bytes) -> bytes:
+    return struct.pack("<I", zlib.crc32(data))

@@ -1,0 +1,216 @@
+"""The reference engine, in numpy: the specification of the wave walk, and fast enough to use.
+
+Whole numbers in float32 throughout: products of whole numbers with sums below 2**24 are exact
+(`network.check` proves it), multiplying by a power of two and `floor` are exact, so
+`floor(sum * 2**-shift)` is the arithmetic shift.
+
+Activations are stored by wave in rings: the neighbour (di, dj) of all the wave's pixels is one
+contiguous slice, slot (s + dj + 2 di) mod R, rows i + di.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ncml_codec import tables
+from ncml_codec.network import (
+    FEATURE_GAINS,
+    FEATURE_MAX,
+    GATE_BITS,
+    INPUT_UNIT,
+    LEAK_SHIFT,
+    PLANES,
+    Integers,
+    Layer,
+    Network,
+)
+from ncml_codec.wave import Tap, lag, wave_rows
+
+Floats = npt.NDArray[np.float32]
+
+_WEST, _NORTH, _NORTH_EAST = (0, -1), (-1, 0), (-1, 1)
+
+
+def engine(network: Network) -> NumpyEngine:
+    """The engine for a network that has passed `network.check`."""
+    return NumpyEngine(network)
+
+
+class NumpyEngine:
+    """A network's layers as float32 matrices."""
+
+    name = "numpy"
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.first = _Product(network.first)
+        self.blocks = [(_Product(b.taps), _Product(b.gate)) for b in network.blocks]
+        self.trunks = [_Product(head.trunk) for head in network.heads]
+        self.earlier = [head.earlier and _Product(head.earlier) for head in network.heads]
+        self.outs = [_Product(head.out) for head in network.heads]
+        self.sigmoid = network.tables.sigmoid.astype(np.float32)
+
+    def walk(self, height: int, width: int) -> NumpyWalk:
+        return NumpyWalk(self, height, width)
+
+
+class NumpyWalk:
+    """State of one image; see `engines.Walk`."""
+
+    def __init__(self, engine: NumpyEngine, height: int, width: int) -> None:
+        network = engine.network
+        self.engine, self.height, self.width = engine, height, width
+        seen = {*network.window, _WEST, _NORTH, _NORTH_EAST}
+        self.samples = _Ring(height, PLANES + 1, seen)  # 4 (x - 128) by plane, 1 if inside
+        self.hidden = [_Ring(height, network.width, network.neighbours) for _ in network.blocks]
+
+    def begin(self, wave: int) -> int:
+        self.wave = wave
+        self.rows = wave_rows(wave, self.height, self.width)
+        self._window()
+        x = self.engine.first(self._first_inputs())
+        for ring, (neighbours, gate) in zip(self.hidden, self.engine.blocks, strict=True):
+            ring.open(wave, self.rows)[:] = _leaky(x)
+            h = _leaky(neighbours(ring.gather(wave, self.rows)))
+            x = _gated(x, gate(h), self.engine.sigmoid)
+        self.trunk = _leaky(x)
+        self.current = self.samples.open(wave, self.rows)
+        self.current[:, PLANES] = 1
+        self.residuals = np.empty((len(x), PLANES), np.int32)
+        return len(x)
+
+    def high(self, plane: int) -> Integers:
+        engine = self.engine
+        z = engine.trunks[plane](self.trunk)
+        earlier = engine.earlier[plane]
+        if earlier is not None:
+            z += earlier(_features(self.residuals[:, :plane]))
+            np.clip(z, -earlier.limit, earlier.limit, out=z)
+        outputs = engine.outs[plane](_leaky(z)).astype(np.int32)
+        self.mixture = tables.mixtures(
+            outputs,
+            engine.network.k,
+            self.reference[:, plane].astype(np.int32),
+            self.residuals[:, :plane],
+            engine.network.tables,
+        )
+        return tables.high_counts(self.mixture, engine.network.tables)
+
+    def low(self, plane: int, high: Integers) -> Integers:
+        return tables.low_counts(self.mixture, high, self.engine.network.tables)
+
+    def put(self, plane: int, values: Integers) -> None:
+        quarters = 4 * (values.astype(np.int32) - 128)
+        self.current[:, plane] = quarters
+        self.residuals[:, plane] = quarters - self.reference[:, plane].astype(np.int32)
+
+    def _window(self) -> None:
+        """Neighbours of every pixel, 4 (x - 128), and the reference 2 W + N + NE of x - 128."""
+        slices = {tap: self.samples.at(self.wave, self.rows, tap) for tap in self.samples.taps}
+        west, north, north_east = (
+            slices[tap][:, :PLANES].copy() for tap in (_WEST, _NORTH, _NORTH_EAST)
+        )
+        first, stop = self.rows
+        if first == 0:
+            north[0] = north_east[0] = west[0]
+        if self.wave - 2 * (stop - 1) == 0:
+            west[-1] = north[-1]
+        if self.wave - 2 * first == self.width - 1:
+            north_east[0] = north[0]
+        self.slices = slices
+        self.reference = (2 * west + north + north_east) / 4
+
+    def _first_inputs(self) -> Floats:
+        """Inputs of the first layer, in the order of FORMAT.md, "Inputs"."""
+        network = self.engine.network
+        residuals = {
+            tap: (self.slices[tap][:, :PLANES] - self.reference) * self.slices[tap][:, PLANES:]
+            for tap in network.window
+        }
+        near = np.concatenate([residuals[tap] for tap in network.near], axis=1)
+        flags = [self.slices[tap][:, PLANES:] for tap in (_WEST, _NORTH, _NORTH_EAST)]
+        parts = [residuals[tap] for tap in network.window]
+        parts += [np.clip(near * gain, -FEATURE_MAX, FEATURE_MAX) for gain in FEATURE_GAINS[:2]]
+        parts += [self.reference, *(flag * INPUT_UNIT for flag in flags)]
+        return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+class _Product:
+    """clip(floor((a @ weight + bias) 2**-shift)) of whole numbers in float32."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.weight = np.ascontiguousarray(layer.weight.T, dtype=np.float32)
+        self.bias = layer.bias.astype(np.float32)
+        self.scale = np.ldexp(np.float32(1), -layer.shift).astype(np.float32)
+        self.limit = np.float32(layer.limit)
+
+    def __call__(self, inputs: Floats) -> Floats:
+        out: Floats = inputs @ self.weight
+        out += self.bias
+        out *= self.scale
+        np.floor(out, out=out)
+        np.clip(out, -self.limit, self.limit, out=out)
+        return out
+
+
+class _Ring:
+    """The last waves' values, [slot, row, feature]; zero outside the image."""
+
+    def __init__(self, height: int, features: int, taps: Sequence[Tap] | set[Tap]) -> None:
+        self.taps = list(taps)
+        self.slots = max(lag(tap) for tap in taps) + 1
+        self.reach = max(abs(di) for di, _ in taps)
+        self.margin = self.reach + self.slots
+        self.values = np.zeros((self.slots, height + 2 * self.margin, features), np.float32)
+
+    def open(self, wave: int, rows: tuple[int, int]) -> Floats:
+        """The wave's own rows, to be written; around them the slot's older wave is cleared.
+
+        A ring's turn moves the ends of a wave by at most slots / 2 rows.
+        """
+        slot = self.values[wave % self.slots]
+        first, stop = rows[0] + self.margin, rows[1] + self.margin
+        slot[first - self.slots : first] = 0
+        slot[stop : stop + self.slots] = 0
+        return slot[first:stop]
+
+    def at(self, wave: int, rows: tuple[int, int], tap: Tap) -> Floats:
+        """The neighbours at `tap` of the wave's pixels, a view."""
+        slot = self.values[(wave - lag(tap)) % self.slots]
+        shift = self.margin + tap[0]
+        return slot[rows[0] + shift : rows[1] + shift]
+
+    def gather(self, wave: int, rows: tuple[int, int]) -> Floats:
+        """All neighbours of the wave's pixels side by side, taps in order."""
+        return np.concatenate([self.at(wave, rows, tap) for tap in self.taps], axis=1)
+
+
+def _leaky(x: Floats) -> Floats:
+    out: Floats = x * np.float32(2.0**-LEAK_SHIFT)
+    np.floor(out, out=out)
+    np.maximum(x, out, out=out)
+    return out
+
+
+def _gated(x: Floats, gates: Floats, sigmoid: Floats) -> Floats:
+    """x + (a sigmoid(b) + 1/2), clipped; gates: [n, 2 width], a then b."""
+    width = x.shape[1]
+    limit = len(sigmoid) // 2
+    share = sigmoid.take(gates[:, width:].astype(np.int32) + limit)
+    share *= gates[:, :width]
+    share += np.float32(1 << (GATE_BITS - 1))
+    share *= np.float32(2.0**-GATE_BITS)
+    np.floor(share, out=share)
+    share += x
+    np.clip(share, -limit, limit, out=share)
+    return share
+
+
+def _features(residuals: Integers) -> Floats:
+    """Residuals [n, planes] at several scales, [n, 3 planes], plane by plane."""
+    scaled = residuals[:, :, None] * np.array(FEATURE_GAINS, np.int32)
+    clipped = np.clip(scaled, -FEATURE_MAX, FEATURE_MAX)
+    return clipped.reshape(len(residuals), -1).astype(np.float32)

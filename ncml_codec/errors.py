@@ -1,0 +1,55 @@
+"""Every error that the package raises on purpose, and the exit code that the tools give it."""
+
+from __future__ import annotations
+
+
+class NcmlError(Exception):
+    """The root of the tree; its message says what, where, the figures and the next step."""
+
+    exit_code = 1
+
+
+class InputError(NcmlError):
+    """A file that was to be read is missing, unreadable, or of a kind that is not supported."""
+
+
+class UnsupportedImage(InputError):
+    """A sound image with a property that the codec does not handle."""
+
+
+class OutputError(NcmlError):
+    """A file could not be written, or exists and may not be replaced."""
+
+
+class UsageError(NcmlError):
+    """Options or arguments that contradict each other or are out of range."""
+
+    exit_code = 2
+
+
+class ExportError(NcmlError):
+    """A network that cannot become an integer network."""
+
+
+class FormatError(NcmlError):
+    """Bytes that are not a sound file of this format: damaged, cut short, or something else."""
+
+    exit_code = 4
+
+
+class Truncated(FormatError):
+    """The file ends before its contents do."""
+
+
+class ChecksumMismatch(FormatError):
+    """A section's bytes, or the decoded samples, are not those that were written."""
+
+
+class UnknownModel(FormatError):
+    """The file names a model that is not at hand; nothing is wrong with the file."""
+
+
+class RoundTripError(NcmlError):
+    """Decoding what was just encoded gave other pixels: a bug. Nothing was written."""
+
+    exit_code = 3

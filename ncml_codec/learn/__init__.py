@@ -1,0 +1,1 @@
+"""Learning wing: what trains and judges a network. It needs torch (extra `train`)."""

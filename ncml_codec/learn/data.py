@@ -1,0 +1,98 @@
+"""Training images: folders of pictures in memory, and random crops of them.
+
+The order is a function of (seed, step) alone: a resumed run sees exactly the crops that an
+uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from ncml_codec.errors import InputError
+
+SUFFIXES = {".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".jpg", ".jpeg"}
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class CropConfig:
+    """crop: side in pixels; batch: crops a step; grey: share of crops made grey, so that the
+    network knows grey images, which the codec feeds as three equal planes."""
+
+    crop: int = 64
+    batch: int = 4
+    grey: float = 0.02
+
+
+@dataclass(frozen=True)
+class FolderImages:
+    """Images as uint8 [height, width, 3]; `skipped` names files that are too small to crop."""
+
+    images: Sequence[Pixels]
+    skipped: Sequence[Path]
+
+    def crops(self, config: CropConfig, seed: int, step: int) -> Pixels:
+        """The batch of training step `step`: uint8 [batch, 3, crop, crop].
+
+        Every pixel is equally likely; mirrored and transposed at random, which are all eight
+        orientations.
+        """
+        random = np.random.Generator(np.random.Philox(key=[seed, step]))
+        sizes = np.array([image.shape[0] * image.shape[1] for image in self.images], float)
+        chosen = random.choice(len(self.images), config.batch, p=sizes / sizes.sum())
+        crops = [self._crop(self.images[index], config, random) for index in chosen]
+        return np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2))
+
+    @staticmethod
+    def _crop(image: Pixels, config: CropConfig, random: np.random.Generator) -> Pixels:
+        side = config.crop
+        top = random.integers(image.shape[0] - side + 1)
+        left = random.integers(image.shape[1] - side + 1)
+        crop = image[top : top + side, left : left + side]
+        flips = random.random(4)
+        crop = crop[::-1] if flips[0] < 0.5 else crop
+        crop = crop[:, ::-1] if flips[1] < 0.5 else crop
+        crop = crop.transpose(1, 0, 2) if flips[2] < 0.5 else crop
+        if flips[3] < config.grey:
+            crop = np.repeat(crop[:, :, 1:2], 3, axis=2)
+        return crop
+
+
+def load_folders(folders: Sequence[Path], minimum_side: int) -> FolderImages:
+    """All images of the folders (not of their subfolders), sorted by name.
+
+    Raises InputError if a folder is missing, a file cannot be read, or none is large enough.
+    """
+    images, skipped = [], []
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder of training images")
+        for path in sorted(folder.iterdir()):
+            if path.suffix.lower() not in SUFFIXES:
+                continue
+            pixels = read_rgb(path)
+            small = min(pixels.shape[:2]) < minimum_side
+            (skipped if small else images).append(path if small else pixels)
+    if not images:
+        names = ", ".join(map(str, folders))
+        raise InputError(
+            f"{names}: no image of at least {minimum_side} x {minimum_side} pixels"
+            f" ({len(skipped)} smaller ones)"
+        )
+    return FolderImages(images, skipped)
+
+
+def read_rgb(path: Path) -> Pixels:
+    """The image as uint8 [height, width, 3]."""
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: cannot be read as an image: {error}") from error

@@ -1,0 +1,222 @@
+"""The training loop: one objective, one optimiser, one log, checkpoints that resume.
+
+It knows nothing of the network beyond its forward(x, t) -> Mixture.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from ncml_codec.errors import NcmlError, UsageError
+from ncml_codec.learn.checkpoint import (
+    Snapshot,
+    has_snapshot,
+    load_snapshot,
+    save_snapshot,
+)
+from ncml_codec.learn.data import CropConfig, FolderImages
+from ncml_codec.learn.noise import Process
+from ncml_codec.learn.objective import Parts, ncml
+from ncml_codec.learn.optimiser import Optimiser, OptimiserConfig
+
+LOG_FIELDS = ("step", "bpd", "clean_bpd", "noisy_bpd", "level", "pixels_per_second", "seconds")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train. Steps or minutes end the run, whichever comes first, and set its schedule.
+
+    The learning rates rise over `warmup` steps and fall as a half cosine to `rate_floor` of
+    their peaks. clip: bound on the gradient's norm. average: decay of the
+    exponential moving average of the weights. clean_share: probability of t = 0 (see
+    `noise.draw_times`).
+    """
+
+    steps: int = 20_000
+    minutes: float = math.inf
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    rate_floor: float = 0.02
+    warmup: int = 100
+    clip: float = 0.5
+    average: float = 0.999
+    clean_share: float = 0.5
+    seed: int = 0
+    log_every: int = 100
+    save_minutes: float = 5.0
+
+
+class Diverged(NcmlError):
+    """The loss is no longer a finite number."""
+
+
+def train(
+    model: nn.Module,
+    images: FolderImages,
+    process: Process,
+    crops: CropConfig,
+    config: TrainConfig,
+    run: Path,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Train `model` in place and leave checkpoints in `run`, resuming from the one found there.
+
+    Raises UsageError if the run has already ended, Diverged at the first loss that is not finite.
+    """
+    state = _State.resumed(model, config, run) if has_snapshot(run) else _State(model, config)
+    if state.share_done() >= 1:
+        raise UsageError(f"{run}: finished at step {state.step}; give more steps or minutes")
+    bar = tqdm(total=100, unit="%", disable=not sys.stderr.isatty(), bar_format=_BAR)
+    running: dict[str, float] = {}
+    saved = logged = time.monotonic()
+    logged_step = state.step
+    with bar, _Log(run, state.step) as log:
+        while state.share_done() < 1:
+            parts = state.advance(images, process, crops)
+            for name in ("total", "clean", "noisy"):
+                _average(running, name, float(getattr(parts, name).detach()))
+            now = time.monotonic()
+            if state.step % config.log_every == 0 or state.share_done() >= 1:
+                pixels = crops.batch * crops.crop**2 * (state.step - logged_step)
+                line = state.report(running, pixels / max(now - logged, 1e-9))
+                log.write(line)
+                (bar.write if not bar.disable else say)(_sentence(line, state.seconds_left()))
+                logged, logged_step = now, state.step
+            bar.n = round(100 * min(1.0, state.share_done()), 1)
+            bar.refresh()
+            if now - saved > 60 * config.save_minutes:
+                save_snapshot(run, state.snapshot())
+                saved = now
+    save_snapshot(run, state.snapshot())
+
+
+class _State:
+    """Everything that one step changes: weights, their average, moments, step, seconds."""
+
+    def __init__(self, model: nn.Module, config: TrainConfig) -> None:
+        self.model, self.config = model, config
+        self.step, self.seconds_before = 0, 0.0
+        self.started = time.monotonic()
+        self.named = dict(model.named_parameters())
+        self.averaged = {name: p.detach().clone() for name, p in self.named.items()}
+        self.optimiser = Optimiser(self.named, config.optimiser)
+
+    @classmethod
+    def resumed(cls, model: nn.Module, config: TrainConfig, run: Path) -> _State:
+        state = cls(model, config)
+        snapshot = load_snapshot(run)
+        state.step = int(snapshot.progress["step"])
+        state.seconds_before = float(snapshot.progress["seconds"])
+        with torch.no_grad():
+            for name, parameter in state.named.items():
+                parameter.copy_(snapshot.weights[name])
+                state.averaged[name].copy_(snapshot.average[name])
+        state.optimiser.load_moments(snapshot.moments)
+        return state
+
+    def advance(self, images: FolderImages, process: Process, crops: CropConfig) -> Parts:
+        """One step of gradient descent; its randomness depends on (seed, step) alone."""
+        config = self.config
+        level = self.level()
+        device = next(iter(self.named.values())).device
+        generator = torch.Generator(device).manual_seed(config.seed * 1_000_003 + self.step)
+        batch = torch.from_numpy(images.crops(crops, config.seed, self.step)).to(device)
+        parts = ncml(self.model, batch.float(), process, config.clean_share, generator)
+        if not math.isfinite(float(parts.total.detach())):
+            raise Diverged(
+                f"step {self.step}: the loss is {float(parts.total.detach())}; the last checkpoint"
+                f" is sound: resume it with smaller rates than {config.optimiser.matrix_rate:g} and"
+                f" {config.optimiser.rate:g}"
+            )
+        self.optimiser.zero_grad()
+        parts.total.backward()
+        nn.utils.clip_grad_norm_(self.named.values(), config.clip)
+        self.step += 1
+        self.optimiser.step(self.step, level)
+        keep = min(config.average, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, parameter in self.named.items():
+                self.averaged[name].lerp_(parameter, 1 - keep)
+        return parts
+
+    def level(self) -> float:
+        """The coming step's share of the peak learning rates."""
+        config = self.config
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.share_done())))
+        level = config.rate_floor + (1 - config.rate_floor) * cosine
+        return level * min(1.0, (self.step + 1) / max(1, config.warmup))
+
+    def seconds(self) -> float:
+        """Training time so far, earlier parts of a resumed run included."""
+        return self.seconds_before + time.monotonic() - self.started
+
+    def share_done(self) -> float:
+        return max(self.step / self.config.steps, self.seconds() / 60 / self.config.minutes)
+
+    def seconds_left(self) -> float:
+        share = self.share_done()
+        return math.nan if share <= 0 else self.seconds() * max(0.0, 1 / share - 1)
+
+    def report(self, running: dict[str, float], pixels_per_second: float) -> dict[str, float]:
+        figures = (running["total"], running["clean"], running["noisy"], self.level())
+        values = (self.step, *figures, pixels_per_second, self.seconds())
+        return dict(zip(LOG_FIELDS, values, strict=True))
+
+    def snapshot(self) -> Snapshot:
+        progress = {"step": self.step, "seconds": self.seconds()}
+        return Snapshot(self.named, self.averaged, self.optimiser.moments(), progress)
+
+
+class _Log:
+    """log.csv of a run, appended to; lines past the resumed step are from a lost part."""
+
+    def __init__(self, run: Path, step: int) -> None:
+        path = run / "log.csv"
+        kept: list[dict[str, str]] = []
+        if path.exists():
+            with path.open(newline="") as file:
+                kept = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+        self._file = path.open("w", newline="")
+        self._writer = csv.DictWriter(self._file, LOG_FIELDS)
+        self._writer.writeheader()
+        self._writer.writerows(kept)
+
+    def __enter__(self) -> _Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, line: dict[str, float]) -> None:
+        self._writer.writerow({name: f"{value:.6g}" for name, value in line.items()})
+        self._file.flush()
+
+
+_BAR = "{percentage:5.1f}% |{bar}| {elapsed}"
+
+
+def _average(running: dict[str, float], name: str, value: float) -> None:
+    """Exponential average over about 50 steps; nan (no such images in the batch) is left out."""
+    if math.isnan(value) and name in running and not math.isnan(running[name]):
+        return
+    old = running.get(name, math.nan)
+    running[name] = value if math.isnan(old) else 0.98 * old + 0.02 * value
+
+
+def _sentence(line: dict[str, float], seconds_left: float) -> str:
+    minutes, seconds = divmod(int(seconds_left), 60)
+    noisy = "" if math.isnan(line["noisy_bpd"]) else f" (t > 0: {line['noisy_bpd']:.4f})"
+    return (
+        f"step {int(line['step'])}  bpd {line['clean_bpd']:.4f}{noisy}"
+        f"  rate x {line['level']:.3f}  {line['pixels_per_second'] / 1e3:.0f} kpixel/s"
+        f"  left {minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+    )

@@ -1,0 +1,139 @@
+"""PNG chunks: what a PNG holds beside its pixels, taken out whole and put back whole.
+
+The pixels themselves are Pillow's business (see `pixels`). Source: the PNG specification, third edition.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ncml_codec.errors import FormatError, InputError
+from ncml_codec.packing import pack, unpack
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MAX_METADATA = 1 << 28
+PIXELS = b"IDAT"  # in a list of chunks: where the pixels stand, with no data
+
+Chunk = tuple[bytes, bytes]
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """IHDR. colour_type: 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGB and alpha."""
+
+    width: int
+    height: int
+    bit_depth: int
+    colour_type: int
+    interlaced: bool
+
+
+def split(data: bytes, name: str) -> tuple[ImageHeader, list[Chunk]]:
+    """The header and the other chunks of a PNG in order, one empty `PIXELS` for its image data.
+
+    name: of the file, for errors. Raises InputError for what is not a sound PNG.
+    """
+    chunks = list(_chunks(data, name))
+    if not chunks or chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13:
+        raise InputError(f"{name}: a PNG that does not begin with its header; it is damaged")
+    width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", chunks[0][1])
+    header = ImageHeader(width, height, depth, colour, interlace == 1)
+    kept: list[Chunk] = []
+    for kind, content in chunks[1:]:
+        if kind == PIXELS:
+            if (PIXELS, b"") not in kept:
+                kept.append((PIXELS, b""))
+        elif kind != b"IEND":
+            kept.append((kind, content))
+    if (PIXELS, b"") not in kept:
+        raise InputError(f"{name}: a PNG without image data; it is damaged")
+    return header, kept
+
+
+def join(data: bytes, chunks: Sequence[Chunk]) -> bytes:
+    """The plain PNG `data` with its chunks around the image data replaced by `chunks`."""
+    own = list(_chunks(data, "the encoded PNG"))
+    before = [own[0]]
+    image = [chunk for chunk in own if chunk[0] == PIXELS]
+    at = chunks.index((PIXELS, b"")) if (PIXELS, b"") in chunks else len(chunks)
+    ordered = [*before, *chunks[:at], *image, *chunks[at + 1 :], (b"IEND", b"")]
+    return SIGNATURE + b"".join(_chunk(kind, content) for kind, content in ordered)
+
+
+def pack_chunks(chunks: Iterable[Chunk]) -> bytes:
+    """A file's metadata section: the chunks, packed; empty if they say nothing."""
+    records = list(chunks)
+    if all(kind == PIXELS for kind, _ in records):
+        return b""
+    return pack(b"".join(struct.pack("<I", len(c)) + kind + c for kind, c in records))
+
+
+def unpack_chunks(section: bytes) -> list[Chunk]:
+    """The chunks of a metadata section. Raises FormatError."""
+    if not section:
+        return []
+    data = unpack(section, "metadata", at_most=MAX_METADATA)
+    chunks, at = [], 0
+    while at < len(data):
+        if at + 8 > len(data):
+            raise FormatError(f"metadata: {len(data) - at} bytes at offset {at} are no record")
+        (length,) = struct.unpack_from("<I", data, at)
+        if length > len(data) - at - 8:
+            raise FormatError(f"metadata: a record of {length} bytes at offset {at} is cut short")
+        chunks.append((data[at + 4 : at + 8], data[at + 8 : at + 8 + length]))
+        at += 8 + length
+    return chunks
+
+
+def icc_chunk(profile: bytes) -> Chunk:
+    """An ICC profile as an iCCP chunk."""
+    return b"iCCP", b"ICC profile\0\0" + zlib.compress(profile, 9)
+
+
+def icc_profile(chunks: Iterable[Chunk]) -> bytes | None:
+    """The ICC profile that the chunks hold, if any and if it is sound."""
+    for kind, content in chunks:
+        if kind == b"iCCP":
+            _, _, rest = content.partition(b"\0")
+            try:
+                unpacker = zlib.decompressobj()
+                return unpacker.decompress(rest[1:], MAX_METADATA)
+            except zlib.error:
+                return None
+    return None
+
+
+def exif(chunks: Iterable[Chunk]) -> bytes | None:
+    """The EXIF block that the chunks hold, if any."""
+    return next((content for kind, content in chunks if kind == b"eXIf"), None)
+
+
+def _chunks(data: bytes, name: str) -> Iterable[Chunk]:
+    at = len(SIGNATURE)
+    while True:
+        if at + 12 > len(data):
+            raise InputError(f"{name}: cut short at offset {at}, before the PNG's end")
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if length > len(data) - at - 12:
+            raise InputError(f"{name}: the chunk at offset {at} is cut short")
+        content = data[at + 8 : at + 8 + length]
+        (checksum,) = struct.unpack_from(">I", data, at + 8 + length)
+        if zlib.crc32(kind + content) != checksum:
+            label = kind.decode("ascii", "replace")
+            raise InputError(f"{name}: chunk {label} at offset {at} is damaged (checksum)")
+        yield kind, content
+        at += 12 + length
+        if kind == b"IEND":
+            return
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return (
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+    )

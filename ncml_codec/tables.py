@@ -1,0 +1,135 @@
+"""From mixture parameters to the counts that the coder takes, in integers only.
+
+A sub-pixel v of 0 to 255 is coded in two stages of 16 symbols: its high nibble, then its low
+nibble given the high one. Both need the mixture's distribution function at bin boundaries
+only: 15 points and then 17. Numbers are as in FORMAT.md, "The distribution".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ncml_codec.network import (
+    COEFFICIENT_UNIT,
+    LOG_SCALE_MAX,
+    LOG_SCALE_MIN,
+    MEAN_RANGE,
+    PARAMETER_UNIT,
+    Integers,
+    Tables,
+)
+
+TOTAL_BITS = 24
+TOTAL = 1 << TOTAL_BITS  # the counts of a row sum to this
+SYMBOLS = 16
+CUMULATIVE_ONE = 1 << 30  # 1 of the distribution function
+_MEAN_LIMIT = int(MEAN_RANGE * PARAMETER_UNIT)
+_LOW = int(LOG_SCALE_MIN * PARAMETER_UNIT)
+_HIGH = int(LOG_SCALE_MAX * PARAMETER_UNIT)
+_Z_LIMIT = 16 << 13  # the logistic table's end, in steps of 2**-13
+_RECIPROCAL_BITS = 36
+
+
+@dataclass(frozen=True)
+class Mixtures:
+    """Mixtures of n sub-pixels, each [n, k].
+
+    weight: of sum 2**14; mean: 1/64 grey levels from level 128; mantissa, shift: the inverse
+    scale.
+    """
+
+    weight: Integers
+    mean: Integers
+    mantissa: Integers
+    shift: Integers
+
+
+def mixtures(
+    outputs: Integers, k: int, reference: Integers, residuals: Integers, tables: Tables
+) -> Mixtures:
+    """The mixtures of one plane.
+
+    outputs: [n, 3 k + c] of the plane's head; reference: [n], in quarter levels from 128;
+    residuals: [n, c] of the c earlier planes, in quarter levels.
+    """
+    mean = outputs[:, k : 2 * k] + (reference[:, None] << 4)
+    for other in range(residuals.shape[1]):
+        limit = 8 * COEFFICIENT_UNIT - 1
+        coefficient = np.clip(outputs[:, 3 * k + other], -limit, limit)
+        mean += ((coefficient * residuals[:, other] + 8) >> 4)[:, None]
+    scale = np.clip(outputs[:, 2 * k : 3 * k], _LOW, _HIGH) - _LOW
+    return Mixtures(
+        _weights(outputs[:, :k], tables),
+        np.clip(mean, -_MEAN_LIMIT, _MEAN_LIMIT),
+        tables.scale_mantissa[scale],
+        tables.scale_shift[scale],
+    )
+
+
+def high_counts(mixture: Mixtures, tables: Tables) -> Integers:
+    """Counts of the 16 high nibbles, [n, 16], each at least 1, each row of sum 2**24."""
+    n = mixture.mean.shape[0]
+    boundaries = np.arange(16, 256, 16, dtype=np.int32)
+    at = np.empty((n, SYMBOLS + 1), np.int32)
+    at[:, 1:-1] = _cumulative(mixture, np.broadcast_to(boundaries, (n, 15)), tables)
+    at[:, 0], at[:, -1] = 0, CUMULATIVE_ONE
+    # 2**30 to 2**24 - 16, exactly at both ends and rising in between; then one for each symbol.
+    cumulative = (at >> 6) - (at >> 26) + np.arange(SYMBOLS + 1, dtype=np.int32)
+    return np.diff(cumulative, axis=1)
+
+
+def low_counts(mixture: Mixtures, high: Integers, tables: Tables) -> Integers:
+    """Counts of the 16 low nibbles given each sub-pixel's high nibble [n], as `high_counts`."""
+    boundaries = (high[:, None] << 4) + np.arange(SYMBOLS + 1, dtype=np.int32)
+    at = _cumulative(mixture, boundaries, tables)
+    at[high == 0, 0] = 0
+    at[high == 15, -1] = CUMULATIVE_ONE
+    inside = (at - at[:, :1]).astype(np.int64)
+    mass = inside[:, -1:]
+    # A reciprocal once for each row; the last boundary is set, since the product may fall short.
+    reciprocal = ((TOTAL - SYMBOLS) << _RECIPROCAL_BITS) // np.maximum(mass, 1)
+    cumulative = (inside * reciprocal) >> _RECIPROCAL_BITS
+    cumulative += np.arange(SYMBOLS + 1)
+    cumulative[:, -1] = TOTAL
+    counts = np.diff(cumulative, axis=1).astype(np.int32)
+    counts[mass[:, 0] == 0] = TOTAL // SYMBOLS
+    return counts
+
+
+def _weights(logits: Integers, tables: Tables) -> Integers:
+    """Softmax: [n, k] weights of sum 2**14; what rounding leaves goes to the first."""
+    below = logits.max(axis=1, keepdims=True) - logits
+    raw = tables.exponential[np.minimum(below, len(tables.exponential) - 1)]
+    weight = (raw << 14) // raw.sum(axis=1, keepdims=True, dtype=np.int32)
+    weight[:, 0] += (1 << 14) - weight.sum(axis=1, dtype=np.int32)
+    return weight
+
+
+def _cumulative(mixture: Mixtures, boundaries: npt.NDArray[np.int32], tables: Tables) -> Integers:
+    """The distribution function below each boundary [n, m] of grey levels, of 2**30.
+
+    It rises with the boundary: every step of the computation does.
+    """
+    position = (boundaries << 6) - (128 * 64 + 32)
+    result = np.zeros(boundaries.shape, np.int32)
+    for component in range(mixture.mean.shape[1]):
+        column = slice(component, component + 1)
+        z = position - mixture.mean[:, column]
+        z *= mixture.mantissa[:, column]
+        z >>= mixture.shift[:, column]
+        np.clip(z, -_Z_LIMIT, _Z_LIMIT - 1, out=z)
+        z += _Z_LIMIT
+        index = z >> 8
+        lower = tables.logistic.take(index)
+        upper = tables.logistic.take(index + 1)
+        upper -= lower
+        upper *= z & 255
+        upper += 128
+        upper >>= 8
+        lower += upper
+        lower *= mixture.weight[:, column]
+        result += lower
+    return result
