@@ -114,9 +114,7 @@ def verify(data: bytes, picture: Picture, model: Model, effort: Effort | None = 
     """Raise RoundTripError unless decoding `data` gives `picture` back, metadata included."""
     decoded = decode(data, [model], effort, max_pixels=picture.width * picture.height)
     if not np.array_equal(decoded.samples, picture.samples):
-        raise RoundTripError(
-            "decoding what was just encoded gave other pixels; nothing was written"
-        )
+        raise RoundTripError("decoding gave other pixels; nothing was written")
     if list(decoded.chunks) != list(picture.chunks):
         raise RoundTripError("decoding gave other metadata; nothing was written")
 
@@ -140,6 +138,8 @@ def walk_tile(
         rows = np.arange(*wave_rows(wave, height, width))
         columns = wave - 2 * rows
         count = walk.begin(wave)
+        if count == 0:  # odd waves of an image that is one pixel wide
+            continue
         for plane in range(planes):
             known = None if samples is None else samples[rows, columns, plane].astype(np.int32)
             high = coder.code(walk.high(plane), None if known is None else known >> 4)

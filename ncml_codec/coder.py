@@ -2,9 +2,9 @@
 
 The one module that touches constriction. Facts behind it, each of them measured: weights
 `count - 1` with counts summing to 2**24 make the `perfect=False` categorical model exact (its
-scale is exactly 1), the same for float32 and float64 rows; Fortran-ordered rows are misread in silence;
-damaged words decode without error or raise AssertionError, and PanicException, which is not an
-Exception. So rows are made contiguous here, and checksums are checked by the callers.
+scale is exactly 1), the same for float32 and float64 rows; Fortran-ordered rows are misread in
+silence; damaged words decode without error or raise AssertionError. So rows are made contiguous
+here, and checksums are checked by the callers.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Protocol
 
 import constriction
 import numpy as np
+import numpy.typing as npt
 
 from ncml_codec.errors import FormatError
 from ncml_codec.network import Integers
@@ -44,7 +45,8 @@ class Encoder:
 
     def finish(self) -> bytes:
         """The words of everything coded so far, 32 bits each, little-endian."""
-        return self._encoder.get_compressed().astype("<u4").tobytes()
+        words: npt.NDArray[np.uint32] = self._encoder.get_compressed()
+        return words.astype("<u4").tobytes()
 
 
 class Decoder:
@@ -77,5 +79,5 @@ class Meter:
         return symbols
 
 
-def _weights(counts: Integers) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def _weights(counts: Integers) -> npt.NDArray[np.float32]:
     return np.ascontiguousarray(counts - 1, dtype=np.float32)

@@ -1,7 +1,7 @@
 """Model files (`*.ncpn`): an integer network as bytes, and its identity.
 
-Layout, little-endian: magic, u32 length of the description, description (JSON, UTF-8),
-zstd frame of all tensors in the order of the description, CRC-32 of everything before it. FORMAT.md,
+Layout, little-endian: magic, u32 length of the description, description (JSON, UTF-8), zstd
+frame of all tensors in the order of the description, CRC-32 of everything before it. FORMAT.md,
 "Model files". A model file is data: reading one runs no code of its own.
 """
 
@@ -37,7 +37,7 @@ MAGIC = b"\x89NCPN\x01\r\n"
 IDENTITY_BYTES = 8  # how much of the SHA-256 an image file names
 MAX_BYTES = 1 << 28  # of unpacked tensors: no model is a quarter of a gigabyte
 
-_DTYPES = {"<i2": np.dtype("<i2"), "<i4": np.dtype("<i4")}
+_DTYPES: dict[str, np.dtype[Any]] = {"<i2": np.dtype("<i2"), "<i4": np.dtype("<i4")}
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,12 @@ def _network(description: Mapping[str, Any], tensors: Mapping[str, Integers]) ->
         raise FormatError(f"model file: network of kind {description['kind']!r}, not wave-1")
 
     def layer(name: str) -> Layer:
-        parts = (tensors[f"{name}.{part}"].astype(np.int32) for part in ("weight", "bias", "shift"))
-        return Layer(*parts, OUTPUT_MAX if name.endswith("out") else ACTIVATION_MAX)
+        return Layer(
+            tensors[f"{name}.weight"].astype(np.int32),
+            tensors[f"{name}.bias"].astype(np.int32),
+            tensors[f"{name}.shift"].astype(np.int32),
+            OUTPUT_MAX if name.endswith("out") else ACTIVATION_MAX,
+        )
 
     def taps(name: str) -> list[tuple[int, int]]:
         return [(int(di), int(dj)) for di, dj in description[name]]
@@ -165,7 +169,7 @@ def _unpack(entries: list[Any], packed: bytes) -> dict[str, Integers]:
     for (name, dtype, shape), count in zip(sizes, counts, strict=True):
         tensors[name] = np.frombuffer(blob, dtype, count // dtype.itemsize, at).reshape(shape)
         at += count
-    return tensors  # type: ignore[return-value]
+    return tensors
 
 
 def _sha256(description: Mapping[str, Any], tensors: Mapping[str, Integers]) -> bytes:

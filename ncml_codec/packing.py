@@ -1,4 +1,4 @@
-"""zstd frames that cannot surprise: the unpacked size is known and checked before it is allocated."""
+"""zstd frames that cannot surprise: the unpacked size is checked before it is allocated."""
 
 from __future__ import annotations
 

@@ -73,15 +73,16 @@ def from_array(array: npt.ArrayLike) -> Picture:
 def decode_file(data: bytes, name: str) -> Picture:
     """The picture of an image file's bytes. name: of the file, for errors.
 
-    Raises InputError if it is damaged or no image, UnsupportedImage if the codec does not handle it.
+    Raises InputError if it is damaged or no image, UnsupportedImage if the codec cannot hold it.
     """
     if data.startswith(png.SIGNATURE):
         return _decode_png(data, name)
     if not data:
         raise InputError(f"{name}: the file is empty")
     with _opened(data, name, _READABLE) as image:
-        if getattr(image, "n_frames", 1) > 1:
-            raise UnsupportedImage(f"{name}: {image.n_frames} frames; animations are not handled")
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1:
+            raise UnsupportedImage(f"{name}: {frames} frames or pages; only one is handled")
         if image.format == "WEBP" and not _is_lossless_webp(data):
             raise UnsupportedImage(
                 f"{name}: a lossy WebP; stored as pixels it would only grow. Keep the file"
@@ -153,7 +154,7 @@ def _png_problem(header: png.ImageHeader, kinds: set[bytes]) -> str | None:
 def _opened(data: bytes, name: str, formats: Sequence[str]) -> Image.Image:
     """The image, its header read. Pillow's limit against decompression bombs holds."""
     try:
-        return Image.open(io.BytesIO(data), formats=formats)
+        return Image.open(io.BytesIO(data), formats=tuple(formats))
     except UnidentifiedImageError as error:
         raise InputError(f"{name}: {_unidentified(data)}") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

@@ -1,6 +1,7 @@
 """PNG chunks: what a PNG holds beside its pixels, taken out whole and put back whole.
 
-The pixels themselves are Pillow's business (see `pixels`). Source: the PNG specification, third edition.
+The pixels themselves are Pillow's business (see `pixels`). Source: PNG specification, third
+edition.
 """
 
 from __future__ import annotations

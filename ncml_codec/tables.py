@@ -72,13 +72,13 @@ def mixtures(
 def high_counts(mixture: Mixtures, tables: Tables) -> Integers:
     """Counts of the 16 high nibbles, [n, 16], each at least 1, each row of sum 2**24."""
     n = mixture.mean.shape[0]
-    boundaries = np.arange(16, 256, 16, dtype=np.int32)
+    boundaries: Integers = np.arange(16, 256, 16, dtype=np.int32)
     at = np.empty((n, SYMBOLS + 1), np.int32)
-    at[:, 1:-1] = _cumulative(mixture, np.broadcast_to(boundaries, (n, 15)), tables)
+    at[:, 1:-1] = _cumulative(mixture, np.repeat(boundaries[None], n, axis=0), tables)
     at[:, 0], at[:, -1] = 0, CUMULATIVE_ONE
     # 2**30 to 2**24 - 16, exactly at both ends and rising in between; then one for each symbol.
     cumulative = (at >> 6) - (at >> 26) + np.arange(SYMBOLS + 1, dtype=np.int32)
-    return np.diff(cumulative, axis=1)
+    return _differences(cumulative)
 
 
 def low_counts(mixture: Mixtures, high: Integers, tables: Tables) -> Integers:
@@ -94,16 +94,20 @@ def low_counts(mixture: Mixtures, high: Integers, tables: Tables) -> Integers:
     cumulative = (inside * reciprocal) >> _RECIPROCAL_BITS
     cumulative += np.arange(SYMBOLS + 1)
     cumulative[:, -1] = TOTAL
-    counts = np.diff(cumulative, axis=1).astype(np.int32)
+    counts = _differences(cumulative)
     counts[mass[:, 0] == 0] = TOTAL // SYMBOLS
     return counts
+
+
+def _differences(cumulative: npt.NDArray[np.signedinteger]) -> Integers:
+    return (cumulative[:, 1:] - cumulative[:, :-1]).astype(np.int32)
 
 
 def _weights(logits: Integers, tables: Tables) -> Integers:
     """Softmax: [n, k] weights of sum 2**14; what rounding leaves goes to the first."""
     below = logits.max(axis=1, keepdims=True) - logits
-    raw = tables.exponential[np.minimum(below, len(tables.exponential) - 1)]
-    weight = (raw << 14) // raw.sum(axis=1, keepdims=True, dtype=np.int32)
+    raw: Integers = tables.exponential[np.minimum(below, len(tables.exponential) - 1)]
+    weight: Integers = (raw << 14) // raw.sum(axis=1, keepdims=True, dtype=np.int32)
     weight[:, 0] += (1 << 14) - weight.sum(axis=1, dtype=np.int32)
     return weight
 

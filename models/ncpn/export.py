@@ -21,6 +21,7 @@ from ncml_codec.errors import ExportError, FormatError
 from ncml_codec.network import (
     ACTIVATION_MAX,
     COEFFICIENT_UNIT,
+    FEATURE_GAINS,
     FEATURE_MAX,
     GATE_BITS,
     INPUT_UNIT,
@@ -57,12 +58,10 @@ from ncpn.wave import (
 
 Floats = npt.NDArray[np.float64]
 
-_HEADROOM = 1.0  # of sample activations to the clip: rare larger ones are clipped
-
 
 @dataclass(frozen=True)
 class Units:
-    """Integers to one float unit: of the residual stream, each block's hidden layer, each head's."""
+    """Integers to one float unit: of the residual stream, of each block's inside, of each head."""
 
     stream: int
     hidden: Sequence[int]
@@ -81,7 +80,7 @@ def to_integers(model: WaveNCPN, samples: Sequence[npt.NDArray[np.uint8]]) -> Ne
     gate_unit = units.stream
     blocks = [
         _block(index, block, time, units.stream, units.hidden[index], gate_unit)
-        for index, block in enumerate(_blocks(model))
+        for index, block in enumerate(model.gated_blocks())
     ]
     network = Network(
         window=window_taps(),
@@ -150,7 +149,7 @@ def _activations(model: WaveNCPN, x: Tensor) -> tuple[float, list[float], list[f
     time = model.time(torch.zeros(1))
     h = apply_pointwise(model.first, window_inputs(planes, reference))
     stream, hidden = _largest(h), []
-    for block in _blocks(model):
+    for block in model.gated_blocks():
         inner = block.inner(F.leaky_relu(h, NEGATIVE_SLOPE), time)
         hidden.append(_largest(inner))
         gates = apply_pointwise(block.gate, F.leaky_relu(inner, NEGATIVE_SLOPE))
@@ -158,11 +157,11 @@ def _activations(model: WaveNCPN, x: Tensor) -> tuple[float, list[float], list[f
         stream = max(stream, _largest(h), _largest(gates[:, : gates.shape[1] // 2]))
     earlier = residual_features(planes - reference)
     heads = []
-    for plane in range(PLANES):
-        z = apply_pointwise(model.head_trunk[plane], F.leaky_relu(h, NEGATIVE_SLOPE))
+    for plane, head in enumerate(model.plane_heads()):
+        z = apply_pointwise(head.trunk, F.leaky_relu(h, NEGATIVE_SLOPE))
         reach = _largest(z)
-        if plane:
-            z = z + apply_pointwise(model.head_earlier[plane - 1], earlier[:, : 3 * plane])
+        if head.earlier is not None:
+            z = z + apply_pointwise(head.earlier, earlier[:, : len(FEATURE_GAINS) * plane])
         heads.append(max(reach, _largest(z)))
     return stream, hidden, heads
 
@@ -190,10 +189,11 @@ def _block(
 
 def _head(model: WaveNCPN, plane: int, units: Units) -> Head:
     k, unit = model.config.mixtures, units.heads[plane]
-    trunk, out = model.head_trunk[plane], model.head_out[plane]
+    head = model.plane_heads()[plane]
+    trunk, out = head.trunk, head.out
     earlier = None
-    if plane:
-        weight = _array(model.head_earlier[plane - 1].weight)
+    if head.earlier is not None:
+        weight = _array(head.earlier.weight)
         none = np.zeros(len(weight))
         bounds = np.full(weight.shape[1], FEATURE_MAX)
         name = f"heads.{plane}.earlier"
@@ -262,12 +262,8 @@ def _layer(
     return Layer(chosen_weight, chosen_bias, shift, limit)
 
 
-def _blocks(model: WaveNCPN) -> list[GatedBlock]:
-    return [block for block in model.blocks if isinstance(block, GatedBlock)]
-
-
 def _unit(reach: float) -> int:
-    return 2 ** math.floor(math.log2(ACTIVATION_MAX / max(reach * _HEADROOM, 1e-6)))
+    return 1 << max(0, math.floor(math.log2(ACTIVATION_MAX / max(reach, 1e-6))))
 
 
 def _largest(x: Tensor) -> float:

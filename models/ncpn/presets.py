@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from ncml_codec.errors import UsageError
+from ncml_codec.errors import InputError, UsageError
 from ncpn.wave import WaveConfig, WaveNCPN
 
 # Multiply-adds a pixel: see `multiply_adds`, printed by `ncml-train`.
@@ -46,6 +46,14 @@ def from_json(values: Mapping[str, Any]) -> WaveConfig:
         return WaveConfig(**fields)
     except TypeError as error:
         raise UsageError(f"not the configuration of a wave NCPN: {error}") from error
+
+
+def load_weights(model: WaveNCPN, weights: Mapping[str, Tensor]) -> None:
+    """Put saved weights into a network. Raises InputError unless names and shapes are its own."""
+    try:
+        model.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        raise InputError(f"weights do not fit the network: {error}") from error
 
 
 def multiply_adds(model: WaveNCPN) -> int:

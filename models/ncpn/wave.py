@@ -62,13 +62,15 @@ class WaveNCPN(nn.Module):
         self.blocks = nn.ModuleList(
             [GatedBlock(width, config.time_features) for _ in range(config.blocks)]
         )
-        self.head_trunk = nn.ModuleList([_linear(width, hidden) for _ in range(PLANES)])
-        self.head_earlier = nn.ModuleList(
-            [_linear(len(FEATURE_GAINS) * plane, hidden, bias=False) for plane in range(1, PLANES)]
-        )
-        self.head_out = nn.ModuleList(
-            [_output(hidden, k, coefficients=plane) for plane in range(PLANES)]
-        )
+        self.heads = nn.ModuleList([PlaneHead(width, hidden, k, plane) for plane in range(PLANES)])
+
+    def gated_blocks(self) -> list[GatedBlock]:
+        """The residual blocks in order."""
+        return [block for block in self.blocks if isinstance(block, GatedBlock)]
+
+    def plane_heads(self) -> list[PlaneHead]:
+        """The heads in coding order of their planes."""
+        return [head for head in self.heads if isinstance(head, PlaneHead)]
 
     def forward(self, x: Tensor, t: Tensor) -> Mixture:
         """The distribution of every sub-pixel.
@@ -82,7 +84,7 @@ class WaveNCPN(nn.Module):
         reference = local_reference(planes)
         h = apply_pointwise(self.first, window_inputs(planes, reference))
         time = self.time(t.to(x.dtype))
-        for block in self.blocks:
+        for block in self.gated_blocks():
             h = block(h, time)
         return self._heads(F.leaky_relu(h, NEGATIVE_SLOPE), planes - reference, reference)
 
@@ -90,12 +92,8 @@ class WaveNCPN(nn.Module):
         k = self.config.mixtures
         earlier = residual_features(residual)
         logits, means, log_scales = [], [], []
-        for plane, (trunk, out) in enumerate(zip(self.head_trunk, self.head_out, strict=True)):
-            z = apply_pointwise(trunk, h)
-            if plane:
-                seen = earlier[:, : plane * len(FEATURE_GAINS)]
-                z = z + apply_pointwise(self.head_earlier[plane - 1], seen)
-            o = apply_pointwise(out, F.leaky_relu(z, NEGATIVE_SLOPE)).float()
+        for plane, head in enumerate(self.plane_heads()):
+            o = head(h, earlier[:, : plane * len(FEATURE_GAINS)]).float()
             mean = reference[:, plane : plane + 1] + o[:, k : 2 * k] * MEAN_UNIT
             for other in range(plane):
                 mean = mean + o[:, 3 * k + other, None] * residual[:, other, None]
@@ -141,6 +139,27 @@ class GatedBlock(nn.Module):
         return x + a * torch.sigmoid(b)
 
 
+class PlaneHead(nn.Module):
+    """One plane's mixture: k logits, k means, k log-scales, one coefficient by earlier plane."""
+
+    def __init__(self, width: int, hidden: int, mixtures: int, plane: int) -> None:
+        super().__init__()
+        self.trunk = _linear(width, hidden)
+        features = plane * len(FEATURE_GAINS)
+        self.earlier = _linear(features, hidden, bias=False) if plane else None
+        self.out = _linear(hidden, 3 * mixtures + plane)
+        nn.init.normal_(self.out.weight, std=0.02)
+        with torch.no_grad():
+            self.out.bias[2 * mixtures : 3 * mixtures] = 1.0
+
+    def forward(self, h: Tensor, earlier: Tensor) -> Tensor:
+        """h: [batch, width, ...]; earlier: `residual_features` of the planes before this one."""
+        z = apply_pointwise(self.trunk, h)
+        if self.earlier is not None:
+            z = z + apply_pointwise(self.earlier, earlier)
+        return apply_pointwise(self.out, F.leaky_relu(z, NEGATIVE_SLOPE))
+
+
 class TimeFeatures(nn.Module):
     """Gaussian Fourier features of t, then one SiLU layer: [batch] to [batch, features]."""
 
@@ -148,7 +167,7 @@ class TimeFeatures(nn.Module):
         super().__init__()
         self.time_scale = time_scale
         frequencies = torch.randn(features // 2, generator=torch.Generator().manual_seed(0))
-        self.register_buffer("frequencies", frequencies * 4.0)
+        self.frequencies = nn.Buffer(frequencies * 4.0, persistent=False)
         self.dense = nn.Linear(features, features)
 
     def forward(self, t: Tensor) -> Tensor:
@@ -223,14 +242,6 @@ def _linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
     nn.init.normal_(layer.weight, std=1 / math.sqrt(inputs))
     if bias:
         nn.init.zeros_(layer.bias)
-    return layer
-
-
-def _output(inputs: int, mixtures: int, coefficients: int) -> nn.Linear:
-    layer = _linear(inputs, 3 * mixtures + coefficients)
-    nn.init.normal_(layer.weight, std=0.02)
-    with torch.no_grad():
-        layer.bias[2 * mixtures : 3 * mixtures] = 1.0
     return layer
 
 

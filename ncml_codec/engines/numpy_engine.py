@@ -49,7 +49,9 @@ class NumpyEngine:
         self.first = _Product(network.first)
         self.blocks = [(_Product(b.taps), _Product(b.gate)) for b in network.blocks]
         self.trunks = [_Product(head.trunk) for head in network.heads]
-        self.earlier = [head.earlier and _Product(head.earlier) for head in network.heads]
+        self.earlier = [
+            None if head.earlier is None else _Product(head.earlier) for head in network.heads
+        ]
         self.outs = [_Product(head.out) for head in network.heads]
         self.sigmoid = network.tables.sigmoid.astype(np.float32)
 
@@ -121,20 +123,20 @@ class NumpyWalk:
         if self.wave - 2 * first == self.width - 1:
             north_east[0] = north[0]
         self.slices = slices
-        self.reference = (2 * west + north + north_east) / 4
+        self.reference: Floats = (west + west + north + north_east) * np.float32(0.25)
 
     def _first_inputs(self) -> Floats:
         """Inputs of the first layer, in the order of FORMAT.md, "Inputs"."""
         network = self.engine.network
-        residuals = {
+        residuals: dict[Tap, Floats] = {
             tap: (self.slices[tap][:, :PLANES] - self.reference) * self.slices[tap][:, PLANES:]
             for tap in network.window
         }
         near = np.concatenate([residuals[tap] for tap in network.near], axis=1)
         flags = [self.slices[tap][:, PLANES:] for tap in (_WEST, _NORTH, _NORTH_EAST)]
-        parts = [residuals[tap] for tap in network.window]
+        parts: list[Floats] = [residuals[tap] for tap in network.window]
         parts += [np.clip(near * gain, -FEATURE_MAX, FEATURE_MAX) for gain in FEATURE_GAINS[:2]]
-        parts += [self.reference, *(flag * INPUT_UNIT for flag in flags)]
+        parts += [self.reference, *(flag * np.float32(INPUT_UNIT) for flag in flags)]
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
@@ -175,17 +177,20 @@ class _Ring:
         first, stop = rows[0] + self.margin, rows[1] + self.margin
         slot[first - self.slots : first] = 0
         slot[stop : stop + self.slots] = 0
-        return slot[first:stop]
+        rows_open: Floats = slot[first:stop]
+        return rows_open
 
     def at(self, wave: int, rows: tuple[int, int], tap: Tap) -> Floats:
         """The neighbours at `tap` of the wave's pixels, a view."""
         slot = self.values[(wave - lag(tap)) % self.slots]
         shift = self.margin + tap[0]
-        return slot[rows[0] + shift : rows[1] + shift]
+        neighbours: Floats = slot[rows[0] + shift : rows[1] + shift]
+        return neighbours
 
     def gather(self, wave: int, rows: tuple[int, int]) -> Floats:
         """All neighbours of the wave's pixels side by side, taps in order."""
-        return np.concatenate([self.at(wave, rows, tap) for tap in self.taps], axis=1)
+        parts = [self.at(wave, rows, tap) for tap in self.taps]
+        return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
 def _leaky(x: Floats) -> Floats:

@@ -70,7 +70,8 @@ def load_folders(folders: Sequence[Path], minimum_side: int) -> FolderImages:
 
     Raises InputError if a folder is missing, a file cannot be read, or none is large enough.
     """
-    images, skipped = [], []
+    images: list[Pixels] = []
+    skipped: list[Path] = []
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder of training images")
@@ -78,8 +79,10 @@ def load_folders(folders: Sequence[Path], minimum_side: int) -> FolderImages:
             if path.suffix.lower() not in SUFFIXES:
                 continue
             pixels = read_rgb(path)
-            small = min(pixels.shape[:2]) < minimum_side
-            (skipped if small else images).append(path if small else pixels)
+            if min(pixels.shape[:2]) < minimum_side:
+                skipped.append(path)
+            else:
+                images.append(pixels)
     if not images:
         names = ", ".join(map(str, folders))
         raise InputError(

@@ -1,0 +1,69 @@
+"""`ncml-export`: turn a training run into a model file of the codec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ncml_cli.report import failing_cleanly
+
+if TYPE_CHECKING:
+    from ncml_codec.learn.data import Pixels
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="*.ncpn")
+@click.option(
+    "--data",
+    "folders",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    required=True,
+    help="Folder of validation images: they set activation ranges and show what integers cost.",
+)
+@click.option("--crop", type=click.IntRange(16), default=192, help="Central part used, pixels.")
+@click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
+@failing_cleanly
+def main(run: Path, output: Path, folders: tuple[Path, ...], crop: int, force: bool) -> None:
+    """Export the averaged weights of RUN as an integer network.
+
+    Prints for every layer the largest sum that its integers can reach, which must stay below
+    2**24, and what the integer network costs against the float network.
+    """
+    from ncml_codec.files import write_atomically
+    from ncml_codec.learn.checkpoint import load_config, load_model
+    from ncml_codec.learn.data import load_folders
+    from ncml_codec.model import read_model, write_model
+    from ncml_codec.network import SUM_LIMIT
+    from ncpn import export, presets, validation
+
+    model = presets.build(presets.from_json(load_config(run)["model"]))
+    presets.load_weights(model, load_model(run))
+    images = [central(image, crop) for image in load_folders(folders, 16).images]
+    network = export.to_integers(model, images)
+    for name, inputs, reach in export.proof(network):
+        share = 100 * reach / SUM_LIMIT
+        click.echo(f"{name:16} {inputs:4} inputs  sums below {reach:9} ({share:.1f} % of 2**24)")
+    data = write_model(network)
+    cost = validation.cost(model, network, images)
+    click.echo(
+        f"{len(images)} images: float {cost.floating:.4f}, integer {cost.integer:.4f} bits per"
+        f" sub-pixel ({cost.percent:+.3f} %)"
+    )
+    write_atomically(output, data, replace=force)
+    identity = read_model(data).sha256.hex()
+    click.echo(f"{output}: {len(data)} bytes, SHA-256 of the network {identity}")
+
+
+def central(image: Pixels, side: int) -> Pixels:
+    """The middle of an image, at most `side` x `side` pixels."""
+    top = max(0, (image.shape[0] - side) // 2)
+    left = max(0, (image.shape[1] - side) // 2)
+    return image[top : top + side, left : left + side]
+
+
+if __name__ == "__main__":
+    main()

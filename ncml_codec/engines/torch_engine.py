@@ -1,0 +1,243 @@
+"""The engine in torch: integers in int32 tensors, only the matrix products in float32.
+
+It states the same computation as `numpy_engine` in other words (shifts of integers, not `floor` of
+floats), so that the two check each other. Tensors live on one device; counts come back as
+numpy arrays, since the coder works on the CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from ncml_codec.network import (
+    COEFFICIENT_UNIT,
+    FEATURE_GAINS,
+    FEATURE_MAX,
+    GATE_BITS,
+    INPUT_UNIT,
+    LEAK_SHIFT,
+    LOG_SCALE_MAX,
+    LOG_SCALE_MIN,
+    MEAN_RANGE,
+    PARAMETER_UNIT,
+    PLANES,
+    Integers,
+    Layer,
+    Network,
+    table_names,
+)
+from ncml_codec.tables import CUMULATIVE_ONE, SYMBOLS, TOTAL
+from ncml_codec.wave import Tap, lag, wave_rows
+
+_WEST, _NORTH, _NORTH_EAST = (0, -1), (-1, 0), (-1, 1)
+
+
+def engine(network: Network) -> TorchEngine:
+    """The engine for a network that has passed `network.check`, on the CPU."""
+    return TorchEngine(network, torch.device("cpu"))
+
+
+class TorchEngine:
+    """A network's layers and tables as tensors."""
+
+    name = "torch"
+
+    def __init__(self, network: Network, device: torch.device) -> None:
+        self.network, self.device = network, device
+        self.first = _Product(network.first, device)
+        self.blocks = [
+            (_Product(block.taps, device), _Product(block.gate, device)) for block in network.blocks
+        ]
+        self.heads = [
+            (
+                _Product(head.trunk, device),
+                None if head.earlier is None else _Product(head.earlier, device),
+                _Product(head.out, device),
+            )
+            for head in network.heads
+        ]
+        self.tables = {
+            name: torch.from_numpy(getattr(network.tables, name).astype("int32")).to(device)
+            for name in table_names()
+        }
+
+    def walk(self, height: int, width: int) -> TorchWalk:
+        return TorchWalk(self, height, width)
+
+
+class TorchWalk:
+    """State of one image; see `engines.Walk`."""
+
+    def __init__(self, engine: TorchEngine, height: int, width: int) -> None:
+        network = engine.network
+        self.engine, self.height, self.width = engine, height, width
+        taps = {*network.window, _WEST, _NORTH, _NORTH_EAST}
+        self.samples = _Ring(height, PLANES + 1, taps, engine.device)
+        self.hidden = [
+            _Ring(height, network.width, network.neighbours, engine.device) for _ in network.blocks
+        ]
+
+    @torch.inference_mode()
+    def begin(self, wave: int) -> int:
+        engine = self.engine
+        rows = wave_rows(wave, self.height, self.width)
+        x = engine.first(self._first_inputs(wave, rows))
+        for ring, (taps, gate) in zip(self.hidden, engine.blocks, strict=True):
+            ring.open(wave, rows).copy_(_leaky(x))
+            neighbours = [ring.at(wave, rows, tap) for tap in engine.network.neighbours]
+            a, b = gate(_leaky(taps(torch.cat(neighbours, 1)))).chunk(2, 1)
+            limit = gate.limit
+            share = (a * engine.tables["sigmoid"][(b + limit).long()]) + (1 << (GATE_BITS - 1))
+            x = (x + (share >> GATE_BITS)).clamp(-limit, limit)
+        self.trunk = _leaky(x)
+        self.current = self.samples.open(wave, rows)
+        self.current[:, PLANES] = 1
+        self.residuals = torch.zeros((len(x), PLANES), dtype=torch.int32, device=engine.device)
+        return len(x)
+
+    @torch.inference_mode()
+    def high(self, plane: int) -> Integers:
+        engine, k = self.engine, self.engine.network.k
+        trunk, earlier, out = engine.heads[plane]
+        z = trunk(self.trunk)
+        if earlier is not None:
+            z = (z + earlier(self._features(plane))).clamp(-earlier.limit, earlier.limit)
+        outputs = out(_leaky(z))
+        logits, means, scales, coefficients = outputs.split([k, k, k, plane], 1)
+        limit = 8 * COEFFICIENT_UNIT - 1
+        linear = (coefficients.clamp(-limit, limit) * self.residuals[:, :plane] + 8) >> 4
+        centre = 16 * self.reference[:, plane] + linear.sum(1, dtype=torch.int32)
+        mean_limit = int(MEAN_RANGE * PARAMETER_UNIT)
+        self.mean = (means + centre[:, None]).clamp(-mean_limit, mean_limit)
+        low, top = (int(end * PARAMETER_UNIT) for end in (LOG_SCALE_MIN, LOG_SCALE_MAX))
+        index = (scales.clamp(low, top) - low).long()
+        self.mantissa = engine.tables["scale_mantissa"][index]
+        self.shift = engine.tables["scale_shift"][index]
+        self.weight = self._softmax(logits)
+        boundaries = torch.arange(16, 256, 16, dtype=torch.int32, device=engine.device)
+        at = self._cumulative(boundaries.expand(len(z), -1))
+        ends = torch.tensor([0, CUMULATIVE_ONE], dtype=torch.int32, device=engine.device)
+        first, last = ends.expand(len(z), -1).split(1, 1)
+        at = torch.cat([first, at, last], 1)
+        return _counts((at >> 6) - (at >> 26) + self._ranks())
+
+    @torch.inference_mode()
+    def low(self, plane: int, high: Integers) -> Integers:
+        del plane  # of the mixture that `high` left
+        nibble = torch.from_numpy(high).to(self.engine.device)
+        at = self._cumulative(16 * nibble[:, None] + self._ranks())
+        at[nibble == 0, 0] = 0
+        at[nibble == 15, SYMBOLS] = CUMULATIVE_ONE
+        inside = (at - at[:, :1]).long()
+        mass = inside[:, SYMBOLS:]
+        reciprocal = ((TOTAL - SYMBOLS) << 36) // mass.clamp(min=1)
+        cumulative = (inside * reciprocal >> 36) + self._ranks()
+        cumulative[:, SYMBOLS] = TOTAL
+        flat = (TOTAL // SYMBOLS) * self._ranks().long()
+        return _counts(torch.where(mass == 0, flat, cumulative))
+
+    @torch.inference_mode()
+    def put(self, plane: int, values: Integers) -> None:
+        quarters = 4 * (torch.from_numpy(values).to(self.engine.device).int() - 128)
+        self.current[:, plane] = quarters
+        self.residuals[:, plane] = quarters - self.reference[:, plane]
+
+    def _first_inputs(self, wave: int, rows: tuple[int, int]) -> Tensor:
+        network = self.engine.network
+        slices = {tap: self.samples.at(wave, rows, tap) for tap in self.samples.taps}
+        self.reference = self._reference(wave, rows, slices)
+        residuals = {
+            tap: (slices[tap][:, :PLANES] - self.reference) * slices[tap][:, PLANES:]
+            for tap in network.window
+        }
+        near = torch.cat([residuals[tap] for tap in network.near], 1)
+        fine = [(near * gain).clamp(-FEATURE_MAX, FEATURE_MAX) for gain in FEATURE_GAINS[:2]]
+        flags = [slices[tap][:, PLANES:] * INPUT_UNIT for tap in (_WEST, _NORTH, _NORTH_EAST)]
+        parts = [residuals[tap] for tap in network.window]
+        return torch.cat([*parts, *fine, self.reference, *flags], 1)
+
+    def _reference(self, wave: int, rows: tuple[int, int], slices: dict[Tap, Tensor]) -> Tensor:
+        """2 W + N + NE of levels minus 128; at the borders what is inside stands in."""
+        i = torch.arange(*rows, device=self.engine.device)[:, None]
+        j = wave - 2 * i
+        west, north, north_east = (slices[tap][:, :PLANES] for tap in (_WEST, _NORTH, _NORTH_EAST))
+        north = torch.where(i == 0, west, north)
+        north_east = torch.where(i == 0, west, north_east)
+        west = torch.where(j == 0, north, west)
+        north_east = torch.where(j == self.width - 1, north, north_east)
+        return (2 * west + north + north_east) >> 2
+
+    def _features(self, plane: int) -> Tensor:
+        gains = torch.tensor(FEATURE_GAINS, dtype=torch.int32, device=self.engine.device)
+        scaled = self.residuals[:, :plane, None] * gains
+        return scaled.clamp(-FEATURE_MAX, FEATURE_MAX).flatten(1)
+
+    def _softmax(self, logits: Tensor) -> Tensor:
+        table = self.engine.tables["exponential"]
+        below = (logits.amax(1, keepdim=True) - logits).clamp(max=len(table) - 1)
+        raw = table[below.long()]
+        weight = (raw << 14) // raw.sum(1, keepdim=True, dtype=torch.int32)
+        rest = (1 << 14) - weight.sum(1, dtype=torch.int32)
+        return torch.cat([weight[:, :1] + rest[:, None], weight[:, 1:]], 1)
+
+    def _cumulative(self, boundaries: Tensor) -> Tensor:
+        table, end = self.engine.tables["logistic"], 16 << 13
+        position = 64 * boundaries - (128 * 64 + 32)
+        z = (position[:, :, None] - self.mean[:, None]) * self.mantissa[:, None]
+        z = (z >> self.shift[:, None]).clamp(-end, end - 1) + end
+        index = (z >> 8).long()
+        below, above = table[index], table[index + 1]
+        value = below + ((above - below) * (z & 255) + 128 >> 8)
+        return (value * self.weight[:, None]).sum(2, dtype=torch.int32)
+
+    def _ranks(self) -> Tensor:
+        return torch.arange(SYMBOLS + 1, dtype=torch.int32, device=self.engine.device)
+
+
+class _Product:
+    """clip((a @ weight + bias) >> shift): the product in float32, exact, the rest in int32."""
+
+    def __init__(self, layer: Layer, device: torch.device) -> None:
+        self.weight = torch.from_numpy(layer.weight.T.astype("float32")).to(device)
+        self.bias = torch.from_numpy(layer.bias.astype("int32")).to(device)
+        self.shift = torch.from_numpy(layer.shift.astype("int32")).to(device)
+        self.limit = layer.limit
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        sums = torch.mm(inputs.float(), self.weight).int() + self.bias
+        return (sums >> self.shift).clamp(-self.limit, self.limit)
+
+
+class _Ring:
+    """The last waves' values, [slot, row, feature], zero outside the image (see `numpy_engine`)."""
+
+    def __init__(
+        self, height: int, features: int, taps: Iterable[Tap], device: torch.device
+    ) -> None:
+        self.taps = list(taps)
+        self.slots = max(lag(tap) for tap in self.taps) + 1
+        self.margin = max(abs(di) for di, _ in self.taps)
+        self.height = height
+        shape = (self.slots, height + 2 * self.margin, features)
+        self.values = torch.zeros(shape, dtype=torch.int32, device=device)
+
+    def open(self, wave: int, rows: tuple[int, int]) -> Tensor:
+        slot = self.values[wave % self.slots]
+        slot.zero_()
+        return slot[rows[0] + self.margin : rows[1] + self.margin]
+
+    def at(self, wave: int, rows: tuple[int, int], tap: Tap) -> Tensor:
+        slot = self.values[(wave - lag(tap)) % self.slots]
+        return slot[rows[0] + self.margin + tap[0] : rows[1] + self.margin + tap[0]]
+
+
+def _leaky(x: Tensor) -> Tensor:
+    return torch.maximum(x, x >> LEAK_SHIFT)
+
+
+def _counts(cumulative: Tensor) -> Integers:
+    counts: Integers = cumulative.diff(dim=1).int().cpu().numpy()
+    return counts
