@@ -31,6 +31,7 @@ _LOW = int(LOG_SCALE_MIN * PARAMETER_UNIT)
 _HIGH = int(LOG_SCALE_MAX * PARAMETER_UNIT)
 _Z_LIMIT = 16 << 13  # the logistic table's end, in steps of 2**-13
 _RECIPROCAL_BITS = 36
+_RANKS: Integers = np.arange(SYMBOLS + 1, dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,13 @@ def high_counts(mixture: Mixtures, tables: Tables) -> Integers:
     at[:, 1:-1] = _cumulative(mixture, np.repeat(boundaries[None], n, axis=0), tables)
     at[:, 0], at[:, -1] = 0, CUMULATIVE_ONE
     # 2**30 to 2**24 - 16, exactly at both ends and rising in between; then one for each symbol.
-    cumulative = (at >> 6) - (at >> 26) + np.arange(SYMBOLS + 1, dtype=np.int32)
+    cumulative = (at >> 6) - (at >> 26) + _RANKS
     return _differences(cumulative)
 
 
 def low_counts(mixture: Mixtures, high: Integers, tables: Tables) -> Integers:
     """Counts of the 16 low nibbles given each sub-pixel's high nibble [n], as `high_counts`."""
-    boundaries = (high[:, None] << 4) + np.arange(SYMBOLS + 1, dtype=np.int32)
+    boundaries = (high[:, None] << 4) + _RANKS
     at = _cumulative(mixture, boundaries, tables)
     at[high == 0, 0] = 0
     at[high == 15, -1] = CUMULATIVE_ONE
@@ -92,7 +93,7 @@ def low_counts(mixture: Mixtures, high: Integers, tables: Tables) -> Integers:
     # A reciprocal once for each row; the last boundary is set, since the product may fall short.
     reciprocal = ((TOTAL - SYMBOLS) << _RECIPROCAL_BITS) // np.maximum(mass, 1)
     cumulative = (inside * reciprocal) >> _RECIPROCAL_BITS
-    cumulative += np.arange(SYMBOLS + 1)
+    cumulative += _RANKS
     cumulative[:, -1] = TOTAL
     counts = _differences(cumulative)
     counts[mass[:, 0] == 0] = TOTAL // SYMBOLS

@@ -43,7 +43,7 @@ def main(run: Path, output: Path, folders: tuple[Path, ...], crop: int, force: b
     model = presets.build(presets.from_json(load_config(run)["model"]))
     presets.load_weights(model, load_model(run))
     images = [central(image, crop) for image in load_folders(folders, 16).images]
-    network = export.to_integers(model, images)
+    network = export.best_integers(model, images)
     for name, inputs, reach in export.proof(network):
         share = 100 * reach / SUM_LIMIT
         click.echo(f"{name:16} {inputs:4} inputs  sums below {reach:9} ({share:.1f} % of 2**24)")
