@@ -90,7 +90,10 @@ def read_model(data: bytes) -> Model:
     except (ValueError, KeyError, TypeError, RecursionError, AttributeError) as error:
         raise FormatError(f"model file: its description is not understood: {error!r}") from error
     check(network)
-    return Model(network, _sha256(_description(network, tensors), tensors))
+    again = _tensors(network)
+    if _canonical(_description(network, again)) != body[start : start + length]:
+        raise FormatError("model file: its description is not that of the network it makes")
+    return Model(network, _sha256(_description(network, again), again))
 
 
 def _tensors(network: Network) -> dict[str, Integers]:

@@ -1,0 +1,109 @@
+"""Write tests/golden: files that must decode to the same pixels for ever, and files to refuse.
+
+Golden files are kept, not made again: a changed byte is a changed format. Run this only with a new
+format version: python tests/make_golden.py TINY.ncpn
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from ncml_codec import codec, library
+from ncml_codec.container import read_container
+from ncml_codec.errors import NcmlError
+from ncml_codec.model import Model, read_model
+from ncml_codec.pixels import Picture, decode_file, encode_file, from_array
+from tests.pictures import GOLDEN, VALLEY, extremes, valley
+
+IDAT = (b"IDAT", b"")
+
+
+def pictures() -> dict[str, tuple[Picture, int]]:
+    """Name to picture and tile exponent."""
+    scene = valley(100, 200, 37, 29)
+    made = {
+        "scene": (from_array(scene), 11),
+        "grey": (from_array(scene[:, :, 1]), 11),
+        "pixel": (from_array(scene[:1, :1]), 11),
+        "column": (from_array(scene[:, :1]), 11),
+        "row": (from_array(scene[:1]), 11),
+        "tiles": (from_array(valley(180, 90, 70, 45)), 5),
+        "chunks": (Picture(scene[:9, :8], [(b"gAMA", b"\0\0\xb1\x8f"), IDAT, *_texts()]), 11),
+    }
+    for name, samples in extremes(12, 17).items():
+        made[name] = (from_array(samples), 11)
+    return made
+
+
+def refused(good: bytes) -> dict[str, bytes]:
+    """Name to bytes that must be refused; `good` is sound."""
+    head = len(good) - len(read_container(good).tiles[0].payload) - 8
+    flipped = bytearray(good)
+    flipped[head + 7] ^= 16
+    wrong_samples = good[:-4] + struct.pack("<I", struct.unpack("<I", good[-4:])[0] ^ 1)
+    return {
+        "empty": b"",
+        "magic": b"\x89PNG" + good[4:],
+        "text_mode": good.replace(b"\x89NCZ", b"NCZ"),
+        "version": good[:4] + b"\x02" + good[5:],
+        "kind": _resealed(good, head, 5, 9),
+        "adaptation": _resealed(good, head, 6, 1),
+        "exponent": _resealed(good, head, 7, 15),
+        "header_flip": good[:9] + bytes([good[9] ^ 1]) + good[10:],
+        "unknown_model": _resealed(good, head, 9, good[9] ^ 1),
+        "cut_header": good[:10],
+        "cut_payload": good[:-20],
+        "cut_last_byte": good[:-1],
+        "longer": good + b"\0",
+        "payload_flip": bytes(flipped),
+        "samples_checksum": wrong_samples,
+    }
+
+
+def _resealed(good: bytes, head: int, at: int, value: int) -> bytes:
+    """One byte of the header changed, its checksum made right again."""
+    changed = good[:at] + bytes([value]) + good[at + 1 : head - 4]
+    return changed + struct.pack("<I", zlib.crc32(changed)) + good[head:]
+
+
+def _texts() -> list[tuple[bytes, bytes]]:
+    return [(b"tEXt", b"Title\0golden"), (b"tIME", bytes([7, 234, 1, 2, 3, 4, 5]))]
+
+
+def main(tiny: Path) -> None:
+    """Write everything into tests/golden."""
+    (GOLDEN / "refuse").mkdir(parents=True, exist_ok=True)
+    (GOLDEN / "tiny.ncpn").write_bytes(tiny.read_bytes())
+    model = read_model(tiny.read_bytes())
+    for name, (picture, exponent) in pictures().items():
+        _write(name, picture, model, exponent)
+    photo = library.load(library.DEFAULT)
+    _write("photo", from_array(valley(60, 300, 40, 48)), photo, 11)
+    whole = decode_file(VALLEY.read_bytes(), VALLEY.name)
+    grey = np.ascontiguousarray(whole.samples[200:216, 100:140, :1])
+    _write("photo_grey", Picture(grey), photo, 11)
+    good = (GOLDEN / "scene.ncmz").read_bytes()
+    for name, data in refused(good).items():
+        (GOLDEN / "refuse" / f"{name}.ncmz").write_bytes(data)
+        try:
+            codec.decode(data, [model])
+        except NcmlError as error:
+            print(f"{name}: {error}")
+        else:
+            raise SystemExit(f"{name} was not refused")
+
+
+def _write(name: str, picture: Picture, model: Model, exponent: int) -> None:
+    data = codec.encode(picture, model, tile_exponent=exponent)
+    codec.verify(data, picture, model)
+    (GOLDEN / f"{name}.ncmz").write_bytes(data)
+    (GOLDEN / f"{name}.png").write_bytes(encode_file(picture, f"{name}.png"))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
