@@ -1,0 +1,41 @@
+"""Lossless image compression by an integer autoregressive network in wave order.
+
+    data = ncml_codec.compress(pixels)         # uint8 [height, width] or [height, width, 3]
+    assert (ncml_codec.decompress(data) == pixels).all()
+
+The codec wing is this package without `learn`: importing it never imports torch. FORMAT.md
+describes the bytes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__version__ = "0.1.0"
+
+
+def compress(pixels: npt.ArrayLike, model: str | None = None) -> bytes:
+    """The `.ncmz` bytes of an image.
+
+    pixels: uint8 [height, width] or [height, width, 3]. model: a released model's name or a model
+    file's path. Raises UnsupportedImage for other arrays, UsageError for an unknown model.
+    """
+    from ncml_codec import codec, library
+    from ncml_codec.pixels import from_array
+
+    return codec.encode(from_array(pixels), library.load(model or library.DEFAULT))
+
+
+def decompress(data: bytes, model: str | None = None) -> npt.NDArray[np.uint8]:
+    """The pixels of `.ncmz` bytes: uint8, [height, width] if grey, else [height, width, 3].
+
+    model: needed only if the file was made with one that is not released. Raises FormatError.
+    """
+    from ncml_codec import codec, library
+
+    picture = codec.decode(data, [library.load(model)] if model else [])
+    return picture.samples[:, :, 0] if picture.planes == 1 else picture.samples

@@ -137,8 +137,6 @@ def _png_problem(header: png.ImageHeader, kinds: set[bytes]) -> str | None:
     names = {3: "a palette", 4: "an alpha channel", 6: "an alpha channel"}
     if header.colour_type in names:
         return f"a PNG with {names[header.colour_type]}"
-    if header.colour_type not in (0, 2):
-        return f"a PNG of unknown colour type {header.colour_type}"
     if header.bit_depth != 8:
         return f"a PNG of {header.bit_depth} bits a sample"
     if b"tRNS" in kinds:

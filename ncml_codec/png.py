@@ -17,6 +17,7 @@ from ncml_codec.packing import pack, unpack
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_METADATA = 1 << 28
 PIXELS = b"IDAT"  # in a list of chunks: where the pixels stand, with no data
+_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 
 Chunk = tuple[bytes, bytes]
 
@@ -40,7 +41,12 @@ def split(data: bytes, name: str) -> tuple[ImageHeader, list[Chunk]]:
     chunks = list(_chunks(data, name))
     if not chunks or chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13:
         raise InputError(f"{name}: a PNG that does not begin with its header; it is damaged")
-    width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", chunks[0][1])
+    fields = struct.unpack(">IIBBBBB", chunks[0][1])
+    width, height, depth, colour, compression, filtering, interlace = fields
+    if depth not in _DEPTHS.get(colour, ()) or compression or filtering or interlace > 1:
+        raise InputError(f"{name}: a PNG header that no PNG can have; it is damaged")
+    if not (0 < width < 2**31 and 0 < height < 2**31):
+        raise InputError(f"{name}: a PNG of {width} x {height} pixels; it is damaged")
     header = ImageHeader(width, height, depth, colour, interlace == 1)
     kept: list[Chunk] = []
     for kind, content in chunks[1:]:

@@ -1,7 +1,8 @@
 """Draw tests/images/valley.png: a landscape of our own making, much like a photograph.
 
-Ridges of fractal noise in haze, a lake that mirrors them, blurred by a lens, sampled through a Bayer
-mosaic with shot noise, and interpolated, as a camera does. Run: python tests/make_valley.py OUT.png
+Ridges of fractal noise in haze, a lake that mirrors them, blurred by a lens, sampled through a
+Bayer mosaic with shot noise, and interpolated, as a camera does.
+Run: python tests/make_valley.py OUT.png
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Random integer networks that pass the proof: nothing like trained ones, so they reach every clip."""
+"""Random integer networks that pass the proof, unlike trained ones: they reach every clip."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from ncml_codec.network import (
 from ncml_codec.wave import block_taps, near_taps, window_taps
 
 
-def random_network(seed: int, width: int = 6, blocks: int = 2, hidden: int = 5, k: int = 3) -> Network:
+def random_network(
+    seed: int, width: int = 6, blocks: int = 2, hidden: int = 5, k: int = 3
+) -> Network:
     """A sound network whose layers use the range up to 2**24, most with coarse outputs."""
     random = np.random.default_rng(seed)
     features = len(FEATURE_GAINS)

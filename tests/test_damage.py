@@ -23,11 +23,10 @@ ANY_DAMAGE = settings(deadline=None, max_examples=1500)
 
 
 def decodes_or_is_refused(data: bytes, original: bytes) -> None:
-    """Whatever `data` is: the original's picture, or a FormatError that says something."""
+    """Whatever `data` is: the original's picture, or a FormatError, no other exception."""
     try:
         picture = codec.decode(data, [TINY], max_pixels=100_000)
-    except FormatError as error:
-        assert len(str(error)) > 10
+    except FormatError:
         return
     assert np.array_equal(picture.samples, codec.decode(original, [TINY]).samples)
 

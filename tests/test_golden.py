@@ -1,4 +1,4 @@
-"""Golden files: they decode to the same pixels for ever, on every engine and by the plain decoder."""
+"""Golden files decode to the same pixels for ever, on every engine and by the plain decoder."""
 
 from __future__ import annotations
 

@@ -76,18 +76,17 @@ def train(
     if state.share_done() >= 1:
         raise UsageError(f"{run}: finished at step {state.step}; give more steps or minutes")
     bar = tqdm(total=100, unit="%", disable=not sys.stderr.isatty(), bar_format=_BAR)
-    running: dict[str, float] = {}
     saved = logged = time.monotonic()
     logged_step = state.step
     with bar, _Log(run, state.step) as log:
         while state.share_done() < 1:
             parts = state.advance(images, process, crops)
-            for name in ("total", "clean", "noisy"):
-                _average(running, name, float(getattr(parts, name).detach()))
+            for name in _PARTS:
+                _average(state.running, name, float(getattr(parts, name).detach()))
             now = time.monotonic()
             if state.step % config.log_every == 0 or state.share_done() >= 1:
                 pixels = crops.batch * crops.crop**2 * (state.step - logged_step)
-                line = state.report(running, pixels / max(now - logged, 1e-9))
+                line = state.report(pixels / max(now - logged, 1e-9))
                 log.write(line)
                 (bar.write if not bar.disable else say)(_sentence(line, state.seconds_left()))
                 logged, logged_step = now, state.step
@@ -107,6 +106,7 @@ class _State:
         self.step, self.seconds_before = 0, 0.0
         self.started = time.monotonic()
         self.named = dict(model.named_parameters())
+        self.running: dict[str, float] = {}
         self.averaged = {name: p.detach().clone() for name, p in self.named.items()}
         self.optimiser = Optimiser(self.named, config.optimiser)
 
@@ -116,6 +116,7 @@ class _State:
         snapshot = load_snapshot(run)
         state.step = int(snapshot.progress["step"])
         state.seconds_before = float(snapshot.progress["seconds"])
+        state.running = dict(snapshot.progress["running"])
         with torch.no_grad():
             for name, parameter in state.named.items():
                 parameter.copy_(snapshot.weights[name])
@@ -166,13 +167,14 @@ class _State:
         share = self.share_done()
         return math.nan if share <= 0 else self.seconds() * max(0.0, 1 / share - 1)
 
-    def report(self, running: dict[str, float], pixels_per_second: float) -> dict[str, float]:
-        figures = (running["total"], running["clean"], running["noisy"], self.level())
+    def report(self, pixels_per_second: float) -> dict[str, float]:
+        bits = (self.running.get(name, math.nan) for name in _PARTS)
+        figures = (*bits, self.level())
         values = (self.step, *figures, pixels_per_second, self.seconds())
         return dict(zip(LOG_FIELDS, values, strict=True))
 
     def snapshot(self) -> Snapshot:
-        progress = {"step": self.step, "seconds": self.seconds()}
+        progress = {"step": self.step, "seconds": self.seconds(), "running": self.running}
         return Snapshot(self.named, self.averaged, self.optimiser.moments(), progress)
 
 
@@ -201,15 +203,14 @@ class _Log:
         self._file.flush()
 
 
+_PARTS = ("total", "clean", "noisy")
 _BAR = "{percentage:5.1f}% |{bar}| {elapsed}"
 
 
 def _average(running: dict[str, float], name: str, value: float) -> None:
     """Exponential average over about 50 steps; nan (no such images in the batch) is left out."""
-    if math.isnan(value) and name in running and not math.isnan(running[name]):
-        return
-    old = running.get(name, math.nan)
-    running[name] = value if math.isnan(old) else 0.98 * old + 0.02 * value
+    if not math.isnan(value):
+        running[name] = 0.98 * running.get(name, value) + 0.02 * value
 
 
 def _sentence(line: dict[str, float], seconds_left: float) -> str:

@@ -1,0 +1,215 @@
+"""The tool: what users see, and that nothing of theirs is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from ncml_cli.ncmlzip import main
+from ncml_codec import codec
+from ncml_codec.errors import RoundTripError
+from tests.pictures import GOLDEN, Samples, valley
+
+TINY = str(GOLDEN / "tiny.ncpn")
+
+
+def ncmlzip(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def compress(*arguments: object) -> Result:
+    return ncmlzip("compress", "-m", TINY, *arguments)
+
+
+def decompress(*arguments: object) -> Result:
+    return ncmlzip("decompress", "-m", TINY, *arguments)
+
+
+def pixels(path: Path) -> Samples:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    Image.fromarray(valley(90, 90, 24, 31)).save(path, dpi=(300, 300))
+    return path
+
+
+def test_a_photograph_is_compressed_and_restored(photo: Path) -> None:
+    before = pixels(photo)
+    result = compress(photo)
+    assert result.exit_code == 0, result.output
+    assert "bits per sub-pixel" in result.stderr
+    assert photo.exists()
+    photo.unlink()
+    assert decompress(f"{photo}.ncmz").exit_code == 0
+    assert np.array_equal(pixels(photo), before)
+    with Image.open(photo) as image:
+        assert round(image.info["dpi"][0]) == 300
+
+
+def test_the_released_model_is_the_default(photo: Path) -> None:
+    assert ncmlzip("compress", photo).exit_code == 0
+    assert ncmlzip("test", f"{photo}.ncmz").exit_code == 0
+    facts = json.loads(ncmlzip("info", "--json", f"{photo}.ncmz").stdout)
+    assert facts[0]["model"] == "photo"
+    assert "photo (default)" in ncmlzip("models").stdout
+
+
+def test_an_existing_output_is_kept_without_force(photo: Path) -> None:
+    target = Path(f"{photo}.ncmz")
+    target.write_bytes(b"precious")
+    result = compress(photo)
+    assert result.exit_code == 1
+    assert "exists already" in result.stderr
+    assert target.read_bytes() == b"precious"
+    assert compress("-f", photo).exit_code == 0
+    assert target.read_bytes() != b"precious"
+
+
+def test_outputs_go_where_they_are_told(photo: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    assert compress("-O", folder, photo).exit_code == 0
+    assert compress("-o", tmp_path / "named", photo).exit_code == 0
+    assert (folder / "photo.png.ncmz").read_bytes() == (tmp_path / "named").read_bytes()
+    result = decompress(tmp_path / "named")
+    assert result.exit_code == 2
+    assert "does not end in .ncmz" in result.stderr
+    assert decompress(tmp_path / "named", "-o", tmp_path / "again.ppm").exit_code == 0
+    assert np.array_equal(pixels(tmp_path / "again.ppm"), pixels(photo))
+
+
+def test_a_bad_file_does_not_stop_the_others(photo: Path, tmp_path: Path) -> None:
+    bad, missing = tmp_path / "bad.png", tmp_path / "missing.png"
+    bad.write_bytes(b"no image")
+    result = compress(bad, photo, missing)
+    assert result.exit_code == 1
+    assert "bad.png" in result.stderr
+    assert "missing.png" in result.stderr
+    assert Path(f"{photo}.ncmz").exists()
+    assert not Path(f"{bad}.ncmz").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compress"],
+        ["compress", "--no-such-option", "x.png"],
+        ["compress", "a.png", "b.png", "-o", "c"],
+        ["compress", "a.png", "-o", "c", "-O", "."],
+        ["compress", "a.png", "--rm", "--no-check"],
+        ["compress", "a.png", "-O", "no such folder"],
+        ["compress", "a.png", "-m", "foto"],
+        ["compress", "x/a.png", "y/a.png", "-O", "."],
+    ],
+)
+def test_bad_usage_exits_2(arguments: list[str]) -> None:
+    assert ncmlzip(*arguments).exit_code == 2
+
+
+def test_inputs_go_only_on_request_and_after_a_verified_write(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = pixels(photo)
+    assert compress("--rm", photo).exit_code == 0
+    assert not photo.exists()
+    assert decompress("--rm", f"{photo}.ncmz").exit_code == 0
+    assert np.array_equal(pixels(photo), before)
+    assert not Path(f"{photo}.ncmz").exists()
+
+    def wrong(*_: object) -> None:
+        raise RoundTripError("other pixels")
+
+    monkeypatch.setattr(codec, "verify", wrong)
+    result = compress("--rm", photo)
+    assert result.exit_code == 3
+    assert "other pixels" in result.stderr
+    assert os.listdir(photo.parent) == ["photo.png"]
+
+
+def test_the_input_is_never_its_own_output(photo: Path) -> None:
+    before = photo.read_bytes()
+    result = compress("-f", photo, "-o", photo)
+    assert result.exit_code == 1
+    assert "input itself" in result.stderr
+    assert photo.read_bytes() == before
+
+
+def test_damaged_files_are_reported_and_nothing_is_written(photo: Path) -> None:
+    compress(photo)
+    packed = Path(f"{photo}.ncmz")
+    data = bytearray(packed.read_bytes())
+    data[-30] ^= 4
+    packed.write_bytes(data)
+    photo.unlink()
+    for command in ("test", "decompress", "info"):
+        result = ncmlzip(command, packed)
+        assert result.exit_code == 4
+        assert "photo.png.ncmz: tile 0" in result.stderr
+    assert os.listdir(photo.parent) == ["photo.png.ncmz"]
+
+
+def test_a_missing_model_is_named(photo: Path) -> None:
+    compress(photo)
+    result = ncmlzip("test", f"{photo}.ncmz")
+    assert result.exit_code == 4
+    assert "not at hand" in result.stderr
+    assert json.loads(ncmlzip("info", "--json", f"{photo}.ncmz").stdout)[0]["model"] == (
+        "not at hand"
+    )
+
+
+def test_info_says_what_a_file_holds(photo: Path) -> None:
+    compress(photo)
+    (facts,) = json.loads(ncmlzip("info", "--json", "-m", TINY, f"{photo}.ncmz").stdout)
+    assert (facts["width"], facts["height"], facts["kind"]) == (31, 24, "8-bit RGB")
+    assert facts["bytes"] == Path(f"{photo}.ncmz").stat().st_size
+    assert facts["metadata"] == ["pHYs"]
+    assert facts["model"] == "given with -m"
+    text = ncmlzip("info", "-m", TINY, f"{photo}.ncmz").stdout
+    assert "8-bit RGB" in text
+
+
+def test_quiet_says_nothing_and_verbose_names_the_engine(photo: Path) -> None:
+    assert compress("-q", photo).output == ""
+    result = compress("-f", "-v", "--engine", "numpy", photo)
+    assert "engine numpy" in result.stderr
+    assert result.stdout == ""
+
+
+def test_engines_write_the_same_file(photo: Path, tmp_path: Path) -> None:
+    assert compress("--engine", "numpy", photo, "-o", tmp_path / "a").exit_code == 0
+    assert compress("--engine", "torch", photo, "-o", tmp_path / "b").exit_code == 0
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_help_and_import_need_no_torch() -> None:
+    script = (
+        "import sys\nimport ncml_codec\nfrom ncml_cli.ncmlzip import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'numpy', 'PIL', 'constriction'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_compressing_needs_no_torch(photo: Path) -> None:
+    script = (
+        "import sys\nsys.modules['torch'] = None\nfrom ncml_cli.ncmlzip import main\n"
+        f"main(['compress', {str(photo)!r}], standalone_mode=False)\n"
+        f"main(['decompress', '-f', {str(photo) + '.ncmz'!r}], standalone_mode=False)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,187 @@
+"""Training: it learns, it resumes to the bit, and it fails with advice."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from ncml_cli.export import main as export_main
+from ncml_cli.train import main as train_main
+from ncml_codec.errors import InputError, UsageError
+from ncml_codec.learn import checkpoint
+from ncml_codec.learn.data import CropConfig, FolderImages
+from ncml_codec.learn.noise import process_named
+from ncml_codec.learn.training import Diverged, TrainConfig, train
+from ncml_codec.model import read_model
+from ncpn import presets, validation
+from ncpn.wave import WaveNCPN
+from tests.pictures import real_images, valley
+
+IMAGES = FolderImages([valley(0, 0, 96, 96), valley(150, 200, 96, 96)], [])
+CROPS = CropConfig(crop=16, batch=2)
+
+
+def quiet(_: str) -> None:
+    """Say nothing."""
+
+
+def network(sde: str = "none") -> WaveNCPN:
+    torch.manual_seed(0)
+    return presets.build(presets.preset("wave-tiny", process_named(sde).horizon))
+
+
+@pytest.mark.parametrize("sde", ["none", "ve", "vp", "subvp"])
+def test_training_lowers_the_bits(sde: str, tmp_path: Path) -> None:
+    config = TrainConfig(steps=240, warmup=10, log_every=40)
+    model = network(sde)
+    before = validation.float_bits(model, IMAGES.images[0])
+    train(model, IMAGES, process_named(sde), CROPS, config, tmp_path, quiet)
+    assert validation.float_bits(model, IMAGES.images[0]) < before - 0.2
+    with (tmp_path / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == [40, 80, 120, 160, 200, 240]
+    assert math.isnan(float(rows[-1]["noisy_bpd"])) == (sde == "none")
+
+
+@pytest.mark.parametrize("sde", ["none", "vp"])
+def test_a_resumed_run_continues_to_the_bit(sde: str, tmp_path: Path) -> None:
+    process, config = process_named(sde), TrainConfig(steps=12, log_every=4)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for run in (whole, parts):
+        run.mkdir()
+    train(network(sde), IMAGES, process, CROPS, config, whole, quiet)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ncml_codec.learn.training.ncml", _failing_at(7))
+        often = replace(config, save_minutes=0)
+        with pytest.raises(KeyboardInterrupt):
+            train(network(sde), IMAGES, process, CROPS, often, parts, quiet)
+    train(network(sde), IMAGES, process, CROPS, config, parts, quiet)
+    one, other = checkpoint.load_snapshot(whole), checkpoint.load_snapshot(parts)
+    for group in ("weights", "average", "moments"):
+        first, second = getattr(one, group), getattr(other, group)
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[name], second[name]) for name in first)
+    assert [row.split(",")[:5] for row in (whole / "log.csv").read_text().splitlines()] == [
+        row.split(",")[:5] for row in (parts / "log.csv").read_text().splitlines()
+    ]
+
+
+def _failing_at(step: int):  # type: ignore[no-untyped-def]
+    """The objective, interrupted in its `step`th call."""
+    from ncml_codec.learn.objective import ncml
+
+    calls = iter(range(step))
+
+    def interrupted(*arguments: object) -> object:
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return ncml(*arguments)  # type: ignore[arg-type]
+
+    return interrupted
+
+
+def test_a_finished_run_is_not_trained_on(tmp_path: Path) -> None:
+    config = TrainConfig(steps=2)
+    train(network(), IMAGES, process_named("none"), CROPS, config, tmp_path, quiet)
+    with pytest.raises(UsageError, match="finished at step 2"):
+        train(network(), IMAGES, process_named("none"), CROPS, config, tmp_path, quiet)
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path: Path) -> None:
+    model = network()
+    with torch.no_grad():
+        model.first.weight.fill_(math.nan)
+    with pytest.raises(Diverged, match=r"step 0.*smaller rate"):
+        train(model, IMAGES, process_named("none"), CROPS, TrainConfig(), tmp_path, quiet)
+
+
+def test_the_schedule_warms_up_and_falls(tmp_path: Path) -> None:
+    config = TrainConfig(steps=40, warmup=10, log_every=1)
+    train(network(), IMAGES, process_named("none"), CROPS, config, tmp_path, quiet)
+    with (tmp_path / "log.csv").open() as file:
+        levels = [float(row["level"]) for row in csv.DictReader(file)]
+    assert max(levels) == max(levels[8:12])
+    assert levels[0] < 0.25
+    assert levels[-1] < 0.05
+
+
+def test_damaged_checkpoints_are_named(tmp_path: Path) -> None:
+    config = TrainConfig(steps=1)
+    train(network(), IMAGES, process_named("none"), CROPS, config, tmp_path, quiet)
+    path = tmp_path / "training.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"training\.safetensors"):
+        checkpoint.load_snapshot(tmp_path)
+    with pytest.raises(InputError, match="no training run"):
+        checkpoint.load_config(tmp_path / "none")
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(InputError, match="object"):
+        checkpoint.load_config(tmp_path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    images = tmp_path / "images"
+    images.mkdir()
+    for index, image in enumerate(IMAGES.images):
+        Image.fromarray(image).save(images / f"{index}.png")
+    return images
+
+
+def tool(main: object, *arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])  # type: ignore[arg-type]
+
+
+def training(folder: Path, run: Path, *more: object) -> Result:
+    options = ("--model", "wave-tiny", "--crop", 16, "--log-every", 5)
+    return tool(train_main, "--data", folder, "--out", run, *options, *more)
+
+
+def test_train_and_export_make_a_model_file(folder: Path, tmp_path: Path) -> None:
+    run, out = tmp_path / "run", tmp_path / "model.ncpn"
+    result = training(folder, run, "--steps", 20, "--sde", "vp", "--noise-levels", 10)
+    assert result.exit_code == 0, result.output
+    assert "std(T) = 10.00 grey levels" in result.output
+    assert "kpixel/s" in result.output
+    config = json.loads((run / "config.json").read_text())
+    assert config["process"]["sde"] == "vp"
+    assert config["model"]["time_scale"] == config["process"]["T"]
+    exported = tool(export_main, run, "-o", out, "--data", folder, "--crop", 24)
+    assert exported.exit_code == 0, exported.output
+    assert "blocks.0.taps" in exported.output
+    assert "bits per sub-pixel" in exported.output
+    assert read_model(out.read_bytes()).sha256.hex() in exported.output
+    again = tool(export_main, run, "-o", out, "--data", folder)
+    assert again.exit_code == 1
+    assert "exists" in again.stderr
+
+
+def test_runs_are_not_overwritten_but_resumed(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert training(folder, run, "--resume").exit_code == 2
+    assert training(folder, run, "--steps", 3).exit_code == 0
+    assert training(folder, run, "--steps", 5).exit_code == 2
+    assert training(folder, run, "--steps", 5, "--resume").exit_code == 0
+    assert checkpoint.load_snapshot(run).progress["step"] == 5
+
+
+def test_missing_data_exits_with_its_name(tmp_path: Path) -> None:
+    result = training(tmp_path / "none", tmp_path / "run")
+    assert result.exit_code == 1
+    assert "none" in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not real_images("train-photos"), reason="training photographs are not here")
+def test_real_photographs_train(tmp_path: Path) -> None:
+    data = real_images("train-photos")[0].parent
+    result = training(data, tmp_path / "run", "--steps", 30)
+    assert result.exit_code == 0, result.output
