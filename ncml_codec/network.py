@@ -185,6 +185,8 @@ def check(network: Network) -> None:
 
 def _check_taps(network: Network) -> None:
     taps = [*network.window, *network.near]
+    if not (network.window and network.near and network.neighbours):
+        raise FormatError("taps: window, near and neighbours must not be empty")
     if not all(lag(tap) > 0 for tap in taps):
         raise FormatError("window: a tap is not in an earlier wave")
     if not set(network.near) <= set(network.window):

@@ -1,4 +1,4 @@
-"""Fixtures: a trained network that is tiny and kept with the golden files."""
+"""Fixtures: the networks that are kept with the golden files."""
 
 from __future__ import annotations
 
@@ -11,3 +11,9 @@ from tests.pictures import GOLDEN
 @pytest.fixture(scope="session")
 def tiny() -> Model:
     return read_model((GOLDEN / "tiny.ncpn").read_bytes())
+
+
+@pytest.fixture(scope="session")
+def wild() -> Model:
+    """A network of random integers, which reaches every clip."""
+    return read_model((GOLDEN / "wild.ncpn").read_bytes())

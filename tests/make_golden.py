@@ -16,8 +16,9 @@ import numpy as np
 from ncml_codec import codec, library
 from ncml_codec.container import read_container
 from ncml_codec.errors import NcmlError
-from ncml_codec.model import Model, read_model
+from ncml_codec.model import Model, identified, read_model, write_model
 from ncml_codec.pixels import Picture, decode_file, encode_file, from_array
+from tests.networks import random_network
 from tests.pictures import GOLDEN, VALLEY, extremes, valley
 
 IDAT = (b"IDAT", b"")
@@ -82,6 +83,10 @@ def main(tiny: Path) -> None:
     model = read_model(tiny.read_bytes())
     for name, (picture, exponent) in pictures().items():
         _write(name, picture, model, exponent)
+    wild = random_network(5)
+    (GOLDEN / "wild.ncpn").write_bytes(write_model(wild))
+    for name, samples in extremes(9, 10).items():
+        _write(f"wild_{name}", from_array(samples), identified(wild), 11)
     photo = library.load(library.DEFAULT)
     _write("photo", from_array(valley(60, 300, 40, 48)), photo, 11)
     whole = decode_file(VALLEY.read_bytes(), VALLEY.name)

@@ -32,7 +32,7 @@ def model_files() -> list[bytes]:
 
     folder = resources.files("ncpn") / "released"
     released = [e.read_bytes() for e in folder.iterdir() if e.name.endswith(".ncpn")]
-    return [(GOLDEN / "tiny.ncpn").read_bytes(), *released]
+    return [*(path.read_bytes() for path in GOLDEN.glob("*.ncpn")), *released]
 
 
 def test_there_are_golden_files() -> None:
@@ -42,17 +42,17 @@ def test_there_are_golden_files() -> None:
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_golden_files_decode(path: Path, engine: str, tiny: Model) -> None:
-    picture = codec.decode(path.read_bytes(), [tiny], Effort(engine))
+def test_golden_files_decode(path: Path, engine: str, tiny: Model, wild: Model) -> None:
+    picture = codec.decode(path.read_bytes(), [tiny, wild], Effort(engine))
     assert np.array_equal(picture.samples, truth(path))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_golden_files_are_encoded_to_the_same_bytes(path: Path, tiny: Model) -> None:
+def test_golden_files_are_encoded_to_the_same_bytes(path: Path, tiny: Model, wild: Model) -> None:
     data = path.read_bytes()
     header = read_header(data)
-    _, model = library.find(header.identity, [tiny])
-    picture = codec.decode(data, [tiny])
+    _, model = library.find(header.identity, [tiny, wild])
+    picture = codec.decode(data, [model])
     assert codec.encode(picture, model, tile_exponent=header.tile_exponent) == data
 
 

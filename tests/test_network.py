@@ -56,6 +56,8 @@ def broken(network: Network, what: str) -> Network:
         return replace(network, neighbours=[*network.neighbours[:-1], (-1, 2)])
     if what == "near":
         return replace(network, near=[(-4, 0), *network.near[1:]])
+    if what == "empty":
+        return replace(network, near=[])
     if what == "offset":
         return replace(network, window=[(-9, 0), *network.window[1:]])
     if what == "components":
@@ -77,6 +79,7 @@ def broken(network: Network, what: str) -> Network:
         "window",
         "neighbours",
         "near",
+        "empty",
         "offset",
         "components",
         "logistic",

@@ -1,0 +1,80 @@
+"""`python -m bench`: see bench/README.md for which command makes which table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_OUT = click.option("--out", type=click.Path(path_type=Path), help="JSON lines; .md beside it.")
+
+
+@click.group(context_settings={"show_default": True})
+def main() -> None:
+    """Measure sizes and speed."""
+
+
+@main.command()
+@click.option("--images", "folders", type=click.Path(path_type=Path), multiple=True, required=True)
+@click.option("--models", default="photo", help="Released models, separated by commas.")
+@click.option("--rivals", default="png,webp,jpegls,jxl3,jxl7,jxl9", help="Of bench/rivals.py.")
+@click.option("--engine", default="auto")
+@click.option("--repeats", type=click.IntRange(1), default=1, help="Times are medians of these.")
+@_OUT
+def codecs(
+    folders: tuple[Path, ...], models: str, rivals: str, engine: str, repeats: int, out: Path | None
+) -> None:
+    """Sizes and times of our models and of rivals on the same images."""
+    from bench import codecs as bench_codecs
+
+    images = sorted(path for folder in folders for path in folder.iterdir() if path.is_file())
+    names = [name for name in models.split(",") if name]
+    others = [name for name in rivals.split(",") if name]
+    records = bench_codecs.run(images, names, others, engine, repeats, click.echo)
+    _report(records, bench_codecs.table(records), out)
+
+
+@main.command()
+@click.option("--photograph", type=click.Path(path_type=Path), required=True)
+@click.option("--sizes", default="32x32,768x512,2048x1365,24MP")
+@click.option("--engines", default="numpy")
+@click.option("--threads", default="1,2")
+@click.option("--model", default="photo")
+@click.option("--repeats", type=click.IntRange(1), default=3)
+@_OUT
+def speed(
+    photograph: Path,
+    sizes: str,
+    engines: str,
+    threads: str,
+    model: str,
+    repeats: int,
+    out: Path | None,
+) -> None:
+    """Seconds and peak memory of whole ncmlzip processes."""
+    from bench import speed as bench_speed
+
+    records = bench_speed.run(
+        photograph,
+        sizes.split(","),
+        engines.split(","),
+        [int(count) for count in threads.split(",")],
+        model,
+        repeats,
+        click.echo,
+    )
+    records.append(dict(bench_speed.startup(click.echo)))
+    _report(records, bench_speed.table(records), out)
+
+
+def _report(records: list[dict[str, object]], text: str, out: Path | None) -> None:
+    from bench.record import write_lines
+
+    click.echo("\n" + text)
+    if out is not None:
+        write_lines(out, records)
+        out.with_suffix(".md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()
