@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ncml_codec.learn.mixture import Mixture, log_mass
+from ncml_codec.learn.mixture import Distribution
 from ncml_codec.learn.noise import Process, draw_times, perturb
 
-NoiseConditional = Callable[[Tensor, Tensor], Mixture]
+NoiseConditional = Callable[[Tensor, Tensor], Distribution]
 
 
 @dataclass(frozen=True)
@@ -54,5 +54,5 @@ def image_bits(model: NoiseConditional, x_t: Tensor, t: Tensor) -> Tensor:
     At t = 0, x_t is on the integer grid and the outer bins take the tails; at t > 0 the mass of
     the bin of width 1 around x_t stands for the density.
     """
-    nats = -log_mass(x_t, model(x_t, t), edges=t == 0)
+    nats = -model(x_t, t).log_mass(x_t, edges=t == 0)
     return nats.mean(dim=(1, 2, 3)) / math.log(2)

@@ -1,6 +1,6 @@
 """The training loop: one objective, one optimiser, one log, checkpoints that resume.
 
-It knows nothing of the network beyond its forward(x, t) -> Mixture.
+It knows nothing of the network beyond its forward(x, t) -> Distribution.
 """
 
 from __future__ import annotations
