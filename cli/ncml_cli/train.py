@@ -21,7 +21,11 @@ from ncml_cli.report import failing_cleanly
     required=True,
     help="Folder of images; may be given several times.",
 )
-@click.option("--model", default="wave-photo", help="Preset of the network.")
+@click.option(
+    "--model",
+    default="wave-photo",
+    help="Preset of the network: wave-* or, as in the paper, tiny, small, base, paper.",
+)
 @click.option("--out", "run", type=click.Path(path_type=Path), required=True, help="Run's folder.")
 @click.option("--sde", type=click.Choice(["none", "ve", "vp", "subvp"]), default="none")
 @click.option("--T", "horizon", type=float, help="Noise strength as the paper's T.")
@@ -63,10 +67,11 @@ def main(
     log_every: int,
     resume: bool,
 ) -> None:
-    """Train a wave NCPN on folders of images.
+    """Train an NCPN on folders of images.
 
     Leaves config.json, model.safetensors (averaged weights), training.safetensors (to resume
-    from) and log.csv in --out. `ncml-export` turns the run into a model file for the codec.
+    from) and log.csv in --out. `ncml-export` turns the run of a wave network into a model file for
+    the codec.
     """
     import torch
 
@@ -99,12 +104,15 @@ def main(
         log_every=log_every,
     )
     images = load_folders(folders, crop)
+    if not resume:
+        first = torch.from_numpy(images.crops(crops, seed, 0)).to(device).float()
+        presets.initialise(network, first, torch.zeros(len(first), device=device))
     levels = noise.std_at(process, process.horizon)
     pixels = sum(image.shape[0] * image.shape[1] for image in images.images)
     click.echo(f"{len(images.images)} images, {pixels / 1e6:.1f} megapixels; seed {seed}")
     for path in images.skipped:
         click.echo(f"left out, smaller than the crop: {path}")
-    click.echo(f"{model}: {presets.multiply_adds(network)} multiply-adds a pixel")
+    click.echo(f"{model}: {presets.describe(network)}")
     click.echo(f"sde {sde}: T = {process.horizon:g}, std(T) = {levels:.2f} grey levels")
     plain = {"steps": steps, "minutes": None if math.isinf(max_minutes) else max_minutes}
     save_config(

@@ -1,59 +1,109 @@
-"""Named sizes of the networks, and building one from its name or a saved configuration."""
+"""Named sizes of the networks, and building one from its name, a saved configuration or a run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
 from ncml_codec.errors import InputError, UsageError
+from ncml_codec.learn.checkpoint import load_config, load_model
+from ncpn import shifted
+from ncpn.pixelcnn import PixelCNN, PixelCNNConfig
 from ncpn.wave import WaveConfig, WaveNCPN
 
-# Multiply-adds a pixel: see `multiply_adds`, printed by `ncml-train`.
-PRESETS: dict[str, WaveConfig] = {
+Config: TypeAlias = WaveConfig | PixelCNNConfig
+NCPN: TypeAlias = WaveNCPN | PixelCNN
+
+KINDS: dict[str, type[Config]] = {"wave": WaveConfig, "paper": PixelCNNConfig}
+
+# Sizes: see `multiply_adds` (wave) and `parameter_count`, printed by `ncml-train`.
+PRESETS: dict[str, Config] = {
     "wave-tiny": WaveConfig(width=8, blocks=1, head_width=8, mixtures=2, time_features=8),
     "wave-fast": WaveConfig(width=24, blocks=5, head_width=32),
     "wave-photo": WaveConfig(),
     "wave-max": WaveConfig(width=96, blocks=8, head_width=96, mixtures=6),
+    "tiny": PixelCNNConfig(width=16, blocks=1, mixtures=5, features=32, dropout=0.0),
+    "small": PixelCNNConfig(width=48, blocks=2, features=128, dropout=0.0),
+    "base": PixelCNNConfig(width=96, blocks=3, features=256, dropout=0.1),
+    "paper": PixelCNNConfig(),
 }
 
 
-def preset(name: str, time_scale: float) -> WaveConfig:
+def preset(name: str, time_scale: float) -> Config:
     """The configuration of a preset. time_scale: the noise process's T (1 if it has none)."""
     if name not in PRESETS:
         raise UsageError(f"model {name!r}: not one of {', '.join(PRESETS)}")
     return replace(PRESETS[name], time_scale=time_scale or 1.0)
 
 
-def build(config: WaveConfig) -> WaveNCPN:
+def build(config: Config) -> NCPN:
     """The untrained network of a configuration; torch's global seed decides its weights."""
-    return WaveNCPN(config)
+    return WaveNCPN(config) if isinstance(config, WaveConfig) else PixelCNN(config)
 
 
-def to_json(config: WaveConfig) -> dict[str, Any]:
+def initialise(model: NCPN, x: Tensor, t: Tensor) -> None:
+    """What a new network takes from a first batch, in place: `shifted.initialise`; wave: nothing.
+
+    x: [batch, 3, height, width] levels; t: [batch].
+    """
+    if isinstance(model, PixelCNN):
+        shifted.initialise(model, x, t)
+
+
+def from_pretrained(run: Path) -> NCPN:
+    """The averaged network of a training run's folder, ready to evaluate (dropout off).
+
+    Raises InputError if there is none, or its files are damaged or do not fit each other.
+    """
+    values = load_config(run).get("model")
+    if not isinstance(values, dict):
+        raise InputError(f"{run}: its config.json holds no model")
+    model = build(from_json(values))
+    load_weights(model, load_model(run))
+    return model.eval()
+
+
+def to_json(config: Config) -> dict[str, Any]:
     """A configuration as plain JSON values, for `from_json`."""
-    return {"kind": "wave", **asdict(config)}
+    (kind,) = (kind for kind, made in KINDS.items() if isinstance(config, made))
+    return {"kind": kind, **asdict(config)}
 
 
-def from_json(values: Mapping[str, Any]) -> WaveConfig:
+def from_json(values: Mapping[str, Any]) -> Config:
     """The configuration that `to_json` wrote. Raises UsageError for anything else."""
     fields = dict(values)
-    if fields.pop("kind", None) != "wave":
-        raise UsageError("not the configuration of a wave NCPN")
+    kind = fields.pop("kind", None)
+    if kind not in KINDS:
+        raise UsageError(f"kind {kind!r} of network: not one of {', '.join(KINDS)}")
     try:
-        return WaveConfig(**fields)
+        return KINDS[kind](**fields)
     except TypeError as error:
-        raise UsageError(f"not the configuration of a wave NCPN: {error}") from error
+        raise UsageError(f"not the configuration of a {kind} NCPN: {error}") from error
 
 
-def load_weights(model: WaveNCPN, weights: Mapping[str, Tensor]) -> None:
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Put saved weights into a network. Raises InputError unless names and shapes are its own."""
     try:
         model.load_state_dict(dict(weights))
     except RuntimeError as error:
         raise InputError(f"weights do not fit the network: {error}") from error
+
+
+def describe(model: NCPN) -> str:
+    """The network's size in words."""
+    count = f"{parameter_count(model)} parameters"
+    if isinstance(model, WaveNCPN):
+        return f"{count}, {multiply_adds(model)} multiply-adds a pixel"
+    return count
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Number of trained values."""
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def multiply_adds(model: WaveNCPN) -> int:

@@ -12,7 +12,7 @@ import torch
 from ncml_codec import engines
 from ncml_codec.codec import walk_tile
 from ncml_codec.coder import Meter
-from ncml_codec.learn.objective import image_bits
+from ncml_codec.learn.objective import NoiseConditional, image_bits
 from ncml_codec.network import Network
 from ncpn.wave import WaveNCPN
 
@@ -43,7 +43,7 @@ def cost(model: WaveNCPN, network: Network, images: Sequence[Image]) -> Cost:
 
 
 @torch.no_grad()
-def float_bits(model: WaveNCPN, image: Image) -> float:
+def float_bits(model: NoiseConditional, image: Image) -> float:
     """Bits per sub-pixel that the float network assigns to an image at t = 0."""
     x = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float()
     return float(image_bits(model, x, torch.zeros(1)))

@@ -28,6 +28,7 @@ from ncml_codec.network import (
     MEAN_RANGE,
 )
 from ncml_codec.wave import block_taps, near_taps, window_taps
+from ncpn.conditioning import TimeFeatures, condition_layer
 
 PLANES = 3  # red, green, blue, coded in this order
 NEGATIVE_SLOPE = 0.125  # a shift by three in the integer network
@@ -112,9 +113,7 @@ class GatedBlock(nn.Module):
     def __init__(self, width: int, time_features: int) -> None:
         super().__init__()
         self.taps = _linear(width * len(block_taps()), width)
-        self.time = nn.Linear(time_features, width)
-        nn.init.zeros_(self.time.weight)
-        nn.init.zeros_(self.time.bias)
+        self.time = condition_layer(time_features, width)
         self.gate = _linear(width, 2 * width)
         nn.init.normal_(self.gate.weight, std=0.3 / math.sqrt(width))
 
@@ -158,21 +157,6 @@ class PlaneHead(nn.Module):
         if self.earlier is not None:
             z = z + apply_pointwise(self.earlier, earlier)
         return apply_pointwise(self.out, F.leaky_relu(z, NEGATIVE_SLOPE))
-
-
-class TimeFeatures(nn.Module):
-    """Gaussian Fourier features of t, then one SiLU layer: [batch] to [batch, features]."""
-
-    def __init__(self, features: int, time_scale: float) -> None:
-        super().__init__()
-        self.time_scale = time_scale
-        frequencies = torch.randn(features // 2, generator=torch.Generator().manual_seed(0))
-        self.frequencies = nn.Buffer(frequencies * 4.0, persistent=False)
-        self.dense = nn.Linear(features, features)
-
-    def forward(self, t: Tensor) -> Tensor:
-        angle = 2 * math.pi * (t / self.time_scale)[:, None] * self.frequencies
-        return F.silu(self.dense(torch.cat([torch.sin(angle), torch.cos(angle)], 1)))
 
 
 def local_reference(planes: Tensor) -> Tensor:

@@ -84,8 +84,8 @@ class Optimiser:
 
 
 def is_matrix(name: str, parameter: Tensor) -> bool:
-    """Whether Muon updates it: all matrices but those of noise conditioning."""
-    return parameter.ndim == 2 and "time" not in name
+    """Whether Muon updates it: all matrices but those of noise and class conditioning."""
+    return parameter.ndim == 2 and not any(word in name for word in ("time", "condition"))
 
 
 def orthogonal(matrix: Tensor) -> Tensor:

@@ -72,6 +72,7 @@ def train(
 
     Raises UsageError if the run has already ended, Diverged at the first loss that is not finite.
     """
+    model.train()
     state = _State.resumed(model, config, run) if has_snapshot(run) else _State(model, config)
     if state.share_done() >= 1:
         raise UsageError(f"{run}: finished at step {state.step}; give more steps or minutes")
@@ -129,7 +130,10 @@ class _State:
         config = self.config
         level = self.level()
         device = next(iter(self.named.values())).device
-        generator = torch.Generator(device).manual_seed(config.seed * 1_000_003 + self.step)
+        seed = config.seed * 1_000_003 + self.step
+        generator = torch.Generator(device).manual_seed(seed)
+        # Dropout can only draw from torch's global generator; another seed than the noise's.
+        torch.manual_seed(-1 - seed)
         batch = torch.from_numpy(images.crops(crops, config.seed, self.step)).to(device)
         parts = ncml(self.model, batch.float(), process, config.clean_share, generator)
         if not math.isfinite(float(parts.total.detach())):
