@@ -100,7 +100,7 @@ def _log_bin(x: Tensor, means: Tensor, log_scales: Tensor, edges: Tensor | bool)
     centred = value - means
     upper = (centred + 0.5) * inverse
     lower = (centred - 0.5) * inverse
-    log_inside = _log_sigmoid_difference(upper, lower)
+    log_inside = _log_sigmoid_difference(upper, lower, inverse)
     edges = torch.as_tensor(edges, device=x.device)
     if edges.ndim:
         edges = edges[:, None, None, None, None]
@@ -108,10 +108,10 @@ def _log_bin(x: Tensor, means: Tensor, log_scales: Tensor, edges: Tensor | bool)
     return torch.where(edges & (value > 254.5), F.logsigmoid(-lower), log_component)
 
 
-def _log_sigmoid_difference(upper: Tensor, lower: Tensor) -> Tensor:
-    """log(sigmoid(upper) - sigmoid(lower)) for upper > lower, accurate in both tails.
+def _log_sigmoid_difference(upper: Tensor, lower: Tensor, gap: Tensor) -> Tensor:
+    """log(sigmoid(upper) - sigmoid(lower)), accurate in both tails; gap: upper - lower > 0.
 
     sigmoid(u) - sigmoid(l) = sigmoid(u) sigmoid(-l) (1 - exp(l - u)), and every factor is stable.
+    The gap is not taken from u and l, whose difference cancels where both are large.
     """
-    gap = upper - lower
     return F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-gap))
