@@ -34,14 +34,12 @@ def main(run: Path, output: Path, folders: tuple[Path, ...], crop: int, force: b
     2**24, and what the integer network costs against the float network.
     """
     from ncml_codec.files import write_atomically
-    from ncml_codec.learn.checkpoint import load_config, load_model
     from ncml_codec.learn.data import load_folders
     from ncml_codec.model import read_model, write_model
     from ncml_codec.network import SUM_LIMIT
     from ncpn import export, presets, validation
 
-    model = presets.build(presets.from_json(load_config(run)["model"]))
-    presets.load_weights(model, load_model(run))
+    model = presets.from_pretrained(run)
     images = [central(image, crop) for image in load_folders(folders, 16).images]
     network = export.best_integers(model, images)
     for name, inputs, reach in export.proof(network):

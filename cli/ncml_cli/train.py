@@ -15,11 +15,11 @@ from ncml_cli.report import failing_cleanly
 @click.command(context_settings={"show_default": True})
 @click.option(
     "--data",
-    "folders",
-    type=click.Path(path_type=Path),
+    "sources",
     multiple=True,
     required=True,
-    help="Folder of images; may be given several times.",
+    help="Folder of images (several may be given), or one of cifar10:DIR, svhn:DIR,"
+    " imagenet32:DIR, imagenet64:DIR, celeba64:DIR, array:FILE.npy.",
 )
 @click.option("--model", default="wave-photo", help="Preset of the network.")
 @click.option("--out", "run", type=click.Path(path_type=Path), required=True, help="Run's folder.")
@@ -42,7 +42,7 @@ from ncml_cli.report import failing_cleanly
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @failing_cleanly
 def main(
-    folders: tuple[Path, ...],
+    sources: tuple[str, ...],
     model: str,
     run: Path,
     sde: str,
@@ -63,7 +63,7 @@ def main(
     log_every: int,
     resume: bool,
 ) -> None:
-    """Train a wave NCPN on folders of images.
+    """Train a network on images.
 
     Leaves config.json, model.safetensors (averaged weights), training.safetensors (to resume
     from) and log.csv in --out. `ncml-export` turns the run into a model file for the codec.
@@ -73,7 +73,8 @@ def main(
     from ncml_codec.errors import UsageError
     from ncml_codec.learn import noise
     from ncml_codec.learn.checkpoint import has_snapshot, save_config
-    from ncml_codec.learn.data import CropConfig, load_folders
+    from ncml_codec.learn.data import CropConfig
+    from ncml_codec.learn.datasets import open_training
     from ncml_codec.learn.optimiser import OptimiserConfig
     from ncml_codec.learn.training import TrainConfig, train
     from ncpn import presets
@@ -98,12 +99,9 @@ def main(
         seed=seed,
         log_every=log_every,
     )
-    images = load_folders(folders, crop)
+    images = open_training(sources, crop)
     levels = noise.std_at(process, process.horizon)
-    pixels = sum(image.shape[0] * image.shape[1] for image in images.images)
-    click.echo(f"{len(images.images)} images, {pixels / 1e6:.1f} megapixels; seed {seed}")
-    for path in images.skipped:
-        click.echo(f"left out, smaller than the crop: {path}")
+    click.echo(f"{images.describe()}; seed {seed}")
     click.echo(f"{model}: {presets.multiply_adds(network)} multiply-adds a pixel")
     click.echo(f"sde {sde}: T = {process.horizon:g}, std(T) = {levels:.2f} grey levels")
     plain = {"steps": steps, "minutes": None if math.isinf(max_minutes) else max_minutes}
@@ -114,7 +112,7 @@ def main(
             "process": {"sde": sde, "T": process.horizon, "noise_levels": levels},
             "crops": asdict(crops),
             "training": {**asdict(config), **plain},
-            "data": [folder.name for folder in folders],
+            "data": list(sources),
         },
     )
     train(network, images, process, crops, config, run, say=click.echo)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from ncml_codec.errors import InputError, UsageError
+from ncml_codec.learn.checkpoint import load_config, load_model
 from ncpn.wave import WaveConfig, WaveNCPN
 
 # Multiply-adds a pixel: see `multiply_adds`, printed by `ncml-train`.
@@ -54,6 +56,13 @@ def load_weights(model: WaveNCPN, weights: Mapping[str, Tensor]) -> None:
         model.load_state_dict(dict(weights))
     except RuntimeError as error:
         raise InputError(f"weights do not fit the network: {error}") from error
+
+
+def from_pretrained(run: Path) -> WaveNCPN:
+    """The network of a training run's folder, with its averaged weights, ready to evaluate."""
+    model = build(from_json(load_config(run)["model"]))
+    load_weights(model, load_model(run))
+    return model.eval()
 
 
 def multiply_adds(model: WaveNCPN) -> int:

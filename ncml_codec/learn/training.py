@@ -24,7 +24,7 @@ from ncml_codec.learn.checkpoint import (
     load_snapshot,
     save_snapshot,
 )
-from ncml_codec.learn.data import CropConfig, FolderImages
+from ncml_codec.learn.data import CropConfig, Images
 from ncml_codec.learn.noise import Process
 from ncml_codec.learn.objective import Parts, ncml
 from ncml_codec.learn.optimiser import Optimiser, OptimiserConfig
@@ -61,7 +61,7 @@ class Diverged(NcmlError):
 
 def train(
     model: nn.Module,
-    images: FolderImages,
+    images: Images,
     process: Process,
     crops: CropConfig,
     config: TrainConfig,
@@ -77,7 +77,7 @@ def train(
         raise UsageError(f"{run}: finished at step {state.step}; give more steps or minutes")
     bar = tqdm(total=100, unit="%", disable=not sys.stderr.isatty(), bar_format=_BAR)
     saved = logged = time.monotonic()
-    logged_step = state.step
+    logged_pixels = 0
     with bar, _Log(run, state.step) as log:
         while state.share_done() < 1:
             parts = state.advance(images, process, crops)
@@ -85,11 +85,11 @@ def train(
                 _average(state.running, name, float(getattr(parts, name).detach()))
             now = time.monotonic()
             if state.step % config.log_every == 0 or state.share_done() >= 1:
-                pixels = crops.batch * crops.crop**2 * (state.step - logged_step)
+                pixels = state.pixels - logged_pixels
                 line = state.report(pixels / max(now - logged, 1e-9))
                 log.write(line)
                 (bar.write if not bar.disable else say)(_sentence(line, state.seconds_left()))
-                logged, logged_step = now, state.step
+                logged, logged_pixels = now, state.pixels
             bar.n = round(100 * min(1.0, state.share_done()), 1)
             bar.refresh()
             if now - saved > 60 * config.save_minutes:
@@ -103,7 +103,7 @@ class _State:
 
     def __init__(self, model: nn.Module, config: TrainConfig) -> None:
         self.model, self.config = model, config
-        self.step, self.seconds_before = 0, 0.0
+        self.step, self.seconds_before, self.pixels = 0, 0.0, 0
         self.started = time.monotonic()
         self.named = dict(model.named_parameters())
         self.running: dict[str, float] = {}
@@ -124,7 +124,7 @@ class _State:
         state.optimiser.load_moments(snapshot.moments)
         return state
 
-    def advance(self, images: FolderImages, process: Process, crops: CropConfig) -> Parts:
+    def advance(self, images: Images, process: Process, crops: CropConfig) -> Parts:
         """One step of gradient descent; its randomness depends on (seed, step) alone."""
         config = self.config
         level = self.level()
@@ -142,6 +142,7 @@ class _State:
         parts.total.backward()
         nn.utils.clip_grad_norm_(self.named.values(), config.clip)
         self.step += 1
+        self.pixels += batch.shape[0] * batch.shape[2] * batch.shape[3]
         self.optimiser.step(self.step, level)
         keep = min(config.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
