@@ -15,8 +15,6 @@ from ncml_codec.learn.noise import (
     SubVariancePreserving,
     VarianceExploding,
     VariancePreserving,
-    draw_times,
-    perturb,
     process_named,
     std_at,
 )
@@ -31,7 +29,7 @@ def test_time_zero_is_clean_data(sde: str) -> None:
     assert (process.std(zero) == 0).all()
     assert (process.mean_scale(zero) == 1).all()
     x = torch.arange(48.0).reshape(3, 1, 4, 4)
-    torch.testing.assert_close(perturb(process, x, zero, torch.Generator()), x)
+    torch.testing.assert_close(process.perturb(x, zero, torch.Generator()), x)
 
 
 @pytest.mark.parametrize(("sde", "levels"), [("ve", 180), ("vp", 41), ("subvp", 1.1)])
@@ -66,16 +64,50 @@ def test_moments_are_those_of_the_simulated_sde(process: Process) -> None:
 
 
 def equation(process: Process, t: float) -> tuple[float, float]:
-    """Drift a of dx = a x dt + g dw, and g^2 in squared grey levels (Song et al. 2021, app. B)."""
-    if isinstance(process, VarianceExploding):
-        growth = process.sigma_max / process.sigma_min
-        sigma = 2 * CENTRE * process.sigma_min * growth**t
-        return 0.0, 2 * sigma**2 * math.log(growth)
-    assert isinstance(process, VariancePreserving)
-    beta = process.beta_min + t * (process.beta_max - process.beta_min)
-    integral = process.beta_min * t + (process.beta_max - process.beta_min) * t**2 / 2
-    share = 1 - math.exp(-2 * integral) if isinstance(process, SubVariancePreserving) else 1.0
-    return -beta / 2, CENTRE**2 * beta * share
+    """Drift a of dx = a x dt + g dw, and g^2, from the process's own methods."""
+    time = torch.tensor(t, dtype=torch.float64)
+    return -float(process.decay(time)), float(process.diffusion(time)) ** 2
+
+
+@pytest.mark.parametrize("t", [0.01, 0.3])
+def test_the_equations_are_those_of_song(t: float) -> None:
+    time = torch.tensor(t, dtype=torch.float64)
+    beta, integral = 0.1 + 19.9 * t, 0.1 * t + 19.9 * t**2 / 2
+    sigma = 255 * 0.01 * 5000**t
+    expected = {
+        "ve": (0.0, sigma * math.sqrt(2 * math.log(5000))),
+        "vp": (beta / 2, CENTRE * math.sqrt(beta)),
+        "subvp": (beta / 2, CENTRE * math.sqrt(beta * (1 - math.exp(-2 * integral)))),
+    }
+    for sde, (decay, diffusion) in expected.items():
+        process = process_named(sde)
+        assert float(process.decay(time)) == pytest.approx(decay)
+        assert float(process.diffusion(time)) == pytest.approx(diffusion)
+
+
+def test_reverse_drifts_lead_a_gaussian_back() -> None:
+    """For Gaussian data the score is known, and mean and spread must return along both."""
+    process = VariancePreserving(0.2)
+    mean, spread = 30.0, 12.0
+    steps = 4000
+    generator = torch.Generator().manual_seed(0)
+    x = (mean + spread * torch.randn(20_000, 1, 1, 1, generator=generator)) + CENTRE
+    t = torch.full((len(x),), process.horizon)
+    for noisy in (True, False):
+        y, dt = process.perturb(x, t, generator), process.horizon / steps
+        for step in range(steps, 0, -1):
+            time = torch.tensor([step * dt - dt / 2])
+            scale, std = process.mean_scale(time), process.std(time)
+            score = -(y - CENTRE - scale * mean) / (scale**2 * spread**2 + std**2)
+            if noisy:
+                kick = process.diffusion(time) * math.sqrt(dt)
+                y = y - process.reverse_drift(y, time, score) * dt
+                y = y + kick * torch.randn(y.shape, generator=generator)
+            else:
+                y = y - process.flow_drift(y, time, score) * dt
+        # Sampling error of 20,000 draws: 0.085 in the mean, 0.06 in the spread; four of each.
+        assert float(y.mean()) - CENTRE == pytest.approx(mean, abs=0.34)
+        assert float(y.std()) == pytest.approx(spread, abs=0.25)
 
 
 @pytest.mark.parametrize("sde", NOISY)
@@ -83,7 +115,7 @@ def test_perturbed_images_have_the_stated_moments(sde: str) -> None:
     process = process_named(sde, noise_levels=20.0)
     x = torch.full((1, 1, 400, 400), 200.0)
     t = torch.tensor([process.horizon])
-    noisy = perturb(process, x, t, torch.Generator().manual_seed(0))
+    noisy = process.perturb(x, t, torch.Generator().manual_seed(0))
     mean = CENTRE + float(process.mean_scale(t)) * (200 - CENTRE)
     assert float(noisy.mean()) == pytest.approx(mean, abs=5 * 20 / 400)
     assert float(noisy.std()) == pytest.approx(20.0, rel=0.02)
@@ -91,16 +123,33 @@ def test_perturbed_images_have_the_stated_moments(sde: str) -> None:
 
 def test_times_are_zero_as_often_as_asked_and_else_uniform() -> None:
     process = process_named("vp")
-    times = draw_times(process, 40_000, 0.3, torch.Generator().manual_seed(0))
+    times, weights = process.draw_times(40_000, 0.3, False, torch.Generator().manual_seed(0))
     later = times[times > 0]
     assert float((times == 0).float().mean()) == pytest.approx(0.3, abs=0.02)
     assert float(later.mean()) == pytest.approx(process.horizon / 2, rel=0.02)
     assert float(later.max()) <= process.horizon
+    assert (weights == 1).all()
+
+
+@pytest.mark.parametrize("sde", NOISY)
+def test_importance_sampling_keeps_expectations(sde: str) -> None:
+    process = process_named(sde)
+    generator = torch.Generator().manual_seed(0)
+    times, weights = process.draw_times(400_000, 0.0, True, generator)
+    share = times / process.horizon
+    # Weights are bounded below by what the largest g^2 gives, so moments converge.
+    for power, expected in ((0, 1.0), (1, 1 / 2), (2, 1 / 3)):
+        assert float((weights * share**power).mean()) == pytest.approx(expected, rel=0.05)
+    cells = torch.histc(share, 10, 0, 1) / len(times)
+    middles = (torch.arange(10) + 0.5) * process.horizon / 10
+    density = process.diffusion(middles) ** 2
+    torch.testing.assert_close(cells, density / density.sum(), rtol=0.15, atol=0.002)
 
 
 def test_plain_maximum_likelihood_is_always_clean() -> None:
-    times = draw_times(process_named("none"), 100, 0.0, torch.Generator())
+    times, weights = process_named("none").draw_times(100, 0.0, True, torch.Generator())
     assert (times == 0).all()
+    assert (weights == 1).all()
 
 
 @pytest.mark.parametrize(

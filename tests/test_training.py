@@ -8,6 +8,8 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -162,6 +164,71 @@ def test_train_and_export_make_a_model_file(folder: Path, tmp_path: Path) -> Non
     again = tool(export_main, run, "-o", out, "--data", folder)
     assert again.exit_code == 1
     assert "exists" in again.stderr
+
+
+def test_options_come_from_a_file_and_the_command_line_wins(folder: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('model = "wave-tiny"\nsde = "ve"\nnoise-levels = 4.0\nsteps = 7\ncrop = 16\n')
+    options = ("--config", recipe, "--data", folder, "--out", tmp_path / "run")
+    dry = tool(train_main, *options, "--dry-run")
+    assert dry.exit_code == 0, dry.output
+    assert "sde = ve" in dry.output
+    assert "noise-levels = 4.0" in dry.output
+    assert not (tmp_path / "run").exists()
+    assert tool(train_main, *options, "--steps", 2).exit_code == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["options"]["steps"] == 2
+    assert config["options"]["sde"] == "ve"
+    assert checkpoint.load_snapshot(tmp_path / "run").progress["step"] == 2
+    recipe.write_text("stepps = 7\n")
+    wrong = tool(train_main, *options)
+    assert wrong.exit_code == 2
+    assert "stepps" in wrong.output
+    recipe.write_text("steps 7")
+    assert tool(train_main, *options).exit_code == 2
+
+
+def test_accumulated_batches_are_one_large_batch(tmp_path: Path) -> None:
+    plain = TrainConfig(steps=1, accumulate=2, seed=3)
+    model, twice = network(), network()
+    train(model, IMAGES, process_named("none"), CROPS, plain, tmp_path, quiet)
+
+    class Both:
+        """The two batches of the first step at once."""
+
+        def crops(self, config: CropConfig, seed: int, step: int) -> npt.NDArray[np.uint8]:
+            return np.concatenate([IMAGES.crops(CROPS, seed, 2 * step + part) for part in (0, 1)])
+
+        batches, describe = IMAGES.batches, IMAGES.describe
+
+    once = replace(plain, accumulate=1)
+    (tmp_path / "once").mkdir()
+    train(twice, Both(), process_named("none"), CROPS, once, tmp_path / "once", quiet)
+    for one, other in zip(model.parameters(), twice.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_a_constant_schedule_stays(tmp_path: Path) -> None:
+    config = TrainConfig(steps=12, warmup=4, schedule="constant", log_every=1)
+    train(network(), IMAGES, process_named("none"), CROPS, config, tmp_path, quiet)
+    with (tmp_path / "log.csv").open() as file:
+        levels = [float(row["level"]) for row in csv.DictReader(file)]
+    assert levels[:4] == [0.5, 0.75, 1.0, 1.0]
+    assert set(levels[3:]) == {1.0}
+
+
+def test_bfloat16_trains(tmp_path: Path) -> None:
+    config = TrainConfig(steps=3, precision="bf16")
+    train(network(), IMAGES, process_named("vp"), CROPS, config, tmp_path, quiet)
+
+
+def test_minutes_end_a_run_and_its_schedule(tmp_path: Path) -> None:
+    config = TrainConfig(steps=10**9, minutes=0.02, warmup=1, log_every=1)
+    train(network(), IMAGES, process_named("none"), CROPS, config, tmp_path, quiet)
+    with (tmp_path / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[-1]["level"]) < 0.3
+    assert checkpoint.has_snapshot(tmp_path)
 
 
 def test_runs_are_not_overwritten_but_resumed(folder: Path, tmp_path: Path) -> None:

@@ -4,22 +4,50 @@ from __future__ import annotations
 
 import ctypes
 import math
+import tomllib
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ncml_cli.report import failing_cleanly
+from ncml_codec.errors import UsageError
+
+
+def _from_file(context: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
+    """Take defaults from a TOML file: keys are the long options' names, without dashes in front."""
+    if path is None:
+        return None
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(f"{path}: {error}") from error
+    names = {option.lstrip("-"): p.name for p in context.command.params for option in p.opts}
+    unknown = sorted(set(values) - set(names))
+    if unknown:
+        raise click.BadParameter(f"{path}: no option called {', '.join(unknown)}")
+    found = {str(names[key]): value for key, value in values.items()}
+    context.default_map = {**(context.default_map or {}), **found}
+    return path
 
 
 @click.command(context_settings={"show_default": True})
 @click.option(
-    "--data",
-    "folders",
+    "--config",
     type=click.Path(path_type=Path),
+    is_eager=True,
+    expose_value=False,
+    callback=_from_file,
+    help="TOML file of options; the command line wins.",
+)
+@click.option(
+    "--data",
+    "sources",
     multiple=True,
     required=True,
-    help="Folder of images; may be given several times.",
+    help="Folder of images (several may be given), or one of cifar10:DIR, svhn:DIR,"
+    " imagenet32:DIR, imagenet64:DIR, celeba64:DIR, array:FILE.npy.",
 )
 @click.option(
     "--model",
@@ -30,7 +58,10 @@ from ncml_cli.report import failing_cleanly
 @click.option("--sde", type=click.Choice(["none", "ve", "vp", "subvp"]), default="none")
 @click.option("--T", "horizon", type=float, help="Noise strength as the paper's T.")
 @click.option("--noise-levels", type=float, help="Noise strength as std at T, in grey levels.")
-@click.option("--clean-share", type=float, default=0.5, help="Probability of t = 0 in training.")
+@click.option(
+    "--clean-share", type=click.FloatRange(0, 1), default=0.5, help="Probability of t = 0."
+)
+@click.option("--importance", is_flag=True, help="Draw t in proportion to g(t)^2, not uniformly.")
 @click.option("--steps", type=click.IntRange(1), default=20_000)
 @click.option("--max-minutes", type=float, default=math.inf, help="Fit the schedule to this time.")
 @click.option("--batch", type=click.IntRange(1), default=4, help="Crops a step.")
@@ -38,95 +69,110 @@ from ncml_cli.report import failing_cleanly
 @click.option("--grey", type=click.FloatRange(0, 1), default=0.02, help="Share of grey crops.")
 @click.option("--matrix-rate", type=float, default=7e-3, help="Muon's peak rate (matrices).")
 @click.option("--rate", type=float, default=5e-3, help="AdamW's peak rate (the rest).")
+@click.option("--schedule", type=click.Choice(["cosine", "constant"]), default="cosine")
+@click.option("--warmup", type=click.IntRange(0), default=100, help="Steps of rising rate.")
+@click.option("--clip", type=float, default=0.5, help="Bound on the gradient's norm.")
 @click.option("--average", type=click.FloatRange(0, 1), default=0.999, help="Decay of the EMA.")
+@click.option("--accumulate", type=click.IntRange(1), default=1, help="Batches a step.")
+@click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32")
 @click.option("--seed", type=int, default=0)
 @click.option("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
 @click.option("--threads", type=click.IntRange(1), default=1, help="CPU threads.")
 @click.option("--log-every", type=click.IntRange(1), default=100, help="Steps between log lines.")
+@click.option("--save-minutes", type=float, default=5.0, help="Minutes between checkpoints.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+@click.option("--dry-run", is_flag=True, help="Print the resolved options and stop.")
+@click.pass_context
 @failing_cleanly
-def main(
-    folders: tuple[Path, ...],
-    model: str,
-    run: Path,
-    sde: str,
-    horizon: float | None,
-    noise_levels: float | None,
-    clean_share: float,
-    steps: int,
-    max_minutes: float,
-    batch: int,
-    crop: int,
-    grey: float,
-    matrix_rate: float,
-    rate: float,
-    average: float,
-    seed: int,
-    device: str,
-    threads: int,
-    log_every: int,
-    resume: bool,
-) -> None:
-    """Train an NCPN on folders of images.
+def main(context: click.Context, /, **options: Any) -> None:
+    """Train a network on images.
 
     Leaves config.json, model.safetensors (averaged weights), training.safetensors (to resume
     from) and log.csv in --out. `ncml-export` turns the run of a wave network into a model file for
     the codec.
     """
+    resolved = _resolved(context, options)
+    for name, value in resolved.items():
+        click.echo(f"{name} = {value}")
+    if not options["dry_run"]:
+        _run(options, resolved)
+
+
+def _run(options: dict[str, Any], resolved: dict[str, Any]) -> None:
     import torch
 
-    from ncml_codec.errors import UsageError
     from ncml_codec.learn import noise
     from ncml_codec.learn.checkpoint import has_snapshot, save_config
-    from ncml_codec.learn.data import CropConfig, load_folders
+    from ncml_codec.learn.data import CropConfig
+    from ncml_codec.learn.datasets import open_training
     from ncml_codec.learn.optimiser import OptimiserConfig
     from ncml_codec.learn.training import TrainConfig, train
     from ncpn import presets
 
-    if has_snapshot(run) and not resume:
+    run: Path = options["run"]
+    if has_snapshot(run) and not options["resume"]:
         raise UsageError(f"{run}: holds a training run; --resume goes on with it")
-    if resume and not has_snapshot(run):
+    if options["resume"] and not has_snapshot(run):
         raise UsageError(f"{run}: holds no checkpoint to resume from")
     _keep_freed_memory()
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
-    process = noise.process_named(sde, horizon, noise_levels)
-    shape = presets.preset(model, process.horizon)
-    network = presets.build(shape).to(device)
-    crops = CropConfig(crop, batch, grey)
+    torch.set_num_threads(options["threads"])
+    torch.manual_seed(options["seed"])
+    process = noise.process_named(options["sde"], options["horizon"], options["noise_levels"])
+    shape = presets.preset(options["model"], process.horizon)
+    network = presets.build(shape).to(options["device"])
+    images = open_training(options["sources"], options["crop"])
+    crops = CropConfig(options["crop"], options["batch"], options["grey"])
     config = TrainConfig(
-        steps=steps,
-        minutes=max_minutes,
-        optimiser=OptimiserConfig(matrix_rate, rate),
-        average=average,
-        clean_share=clean_share,
-        seed=seed,
-        log_every=log_every,
+        optimiser=OptimiserConfig(options["matrix_rate"], options["rate"]),
+        minutes=options["max_minutes"],
+        **{name: options[name] for name in _SAME_NAME},
     )
-    images = load_folders(folders, crop)
-    if not resume:
-        first = torch.from_numpy(images.crops(crops, seed, 0)).to(device).float()
-        presets.initialise(network, first, torch.zeros(len(first), device=device))
+    if not options["resume"]:
+        first = torch.from_numpy(images.crops(crops, config.seed, 0)).to(options["device"])
+        presets.initialise(network, first.float(), torch.zeros(len(first), device=first.device))
     levels = noise.std_at(process, process.horizon)
-    pixels = sum(image.shape[0] * image.shape[1] for image in images.images)
-    click.echo(f"{len(images.images)} images, {pixels / 1e6:.1f} megapixels; seed {seed}")
-    for path in images.skipped:
-        click.echo(f"left out, smaller than the crop: {path}")
-    click.echo(f"{model}: {presets.describe(network)}")
-    click.echo(f"sde {sde}: T = {process.horizon:g}, std(T) = {levels:.2f} grey levels")
-    plain = {"steps": steps, "minutes": None if math.isinf(max_minutes) else max_minutes}
+    click.echo(images.describe())
+    click.echo(f"{options['model']}: {presets.describe(network)}")
+    click.echo(f"T = {process.horizon:g}, std(T) = {levels:.2f} grey levels")
     save_config(
         run,
         {
             "model": presets.to_json(shape),
-            "process": {"sde": sde, "T": process.horizon, "noise_levels": levels},
+            "process": {"sde": options["sde"], "T": process.horizon, "noise_levels": levels},
             "crops": asdict(crops),
-            "training": {**asdict(config), **plain},
-            "data": [folder.name for folder in folders],
+            "options": resolved,
         },
     )
     train(network, images, process, crops, config, run, say=click.echo)
     click.echo(f"trained; the averaged weights are in {run}/model.safetensors")
+
+
+_SAME_NAME = (
+    "steps",
+    "schedule",
+    "warmup",
+    "clip",
+    "average",
+    "clean_share",
+    "importance",
+    "accumulate",
+    "precision",
+    "seed",
+    "log_every",
+    "save_minutes",
+)
+
+
+def _resolved(context: click.Context, options: dict[str, Any]) -> dict[str, Any]:
+    """Every option by its long name with the value that holds, as JSON has it; None is left out."""
+    found = {}
+    for parameter in context.command.params:
+        value = options.get(str(parameter.name))
+        if value is None or parameter.name in ("resume", "dry_run") or value == math.inf:
+            continue
+        plain = list(value) if isinstance(value, tuple) else value
+        found[parameter.opts[0].lstrip("-")] = str(plain) if isinstance(plain, Path) else plain
+    return found
 
 
 def _keep_freed_memory() -> None:

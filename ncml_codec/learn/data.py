@@ -6,9 +6,10 @@ uninterrupted one would have seen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,22 @@ class CropConfig:
     grey: float = 0.02
 
 
+class Images(Protocol):
+    """Where training batches come from."""
+
+    def crops(self, config: CropConfig, seed: int, step: int) -> Pixels:
+        """The batch of a step: uint8 [batch, 3, height, width]; depends on (seed, step) alone."""
+        ...
+
+    def batches(self, size: int) -> Iterator[Pixels]:
+        """Every image once, uint8 [at most size, 3, height, width]: for evaluation."""
+        ...
+
+    def describe(self) -> str:
+        """How much there is, in words."""
+        ...
+
+
 @dataclass(frozen=True)
 class FolderImages:
     """Images as uint8 [height, width, 3]; `skipped` names files that are too small to crop."""
@@ -49,6 +66,20 @@ class FolderImages:
         chosen = random.choice(len(self.images), config.batch, p=sizes / sizes.sum())
         crops = [self._crop(self.images[index], config, random) for index in chosen]
         return np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2))
+
+    def batches(self, size: int) -> Iterator[Pixels]:
+        """All images whole, one at a time, [1, 3, height, width]: their sizes differ."""
+        del size
+        for image in self.images:
+            yield np.ascontiguousarray(image.transpose(2, 0, 1))[None]
+
+    def describe(self) -> str:
+        pixels = sum(image.shape[0] * image.shape[1] for image in self.images)
+        text = f"{len(self.images)} images, {pixels / 1e6:.1f} megapixels"
+        if self.skipped:
+            names = ", ".join(path.name for path in self.skipped)
+            text += f"; left out, smaller than the crop: {names}"
+        return text
 
     @staticmethod
     def _crop(image: Pixels, config: CropConfig, random: np.random.Generator) -> Pixels:

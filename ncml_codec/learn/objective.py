@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from ncml_codec.learn.mixture import Distribution
-from ncml_codec.learn.noise import Process, draw_times, perturb
+from ncml_codec.learn.noise import Process
+
+TIME_BINS = 4
 
 NoiseConditional = Callable[[Tensor, Tensor], Distribution]
 
@@ -23,13 +25,15 @@ NoiseConditional = Callable[[Tensor, Tensor], Distribution]
 class Parts:
     """Negative log-likelihoods of a batch in bits per dimension.
 
-    total: the mean over all images, to be minimised; clean, noisy: the means over those with
-    t = 0 and t > 0, nan where there are none (detached).
+    total: the weighted mean over all images, to be minimised. The rest is detached: clean, noisy:
+    the plain means over images with t = 0 and t > 0, nan where there are none; by_time: [bins],
+    the plain means over equal parts of (0, T], nan where there are none.
     """
 
     total: Tensor
     clean: Tensor
     noisy: Tensor
+    by_time: Tensor
 
 
 def ncml(
@@ -38,14 +42,20 @@ def ncml(
     process: Process,
     clean_share: float,
     generator: torch.Generator,
+    importance: bool = False,
 ) -> Parts:
-    """The objective on a batch of clean images x: float [batch, 3, height, width], levels."""
-    t = draw_times(process, x.shape[0], clean_share, generator).to(x.dtype)
-    x_t = x if process.horizon == 0 else perturb(process, x, t, generator)
+    """The objective on a batch of clean images x: float [batch, 3, height, width], levels.
+
+    clean_share, importance: see `Process.draw_times`.
+    """
+    t, weight = process.draw_times(x.shape[0], clean_share, importance, generator)
+    x_t = x if process.horizon == 0 else process.perturb(x, t, generator)
     bits = image_bits(model, x_t, t)
     detached = bits.detach()
     clean = t == 0
-    return Parts(bits.mean(), detached[clean].mean(), detached[~clean].mean())
+    place = torch.ceil(t * (TIME_BINS / process.horizon)) if process.horizon else 0 * t
+    by_time = torch.stack([detached[place == index + 1].mean() for index in range(TIME_BINS)])
+    return Parts((weight * bits).mean(), detached[clean].mean(), detached[~clean].mean(), by_time)
 
 
 def image_bits(model: NoiseConditional, x_t: Tensor, t: Tensor) -> Tensor:

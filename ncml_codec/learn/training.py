@@ -24,7 +24,7 @@ from ncml_codec.learn.checkpoint import (
     load_snapshot,
     save_snapshot,
 )
-from ncml_codec.learn.data import CropConfig, FolderImages
+from ncml_codec.learn.data import CropConfig, Images
 from ncml_codec.learn.noise import Process
 from ncml_codec.learn.objective import Parts, ncml
 from ncml_codec.learn.optimiser import Optimiser, OptimiserConfig
@@ -36,20 +36,24 @@ LOG_FIELDS = ("step", "bpd", "clean_bpd", "noisy_bpd", "level", "pixels_per_seco
 class TrainConfig:
     """How to train. Steps or minutes end the run, whichever comes first, and set its schedule.
 
-    The learning rates rise over `warmup` steps and fall as a half cosine to `rate_floor` of
-    their peaks. clip: bound on the gradient's norm. average: decay of the
-    exponential moving average of the weights. clean_share: probability of t = 0 (see
-    `noise.draw_times`).
+    The learning rates rise over `warmup` steps; then they fall as a half cosine to `rate_floor` of
+    their peaks, or stay (schedule "constant"). clip: bound on the gradient's norm. average: decay
+    of the exponential moving average of the weights. clean_share, importance: see
+    `Process.draw_times`. accumulate: batches a step. precision: "float32" or "bf16" (autocast).
     """
 
     steps: int = 20_000
     minutes: float = math.inf
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    schedule: str = "cosine"
     rate_floor: float = 0.02
     warmup: int = 100
     clip: float = 0.5
     average: float = 0.999
     clean_share: float = 0.5
+    importance: bool = False
+    accumulate: int = 1
+    precision: str = "float32"
     seed: int = 0
     log_every: int = 100
     save_minutes: float = 5.0
@@ -61,7 +65,7 @@ class Diverged(NcmlError):
 
 def train(
     model: nn.Module,
-    images: FolderImages,
+    images: Images,
     process: Process,
     crops: CropConfig,
     config: TrainConfig,
@@ -78,19 +82,19 @@ def train(
         raise UsageError(f"{run}: finished at step {state.step}; give more steps or minutes")
     bar = tqdm(total=100, unit="%", disable=not sys.stderr.isatty(), bar_format=_BAR)
     saved = logged = time.monotonic()
-    logged_step = state.step
+    logged_pixels = 0
     with bar, _Log(run, state.step) as log:
         while state.share_done() < 1:
-            parts = state.advance(images, process, crops)
-            for name in _PARTS:
-                _average(state.running, name, float(getattr(parts, name).detach()))
+            for parts in state.advance(images, process, crops):
+                for name in _PARTS:
+                    _average(state.running, name, float(getattr(parts, name).detach()))
             now = time.monotonic()
             if state.step % config.log_every == 0 or state.share_done() >= 1:
-                pixels = crops.batch * crops.crop**2 * (state.step - logged_step)
+                pixels = state.pixels - logged_pixels
                 line = state.report(pixels / max(now - logged, 1e-9))
                 log.write(line)
                 (bar.write if not bar.disable else say)(_sentence(line, state.seconds_left()))
-                logged, logged_step = now, state.step
+                logged, logged_pixels = now, state.pixels
             bar.n = round(100 * min(1.0, state.share_done()), 1)
             bar.refresh()
             if now - saved > 60 * config.save_minutes:
@@ -104,7 +108,7 @@ class _State:
 
     def __init__(self, model: nn.Module, config: TrainConfig) -> None:
         self.model, self.config = model, config
-        self.step, self.seconds_before = 0, 0.0
+        self.step, self.seconds_before, self.pixels = 0, 0.0, 0
         self.started = time.monotonic()
         self.named = dict(model.named_parameters())
         self.running: dict[str, float] = {}
@@ -125,25 +129,14 @@ class _State:
         state.optimiser.load_moments(snapshot.moments)
         return state
 
-    def advance(self, images: FolderImages, process: Process, crops: CropConfig) -> Parts:
+    def advance(self, images: Images, process: Process, crops: CropConfig) -> list[Parts]:
         """One step of gradient descent; its randomness depends on (seed, step) alone."""
         config = self.config
         level = self.level()
-        device = next(iter(self.named.values())).device
-        seed = config.seed * 1_000_003 + self.step
-        generator = torch.Generator(device).manual_seed(seed)
-        # Dropout can only draw from torch's global generator; another seed than the noise's.
-        torch.manual_seed(-1 - seed)
-        batch = torch.from_numpy(images.crops(crops, config.seed, self.step)).to(device)
-        parts = ncml(self.model, batch.float(), process, config.clean_share, generator)
-        if not math.isfinite(float(parts.total.detach())):
-            raise Diverged(
-                f"step {self.step}: the loss is {float(parts.total.detach())}; the last checkpoint"
-                f" is sound: resume it with smaller rates than {config.optimiser.matrix_rate:g} and"
-                f" {config.optimiser.rate:g}"
-            )
         self.optimiser.zero_grad()
-        parts.total.backward()
+        parts = []
+        for part in range(config.accumulate):
+            parts.append(self._accumulate(images, process, crops, part))
         nn.utils.clip_grad_norm_(self.named.values(), config.clip)
         self.step += 1
         self.optimiser.step(self.step, level)
@@ -153,12 +146,45 @@ class _State:
                 self.averaged[name].lerp_(parameter, 1 - keep)
         return parts
 
+    def _accumulate(self, images: Images, process: Process, crops: CropConfig, part: int) -> Parts:
+        """Add one batch's share to the gradients."""
+        config = self.config
+        device = next(iter(self.named.values())).device
+        draw = self.step * config.accumulate + part
+        seed = config.seed * 1_000_003 + draw
+        generator = torch.Generator(device).manual_seed(seed)
+        # Dropout can only draw from torch's global generator; another seed than the noise's.
+        torch.manual_seed(-1 - seed)
+        batch = torch.from_numpy(images.crops(crops, config.seed, draw)).to(device)
+        dtype = _PRECISIONS[config.precision]
+        with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
+            parts = ncml(
+                self.model,
+                batch.float(),
+                process,
+                config.clean_share,
+                generator,
+                config.importance,
+            )
+        total = float(parts.total.detach())
+        if not math.isfinite(total):
+            raise Diverged(
+                f"step {self.step}: the loss is {total}; the last checkpoint is sound: resume it"
+                f" with smaller rates than {config.optimiser.matrix_rate:g} and"
+                f" {config.optimiser.rate:g}"
+            )
+        (parts.total / config.accumulate).backward()
+        self.pixels += batch.shape[0] * batch.shape[2] * batch.shape[3]
+        return parts
+
     def level(self) -> float:
         """The coming step's share of the peak learning rates."""
         config = self.config
+        rising = min(1.0, (self.step + 1) / max(1, config.warmup))
+        if config.schedule == "constant":
+            return rising
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.share_done())))
-        level = config.rate_floor + (1 - config.rate_floor) * cosine
-        return level * min(1.0, (self.step + 1) / max(1, config.warmup))
+        return rising * (config.rate_floor + (1 - config.rate_floor) * cosine)
 
     def seconds(self) -> float:
         """Training time so far, earlier parts of a resumed run included."""
@@ -207,6 +233,7 @@ class _Log:
         self._file.flush()
 
 
+_PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 _PARTS = ("total", "clean", "noisy")
 _BAR = "{percentage:5.1f}% |{bar}| {elapsed}"
 
