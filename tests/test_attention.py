@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ncml_codec.errors import UsageError
-from ncpn.attention import AxialAttention, LineAttention, rotated
+from ncpn.attention import NORM_EPSILON, AxialAttention, LineAttention, rotated
 
 
 def random_(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
@@ -52,7 +52,7 @@ def test_attention_is_the_definition(causal: bool) -> None:
     assert isinstance(module, LineAttention)
     x = torch.randn(1, 1, 5, 8, dtype=torch.float64)
     inside = (x[0, 0] - x[0, 0].mean(1, keepdim=True)) / (
-        x[0, 0].var(1, correction=0, keepdim=True) + 1e-5
+        x[0, 0].var(1, correction=0, keepdim=True) + NORM_EPSILON
     ).sqrt()
     inside = inside * module.norm.weight + module.norm.bias
     queries, keys, values = (inside @ module.queries_keys_values.weight.T).split(8, 1)

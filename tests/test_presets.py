@@ -76,6 +76,8 @@ def test_a_resumed_run_with_dropout_continues_to_the_bit(tmp_path: Path) -> None
         for stop in stops:
             torch.manual_seed(0)
             model = PixelCNN(PixelCNNConfig(16, 1, mixtures=2, features=8, dropout=0.5))
+            first = torch.from_numpy(images.crops(crops, 0, 0)).float()
+            presets.initialise(model, first, torch.zeros(2))
             torch.manual_seed(stop)  # what came before in the process plays no part
             config = TrainConfig(steps=stop, schedule="constant")
             train(model, images, process_named("vp"), crops, config, run, quiet)

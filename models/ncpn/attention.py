@@ -25,6 +25,10 @@ from ncml_codec.errors import UsageError
 # Slowest wavelength about 2 pi * 100 places, the size of an image. Su et al.'s 10000 is for text.
 ROTARY_BASE = 100.0
 
+# Variance added in normalisation. At the image's border features start at exactly zero, where
+# torch's default of 1e-5 would multiply gradients by 300 in every layer.
+NORM_EPSILON = 1e-3
+
 
 class AxialAttention(nn.Module):
     """(x + h) / sqrt(2), with h the sum of what rows and then columns add to x."""
@@ -50,7 +54,7 @@ class LineAttention(nn.Module):
         if width % (2 * heads):
             raise UsageError(f"width {width}: must be a multiple of twice the {heads} heads")
         self.heads, self.causal = heads, causal
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width, eps=NORM_EPSILON)
         self.queries_keys_values = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width)
         nn.init.normal_(self.queries_keys_values.weight, std=1 / math.sqrt(width))

@@ -41,9 +41,6 @@ from ncpn.shifted import (
 PLANES = 3
 RESOLUTIONS = 3
 GATE_SCALE = 0.1  # initial scale of what a residual block adds, PixelCNN++
-# Initial scale of the head's outputs. With PixelCNN++'s 1 the first steps of `tiny` led from 10 to
-# 44 bits per sub-pixel, where this leads from 9 to 8.
-HEAD_SCALE = 0.1
 # Bounds on the logarithm of a logistic's scale, in units of 127.5 levels. The lower one is
 # PixelCNN++'s; without an upper one a large step at the start gave scales with gradients of nan.
 LOG_SCALE_MIN, LOG_SCALE_MAX = -7.0, 7.0
@@ -93,8 +90,7 @@ class PixelCNN(nn.Module):
         )
         self.halvings = nn.ModuleList([halving(width) for _ in range(last)])
         self.doublings = nn.ModuleList([doubling(width) for _ in range(last)])
-        outputs = (1 + 3 * PLANES) * config.mixtures
-        self.out = ShiftedConv(width, outputs, PLACE, initial_scale=HEAD_SCALE)
+        self.out = ShiftedConv(width, (1 + 3 * PLANES) * config.mixtures, PLACE)
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> JointMixture:
         """The distribution of every pixel.
