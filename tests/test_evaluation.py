@@ -92,3 +92,10 @@ def test_the_tool_reports_a_run(tmp_path: Path) -> None:
     assert beyond.exit_code == 2
     assert "0.025" in beyond.stderr
     assert evaluate(tmp_path / "none", "--data", folder).exit_code == 1
+    picture = tmp_path / "curves.png"
+    drawn = CliRunner().invoke(main, ["curves", str(run), "-o", str(picture)])
+    assert drawn.exit_code == 0, drawn.output
+    with Image.open(picture) as image:
+        assert min(image.size) > 300
+        assert image.convert("L").getextrema() == (0, 255)
+    assert CliRunner().invoke(main, ["curves", str(folder), "-o", str(picture)]).exit_code == 1

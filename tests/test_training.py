@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -244,6 +247,23 @@ def test_missing_data_exits_with_its_name(tmp_path: Path) -> None:
     result = training(tmp_path / "none", tmp_path / "run")
     assert result.exit_code == 1
     assert "none" in result.stderr
+
+
+def test_two_processes_are_one_run(folder: Path, tmp_path: Path) -> None:
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    common = ["--data", str(folder), "--model", "wave-tiny", "--crop", "16", "--batch", "2"]
+    common += ["--steps", "4", "--log-every", "1", "--sde", "vp"]
+    result = tool(train_main, *common, "--out", alone, "--accumulate", 2)
+    assert result.exit_code == 0, result.output
+    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--no-python"]
+    command = [*start, sys.executable, "-m", "ncml_cli.train", *common, "--out", str(together)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("trained") == 1
+    one, other = checkpoint.load_snapshot(alone), checkpoint.load_snapshot(together)
+    for name, weight in one.weights.items():
+        torch.testing.assert_close(weight, other.weights[name], rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.slow

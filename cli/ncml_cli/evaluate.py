@@ -73,5 +73,16 @@ def bpd(
         )
 
 
+@main.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="*.png")
+@failing_cleanly
+def curves(runs: tuple[Path, ...], output: Path) -> None:
+    """Draw the training curves of RUNS into one picture."""
+    from ncml_codec.learn.curves import draw
+
+    draw(runs, output)
+
+
 if __name__ == "__main__":
     main()

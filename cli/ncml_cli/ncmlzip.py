@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ncml_cli.report import failing_cleanly
-from ncml_codec.errors import InputError, NcmlError, OutputError, UsageError
+from ncml_cli.targets import SUFFIX, free_target, plan, remove_input, restored_name
+from ncml_codec.errors import NcmlError, UsageError
+from ncml_codec.files import read_file, write_atomically
 
 if TYPE_CHECKING:
     from ncml_codec.codec import Effort
     from ncml_codec.pixels import Picture
 
-SUFFIX = ".ncmz"
 _LONG = 500_000  # pixels from which a terminal gets a progress bar
 
 Paths = tuple[Path, ...]
@@ -100,21 +101,21 @@ def compress(
         raise UsageError("--rm needs the check: leave out --no-check")
     session = _Session.of(settings)
     model = library.load(session.model or library.DEFAULT)
-    targets = _targets(files, output, folder, lambda name: name + SUFFIX)
+    targets = plan(files, output, folder, lambda name: name + SUFFIX)
 
     def one(source: Path) -> None:
-        target = _free_target(source, targets[source], force)
+        target = free_target(source, targets[source], force)
         started = time.perf_counter()
-        original = _read(source)
+        original = read_file(source)
         picture = decode_file(original, str(source))
         passes = 1 if no_check else 2
         with session.effort(picture.width * picture.height * passes, source) as effort:
             data = codec.encode(picture, model, effort)
             if not no_check:
                 codec.verify(data, picture, model, effort)
-        _write(target, data, force)
+        write_atomically(target, data, replace=force)
         if remove:
-            _remove(source, target, data)
+            remove_input(source, target, data)
         seconds = time.perf_counter() - started
         session.say(
             f"{source} -> {target}: {_ratio(len(original), len(data))},"
@@ -147,18 +148,18 @@ def decompress(
     from ncml_codec.pixels import encode_file
 
     session = _Session.of(settings)
-    targets = _targets(files, output, folder, _restored_name)
+    targets = plan(files, output, folder, restored_name)
 
     def one(source: Path) -> None:
-        target = _free_target(source, targets[source], force)
+        target = free_target(source, targets[source], force)
         started = time.perf_counter()
-        data = _read(source)
+        data = read_file(source)
         with session.effort(_pixels(data), source) as effort:
             picture = _about(source, lambda: codec.decode(data, session.models(), effort))
         restored = encode_file(picture, str(target))
-        _write(target, restored, force)
+        write_atomically(target, restored, replace=force)
         if remove:
-            _remove(source, target, restored)
+            remove_input(source, target, restored)
         seconds = time.perf_counter() - started
         session.say(f"{source} -> {target}: {picture.width} x {picture.height}", f"{seconds:.2f} s")
 
@@ -176,7 +177,7 @@ def test(files: Paths, **settings: Any) -> None:
     session = _Session.of(settings)
 
     def one(source: Path) -> None:
-        data = _read(source)
+        data = read_file(source)
         with session.effort(_pixels(data), source) as effort:
             picture = _about(source, lambda: codec.decode(data, session.models(), effort))
         session.say(f"{source}: sound, {picture.width} x {picture.height}", "")
@@ -197,7 +198,7 @@ def info(files: Paths, as_json: bool, model: str | None) -> None:
     found: list[dict[str, Any]] = []
 
     def one(source: Path) -> None:
-        facts = _about(source, lambda: _facts(source, _read(source), extra))
+        facts = _about(source, lambda: _facts(source, read_file(source), extra))
         found.append(facts)
         if not as_json:
             click.echo("\n".join(f"{key + ':':22}{value}" for key, value in facts.items()))
@@ -277,72 +278,6 @@ def _each(files: Paths, one: Callable[[Path], None]) -> None:
             failures.append(error)
     if failures:
         sys.exit(failures[0].exit_code if len(files) == 1 else 1)
-
-
-def _targets(
-    files: Paths, output: Path | None, folder: Path | None, rename: Callable[[str], str]
-) -> dict[Path, Path | NcmlError]:
-    """The output of every input, or why it has none. Raises UsageError for what cannot be meant."""
-    if output is not None and folder is not None:
-        raise UsageError("give -o or -O, not both")
-    if output is not None and len(files) > 1:
-        raise UsageError(f"-o names one output, but there are {len(files)} inputs; use -O")
-    if folder is not None and not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder")
-    targets: dict[Path, Path | NcmlError] = {}
-    for source in files:
-        if output is not None:
-            targets[source] = output
-            continue
-        try:
-            targets[source] = (folder or source.parent) / rename(source.name)
-        except UsageError as error:
-            targets[source] = error
-    taken: dict[Path, Path] = {}
-    for source, target in targets.items():
-        if isinstance(target, Path) and taken.setdefault(target, source) != source:
-            raise UsageError(f"{taken[target]} and {source} would both become {target}")
-    return targets
-
-
-def _restored_name(name: str) -> str:
-    if not name.endswith(SUFFIX) or name == SUFFIX:
-        raise UsageError(f"{name}: does not end in {SUFFIX}; name the output with -o")
-    return name.removesuffix(SUFFIX)
-
-
-def _free_target(source: Path, target: Path | NcmlError, force: bool) -> Path:
-    """The target, if it may be written: decided before any work is done."""
-    if isinstance(target, NcmlError):
-        raise target
-    if os.path.lexists(target):
-        if target.exists() and source.exists() and target.samefile(source):
-            raise OutputError(f"{target}: is the input itself")
-        if not force:
-            raise OutputError(f"{target}: exists already; -f replaces it")
-    return target
-
-
-def _read(source: Path) -> bytes:
-    from ncml_codec.files import read_file
-
-    return read_file(source)
-
-
-def _write(target: Path, data: bytes, force: bool) -> None:
-    from ncml_codec.files import write_atomically
-
-    write_atomically(target, data, replace=force)
-
-
-def _remove(source: Path, target: Path, data: bytes) -> None:
-    """Remove the input, once the output read back from the disk is what was written."""
-    if _read(target) != data:
-        raise OutputError(f"{target}: reads back differently; {source} is kept")
-    try:
-        source.unlink()
-    except OSError as error:
-        raise InputError(f"{source}: cannot be removed: {error.strerror}") from error
 
 
 def _pixels(data: bytes) -> int:

@@ -7,12 +7,15 @@ import math
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ncml_cli.report import failing_cleanly
 from ncml_codec.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def _from_file(context: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
@@ -92,16 +95,27 @@ def main(context: click.Context, /, **options: Any) -> None:
     the codec.
     """
     resolved = _resolved(context, options)
-    for name, value in resolved.items():
-        click.echo(f"{name} = {value}")
-    if not options["dry_run"]:
+    if options["dry_run"]:
+        for name, value in resolved.items():
+            click.echo(f"{name} = {value}")
+    else:
         _run(options, resolved)
 
 
 def _run(options: dict[str, Any], resolved: dict[str, Any]) -> None:
+    from ncml_codec.learn import parallel
+
+    with parallel.joined(options["device"]) as device:
+        if parallel.rank() == 0:
+            for name, value in resolved.items():
+                click.echo(f"{name} = {value}")
+        _train(options, resolved, device)
+
+
+def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.device) -> None:
     import torch
 
-    from ncml_codec.learn import noise
+    from ncml_codec.learn import noise, parallel
     from ncml_codec.learn.checkpoint import has_snapshot, save_config
     from ncml_codec.learn.data import CropConfig
     from ncml_codec.learn.datasets import open_training
@@ -119,7 +133,7 @@ def _run(options: dict[str, Any], resolved: dict[str, Any]) -> None:
     torch.manual_seed(options["seed"])
     process = noise.process_named(options["sde"], options["horizon"], options["noise_levels"])
     shape = presets.preset(options["model"], process.horizon)
-    network = presets.build(shape).to(options["device"])
+    network = presets.build(shape).to(device)
     images = open_training(options["sources"], options["crop"])
     crops = CropConfig(options["crop"], options["batch"], options["grey"])
     config = TrainConfig(
@@ -128,23 +142,25 @@ def _run(options: dict[str, Any], resolved: dict[str, Any]) -> None:
         **{name: options[name] for name in _SAME_NAME},
     )
     if not options["resume"]:
-        first = torch.from_numpy(images.crops(crops, config.seed, 0)).to(options["device"])
-        presets.initialise(network, first.float(), torch.zeros(len(first), device=first.device))
-    levels = noise.std_at(process, process.horizon)
-    click.echo(images.describe())
-    click.echo(f"{options['model']}: {presets.describe(network)}")
-    click.echo(f"T = {process.horizon:g}, std(T) = {levels:.2f} grey levels")
-    save_config(
-        run,
-        {
-            "model": presets.to_json(shape),
-            "process": {"sde": options["sde"], "T": process.horizon, "noise_levels": levels},
-            "crops": asdict(crops),
-            "options": resolved,
-        },
-    )
+        first = torch.from_numpy(images.crops(crops, config.seed, 0)).to(device).float()
+        presets.initialise(network, first, torch.zeros(len(first), device=device))
+    if parallel.rank() == 0:
+        levels = noise.std_at(process, process.horizon)
+        click.echo(images.describe())
+        click.echo(f"{options['model']}: {presets.describe(network)}")
+        click.echo(f"T = {process.horizon:g}, std(T) = {levels:.2f} grey levels")
+        save_config(
+            run,
+            {
+                "model": presets.to_json(shape),
+                "process": {"sde": options["sde"], "T": process.horizon, "noise_levels": levels},
+                "crops": asdict(crops),
+                "options": resolved,
+            },
+        )
     train(network, images, process, crops, config, run, say=click.echo)
-    click.echo(f"trained; the averaged weights are in {run}/model.safetensors")
+    if parallel.rank() == 0:
+        click.echo(f"trained; the averaged weights are in {run}/model.safetensors")
 
 
 _SAME_NAME = (

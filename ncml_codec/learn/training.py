@@ -10,6 +10,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from torch import nn
 from tqdm import tqdm
 
 from ncml_codec.errors import NcmlError, UsageError
+from ncml_codec.learn import parallel
 from ncml_codec.learn.checkpoint import (
     Snapshot,
     has_snapshot,
@@ -74,22 +76,26 @@ def train(
 ) -> None:
     """Train `model` in place and leave checkpoints in `run`, resuming from the one found there.
 
+    Called in every process of `parallel.joined`; the first one logs and saves.
+
     Raises UsageError if the run has already ended, Diverged at the first loss that is not finite.
     """
     model.train()
     state = _State.resumed(model, config, run) if has_snapshot(run) else _State(model, config)
     if state.share_done() >= 1:
         raise UsageError(f"{run}: finished at step {state.step}; give more steps or minutes")
-    bar = tqdm(total=100, unit="%", disable=not sys.stderr.isatty(), bar_format=_BAR)
+    first = parallel.rank() == 0
+    shown = first and sys.stderr.isatty()
+    bar = tqdm(total=100, unit="%", disable=not shown, bar_format=_BAR)
     saved = logged = time.monotonic()
     logged_pixels = 0
-    with bar, _Log(run, state.step) as log:
+    with bar, _Log(run, state.step) if first else nullcontext() as log:
         while state.share_done() < 1:
             for parts in state.advance(images, process, crops):
                 for name in _PARTS:
                     _average(state.running, name, float(getattr(parts, name).detach()))
             now = time.monotonic()
-            if state.step % config.log_every == 0 or state.share_done() >= 1:
+            if log is not None and (state.step % config.log_every == 0 or state.share_done() >= 1):
                 pixels = state.pixels - logged_pixels
                 line = state.report(pixels / max(now - logged, 1e-9))
                 log.write(line)
@@ -97,19 +103,22 @@ def train(
                 logged, logged_pixels = now, state.pixels
             bar.n = round(100 * min(1.0, state.share_done()), 1)
             bar.refresh()
-            if now - saved > 60 * config.save_minutes:
+            if first and now - saved > 60 * config.save_minutes:
                 save_snapshot(run, state.snapshot())
                 saved = now
-    save_snapshot(run, state.snapshot())
+            state.look_at_the_clock()
+    if first:
+        save_snapshot(run, state.snapshot())
 
 
 class _State:
     """Everything that one step changes: weights, their average, moments, step, seconds."""
 
     def __init__(self, model: nn.Module, config: TrainConfig) -> None:
-        self.model, self.config = model, config
+        self.model, self.config = parallel.shared(model), config
         self.step, self.seconds_before, self.pixels = 0, 0.0, 0
         self.started = time.monotonic()
+        self._clock = 0.0
         self.named = dict(model.named_parameters())
         self.running: dict[str, float] = {}
         self.averaged = {name: p.detach().clone() for name, p in self.named.items()}
@@ -121,6 +130,7 @@ class _State:
         snapshot = load_snapshot(run)
         state.step = int(snapshot.progress["step"])
         state.seconds_before = float(snapshot.progress["seconds"])
+        state._clock = state.seconds_before
         state.running = dict(snapshot.progress["running"])
         with torch.no_grad():
             for name, parameter in state.named.items():
@@ -150,7 +160,7 @@ class _State:
         """Add one batch's share to the gradients."""
         config = self.config
         device = next(iter(self.named.values())).device
-        draw = self.step * config.accumulate + part
+        draw = (self.step * config.accumulate + part) * parallel.world() + parallel.rank()
         seed = config.seed * 1_000_003 + draw
         generator = torch.Generator(device).manual_seed(seed)
         # Dropout can only draw from torch's global generator; another seed than the noise's.
@@ -166,7 +176,7 @@ class _State:
                 generator,
                 config.importance,
             )
-        total = float(parts.total.detach())
+        total = parallel.mean(float(parts.total.detach()))
         if not math.isfinite(total):
             raise Diverged(
                 f"step {self.step}: the loss is {total}; the last checkpoint is sound: resume it"
@@ -190,8 +200,12 @@ class _State:
         """Training time so far, earlier parts of a resumed run included."""
         return self.seconds_before + time.monotonic() - self.started
 
+    def look_at_the_clock(self) -> None:
+        """Take rank 0's time for this step's decisions; all processes end at the same step."""
+        self._clock = parallel.agreed(self.seconds())
+
     def share_done(self) -> float:
-        return max(self.step / self.config.steps, self.seconds() / 60 / self.config.minutes)
+        return max(self.step / self.config.steps, self._clock / 60 / self.config.minutes)
 
     def seconds_left(self) -> float:
         share = self.share_done()
