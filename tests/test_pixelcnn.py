@@ -141,10 +141,10 @@ def test_classes_condition_and_are_refused_where_there_are_none() -> None:
     for index, one in enumerate(outputs):
         assert all((one != other).any() for other in outputs[index + 1 :])
     with pytest.raises(UsageError, match="without classes"):
-        PixelCNN(presets_tiny())(x, t, torch.tensor([0]))
+        PixelCNN(tiny_config())(x, t, torch.tensor([0]))
 
 
-def presets_tiny() -> PixelCNNConfig:
+def tiny_config() -> PixelCNNConfig:
     config = presets.preset("tiny", 0.0)
     assert isinstance(config, PixelCNNConfig)
     return config
@@ -245,6 +245,6 @@ def test_the_paper_preset_has_the_papers_shape() -> None:
 
 def test_weights_of_another_size_are_refused() -> None:
     with pytest.raises(InputError, match="do not fit"):
-        presets.load_weights(network(), presets.build(presets_tiny()).state_dict())
+        presets.load_weights(network(), presets.build(tiny_config()).state_dict())
     with pytest.raises(UsageError, match="kind 'cnn'"):
         presets.from_json({"kind": "cnn"})

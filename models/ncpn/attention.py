@@ -1,6 +1,6 @@
 """Causal axial attention: along the rows, then along the columns (Ho et al. 2019, axial attention).
 
-The seed paper puts it after each residual block with 8 heads and skip rescaling, and says no
+The NCML paper puts it after each residual block with 8 heads and skip rescaling, and says no
 more. Chosen here:
 
 - Masks. In the stream `upper` a place has seen no pixel of its own row, so it attends to all of

@@ -1,7 +1,7 @@
 """What a network is conditioned on besides pixels: the noise time, and optionally a class.
 
-Gaussian Fourier features of t (Song et al. 2021, section C.1 of "Score-based generative modeling
-through stochastic differential equations"; seed paper NCML, appendix A.1).
+Gaussian Fourier features of t (Song et al. 2021, "Score-based generative modeling through
+stochastic differential equations"; NCML paper, appendix A.1).
 """
 
 from __future__ import annotations

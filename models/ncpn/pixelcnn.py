@@ -3,7 +3,7 @@
 Order: pixels row by row, then red, green, blue. Backbone: PixelCNN++ (Salimans et al. 2017): two
 streams, `upper` and `upper_left` (see `ncpn.shifted`), through three resolutions down and up
 again, gated residual blocks with concat-ELU, each block on the way up joined to its mirror image
-on the way down. The seed paper (NCML, appendix A.1) adds axial attention after each residual
+on the way down. The NCML paper (appendix A.1) adds axial attention after each residual
 block of either stream, and Gaussian Fourier features of the noise time in each block.
 
 Where the paper is silent: the time's projection is added to a block's hidden layer, where Song et

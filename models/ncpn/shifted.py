@@ -102,7 +102,7 @@ def initialise(model: nn.Module, x: Tensor, t: Tensor) -> None:
     """Set gains and biases so that on this batch every output has mean 0 and its initial scale.
 
     One forward pass model(x, t) without dropout, layer by layer: each sees inputs that are already
-    set. Salimans & Kingma 2016, eq. 6; in place, any earlier gain and bias forgotten.
+    set. Salimans & Kingma 2016, section 3; in place, any earlier gain and bias forgotten.
     """
 
     def normalise(layer: nn.Module, _: tuple[Tensor, ...], y: Tensor) -> Tensor:
