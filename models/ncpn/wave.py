@@ -4,7 +4,7 @@ Pixel (i, j) belongs to wave s = j + 2 i. Every layer reads only strictly earlie
 its own position, so the pixels of one wave do not depend on each other, and nothing
 depends on a pixel that is decoded later: the causality law. Backbone: gated residual blocks as in
 PixelCNN++ (Salimans et al. 2017) with one stream (no blind spot in this order), and noise
-conditioning by Gaussian Fourier features of t (Song et al. 2021; seed paper NCML, section 4).
+conditioning by Gaussian Fourier features of t (Song et al. 2021; NCML paper, section 4).
 
 All units are chosen for the integer network of `ncpn.export`: inputs are whole multiples of
 1/128 on the grid of 8-bit images, so float and integer network see the same numbers.

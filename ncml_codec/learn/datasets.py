@@ -161,7 +161,7 @@ def read_imagenet(side: int) -> Reader:
 
 
 def read_celeba64(folder: Path, split: str) -> tuple[Pixels, None]:
-    """CelebA, aligned and cropped: the central 148 x 148 at 64 x 64, as the seed paper's size.
+    """CelebA, aligned and cropped: the central 148 x 148 at 64 x 64, as in the NCML paper.
 
     The paper does not say how it crops; this is what most generative work does. Split by
     list_eval_partition.txt (0 train, 2 test) if it is there, else the last tenth is the test.

@@ -1,4 +1,4 @@
-"""Noise processes: the continuum of noise levels t that NCML trains on (seed paper, section 4).
+"""Noise processes: the continuum of noise levels t that NCML trains on (NCML paper, section 4).
 
 VE, VP and sub-VP of Song et al. 2021 ("Score-based generative modeling through SDEs", section
 3.4 and appendix B), in grey levels: an image x_0 of levels 0 to 255 becomes
@@ -68,7 +68,7 @@ class Process(ABC):
     def reverse_drift(self, x: Tensor, t: Tensor, score: Tensor) -> Tensor:
         """Drift of the reverse SDE, f - g^2 score (Anderson 1982; Song et al. 2021, eq. 6).
 
-        The seed paper's eq. 4 prints a plus between g^2 and the score: a misprint.
+        The NCML paper's eq. 4 prints a plus between g^2 and the score: a misprint.
         """
         return self.drift(x, t) - _each(self.diffusion(t) ** 2) * score
 

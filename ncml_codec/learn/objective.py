@@ -1,4 +1,4 @@
-"""The NCML objective: likelihood of the data under a continuum of noise levels (seed paper, eq. 6).
+"""The NCML objective: likelihood of the data under a continuum of noise levels (NCML paper, eq. 6).
 
 The expectation over t of E log p_{theta, t}(x_t), estimated by one noise time per image.
 With the process `Clean` it is plain maximum likelihood.
