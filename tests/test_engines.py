@@ -18,7 +18,6 @@ from ncml_codec.tables import Weights
 from tests.networks import random_network
 from tests.pictures import Samples, extremes, valley
 
-
 NETWORKS = given(
     seed=st.integers(0, 2**31),
     width=st.integers(1, 9),

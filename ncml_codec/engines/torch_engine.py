@@ -36,7 +36,7 @@ _WEST, _NORTH, _NORTH_EAST = (0, -1), (-1, 0), (-1, 1)
 
 
 def engine(network: Network, threads: int = 1) -> TorchEngine:
-    """The engine for a network that has passed `network.check`, on the CPU. threads: torch's own."""
+    """The engine for a network that has passed `network.check`, on the CPU. threads: not used."""
     del threads
     return TorchEngine(network, torch.device("cpu"))
 

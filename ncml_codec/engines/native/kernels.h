@@ -134,48 +134,61 @@ inline void refer(State& state, int pixel) {
   to[kPlanes] = 0;
 }
 
-// Inputs of the first layer for one pixel. Each store of four values reaches one past its three,
-// which the next one then overwrites.
+// Inputs of the first layer for the pixels [begin, end). Each store of four values reaches one past
+// its three, which the next one then overwrites.
 template <class Simd>
-void first_inputs(State& state, int pixel, int16_t* to) {
+void first_inputs(State& state, Scratch& scratch, int begin, int end) {
   using Q = typename Simd::Q;
   const Network& net = state.network;
-  const int row = state.first + pixel;
-  const Q reference = Simd::load4(state.reference.data() + size_t(pixel) * kQuad);
-  auto residual = [&](const Tap& tap) {
-    const int16_t* sample = state.samples.at(state.wave, tap.lag(), row + tap.rows);
-    return Simd::and4(Simd::subtract4(Simd::load4(sample), reference),
-                      Simd::load4(sample + kQuad));
-  };
-  for (const Tap& tap : net.window) {
-    Simd::store4(to, residual(tap));
+  const int row = state.first + begin;
+  const int16_t** window = scratch.window.data();
+  for (const Tap& tap : net.window)
+    *window++ = state.samples.at(state.wave, tap.lag(), row + tap.rows);
+  const int16_t** near = scratch.near.data();
+  for (const Tap& tap : net.near)
+    *near++ = state.samples.at(state.wave, tap.lag(), row + tap.rows);
+  const int16_t* west = state.samples.at(state.wave, 1, row) + kQuad;
+  const int16_t* north = state.samples.at(state.wave, 2, row - 1) + kQuad;
+  const int16_t* north_east = state.samples.at(state.wave, 1, row - 1) + kQuad;
+  const ptrdiff_t finer = ptrdiff_t(net.near.size()) * kPlanes;
+  for (int pixel = 0; pixel < end - begin; ++pixel) {
+    int16_t* to = &scratch.inputs[size_t(pixel) * net.inputs_padded];
+    const ptrdiff_t at = ptrdiff_t(pixel) * kSampleStride;
+    const Q reference = Simd::load4(&state.reference[size_t(begin + pixel) * kQuad]);
+    auto residual = [&](const int16_t* sample) {
+      return Simd::and4(Simd::subtract4(Simd::load4(sample + at), reference),
+                        Simd::load4(sample + at + kQuad));
+    };
+    for (const int16_t* sample : scratch.window) {
+      Simd::store4(to, residual(sample));
+      to += kPlanes;
+    }
+    // The finer gain's first value lies where the coarser one's last store reaches, so it comes
+    // after it.
+    int16_t* coarse = to;
+    for (const int16_t* sample : scratch.near) {
+      Simd::store4(coarse, Simd::template scaled_feature<2>(residual(sample)));
+      coarse += kPlanes;
+    }
+    to += finer;
+    for (const int16_t* sample : scratch.near) {
+      Simd::store4(to, Simd::template scaled_feature<4>(residual(sample)));
+      to += kPlanes;
+    }
+    Simd::store4(to, reference);
     to += kPlanes;
+    to[0] = int16_t(128 & west[at]);
+    to[1] = int16_t(128 & north[at]);
+    to[2] = int16_t(128 & north_east[at]);
   }
-  int16_t* finer = to + net.near.size() * kPlanes;
-  for (const Tap& tap : net.near) {
-    const Q value = residual(tap);
-    Simd::store4(to, Simd::template scaled_feature<2>(value));
-    to += kPlanes;
-  }
-  for (const Tap& tap : net.near) {
-    Simd::store4(finer, Simd::template scaled_feature<4>(residual(tap)));
-    finer += kPlanes;
-  }
-  Simd::store4(finer, reference);
-  finer += kPlanes;
-  finer[0] = int16_t(128 & state.samples.at(state.wave, 1, row)[kQuad]);
-  finer[1] = int16_t(128 & state.samples.at(state.wave, 2, row - 1)[kQuad]);
-  finer[2] = int16_t(128 & state.samples.at(state.wave, 1, row - 1)[kQuad]);
 }
 
 template <class Simd>
 void body(State& state, Scratch& scratch, int begin, int end) {
   const Network& net = state.network;
   const int count = end - begin, row = state.first + begin, width = net.width_padded;
-  for (int pixel = 0; pixel < count; ++pixel) {
-    refer(state, begin + pixel);
-    first_inputs<Simd>(state, begin + pixel, &scratch.inputs[size_t(pixel) * net.inputs_padded]);
-  }
+  for (int pixel = begin; pixel < end; ++pixel) refer(state, pixel);
+  first_inputs<Simd>(state, scratch, begin, end);
   std::vector<const int16_t*>& inputs = scratch.neighbours;
   inputs[0] = scratch.inputs.data();
   int16_t* x = scratch.x.data();
@@ -267,6 +280,10 @@ inline void mix(const Network& net, const int16_t* outputs, int plane, const int
 
 constexpr int32_t kOne = 1 << 30;
 
+inline void differences(const int32_t* cumulative, float* to) {
+  for (int n = 0; n < kSymbols; ++n) to[n] = float(cumulative[n + 1] - cumulative[n]);
+}
+
 template <class Simd>
 void high(State& state, Scratch& scratch, int plane, float* weights, int begin, int end) {
   const Network& net = state.network;
@@ -305,14 +322,9 @@ void high(State& state, Scratch& scratch, int plane, float* weights, int begin, 
     cumulative16<Simd>(net, mixture, 16, 16, mixture.at + 1);
     mixture.at[0] = 0;
     mixture.at[kSymbols] = kOne;
-    float* to = weights + size_t(pixel) * kSymbols;
-    int32_t below = 0;
-    for (int n = 0; n < kSymbols; ++n) {
-      const int32_t reach = mixture.at[n + 1];
-      const int32_t above = (reach >> 6) - (reach >> 26);
-      to[n] = float(above - below);
-      below = above;
-    }
+    int32_t counts[kSymbols + 1];
+    for (int n = 0; n <= kSymbols; ++n) counts[n] = (mixture.at[n] >> 6) - (mixture.at[n] >> 26);
+    differences(counts, weights + size_t(pixel) * kSymbols);
   }
 }
 
@@ -330,13 +342,10 @@ void low(State& state, const int32_t* high, float* weights, int begin, int end) 
       continue;
     }
     const int64_t reciprocal = (((int64_t(1) << 24) - kSymbols) << 36) / mass;
-    int32_t below = 0;
-    for (int n = 0; n < kSymbols - 1; ++n) {
-      const int32_t above = int32_t((at[n + 1] - at[0]) * reciprocal >> 36);
-      to[n] = float(above - below);
-      below = above;
-    }
-    to[kSymbols - 1] = float((1 << 24) - kSymbols - below);
+    int32_t counts[kSymbols + 1];
+    for (int n = 0; n < kSymbols; ++n) counts[n] = int32_t((at[n] - at[0]) * reciprocal >> 36);
+    counts[kSymbols] = (1 << 24) - kSymbols;
+    differences(counts, to);
   }
 }
 

@@ -83,6 +83,7 @@ struct State {
 struct Scratch {
   std::vector<int16_t> inputs, x, hidden, gates, trunk, more, earlier, outputs;
   std::vector<const int16_t*> neighbours, moved;  // where a layer's segments begin
+  std::vector<const int16_t*> window, near;       // where the samples at the taps begin
 
   explicit Scratch(const Network& net)
       : inputs(size_t(kChunk) * net.inputs_padded),
@@ -94,7 +95,9 @@ struct Scratch {
         earlier(size_t(kChunk) * round_up(kPlanes * kFeatures, 2)),
         outputs(size_t(kChunk) * net.outputs_padded),
         neighbours(net.neighbours.size()),
-        moved(net.neighbours.size()) {}
+        moved(net.neighbours.size()),
+        window(net.window.size()),
+        near(net.near.size()) {}
 };
 
 // The computation for one instruction set. All of them give the same integers.
