@@ -25,6 +25,8 @@ def native_extensions() -> list[Extension]:
         flags, links = ["/std:c++17", "/O2", "/EHsc"], []
     else:
         flags, links = ["-std=c++17", "-O3", "-fvisibility=hidden", "-pthread"], ["-pthread"]
+        # GCC 12 warns of its own AVX-512 intrinsics, hundreds of times.
+        flags += ["-Wno-uninitialized", "-Wno-maybe-uninitialized"]
     return [
         Extension(
             "ncml_codec.engines._native",

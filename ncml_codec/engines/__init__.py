@@ -98,7 +98,7 @@ def why_not_native() -> str | None:
     try:
         importlib.import_module("ncml_codec.engines._native")
     except ImportError as error:
-        if importlib.util.find_spec("ncml_codec.engines._native") is None:
+        if isinstance(error, ModuleNotFoundError):
             return "the package was installed without a C++17 compiler"
         return f"its module cannot be loaded: {error}"
     return None

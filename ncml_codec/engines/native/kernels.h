@@ -365,9 +365,10 @@ int64_t peak(int64_t rounds) {
   }
   V a = Simd::broadcast_pair(values);
   for (int64_t round = 0; round < rounds; ++round) {
-    Simd::hide(a);
-    for (int m = 0; m < M; ++m)
+    for (int m = 0; m < M; ++m) {
+      Simd::hide(a);  // or the products would be shared
       for (int n = 0; n < N; ++n) sum[m][n] = Simd::dot(sum[m][n], a, w[n]);
+    }
   }
   V all = Simd::set(0);
   for (int m = 0; m < M; ++m)

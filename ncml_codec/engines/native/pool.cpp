@@ -5,6 +5,9 @@
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
 #endif
+#if defined(__linux__)
+#include <sched.h>
+#endif
 
 namespace ncml {
 
@@ -14,9 +17,20 @@ constexpr uint64_t kOpen = uint64_t(1) << 31;
 constexpr uint64_t kInside = kOpen - 1;
 // Long enough to bridge the coder's work between two jobs of a wave, which is what a wake-up costs.
 constexpr auto kSpin = std::chrono::microseconds(30);
-// A wait beyond this means that a thread was stopped, not that it was finishing its chunk.
-constexpr auto kStall = std::chrono::microseconds(300);
-constexpr int kRest = 32;  // times the stall: what other processes take stays below 1 / 32
+// A wait beyond this and beyond this many chunks means that a thread was stopped.
+constexpr auto kStall = std::chrono::microseconds(15);
+constexpr int kStallChunks = 2;
+constexpr int kRest = 32;  // times the stall: what is lost by waiting stays below 1 / 32
+// Until it is tried again whether a thread now gets a processor of its own.
+constexpr auto kCrowdedRest = std::chrono::milliseconds(20);
+
+int processor() {
+#if defined(__linux__)
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
 
 void pause_briefly() {
 #if defined(__x86_64__) || defined(_M_X64)
@@ -64,6 +78,11 @@ void Pool::post(Job& job, int items, int chunk) {
     shares_[share].stop = int(int64_t(items) * (share + 1) / count);
   }
   if (workers_.empty() || items <= chunk_ || Clock::now() < rest_until_) return;
+  if (crowded_.exchange(false)) {
+    rest_until_ = Clock::now() + kCrowdedRest;
+    return;
+  }
+  processor_.store(processor());
   state_.store(++generation_ << 32 | kOpen);
   if (sleepers_.load() > 0) {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -73,24 +92,29 @@ void Pool::post(Job& job, int items, int chunk) {
 
 void Pool::finish() {
   if (job_ == nullptr) return;
-  work(0);
+  const auto begun = Clock::now();
+  const int done = work(0);
+  const auto ended = Clock::now();
+  if (done > 0) slowest_chunk_ = std::max(slowest_chunk_ * 63 / 64, (ended - begun) / done);
   auto empty = [this] { return (state_.load() & kInside) == 0; };
   state_.fetch_and(~kOpen);
   if (!empty()) {
-    const auto started = Clock::now();
     if (!spin(kSpin, empty)) {
       std::unique_lock<std::mutex> lock(mutex_);
       waiting_ = true;
       left_.wait(lock, empty);
       waiting_ = false;
     }
-    const auto waited = Clock::now() - started;
-    if (waited > kStall) rest_until_ = Clock::now() + kRest * waited;
+    const auto now = Clock::now();
+    const auto waited = now - ended;
+    if (waited > kStall + kStallChunks * slowest_chunk_) rest_until_ = now + kRest * waited;
   }
   job_ = nullptr;
 }
 
-void Pool::work(int thread) {
+// The number of chunks done.
+int Pool::work(int thread) {
+  int done = 0;
   const int count = int(shares_.size());
   for (int turn = 0; turn < count; ++turn) {
     Share& share = shares_[(thread + turn) % count];
@@ -98,8 +122,10 @@ void Pool::work(int thread) {
       const int first = share.next.fetch_add(chunk_);
       if (first >= share.stop) break;
       job_->run(thread, first, std::min(first + chunk_, share.stop));
+      ++done;
     }
   }
+  return done;
 }
 
 // Take part in the job that is open, if it is one not seen before.
@@ -120,8 +146,8 @@ void Pool::live(int thread) {
     const uint64_t state = state_.load();
     return ((state & kOpen) != 0 && state >> 32 != seen) || stop_.load();
   };
-  for (;;) {
-    if (!spin(kSpin, ready)) {
+  for (bool alone = true;;) {
+    if (!alone || !spin(kSpin, ready)) {
       std::unique_lock<std::mutex> lock(mutex_);
       ++sleepers_;
       posted_.wait(lock, ready);
@@ -130,6 +156,9 @@ void Pool::live(int thread) {
     if (stop_.load()) return;
     if (!enter(seen)) continue;
     work(thread);
+    const int here = processor();
+    alone = here < 0 || here != processor_.load();
+    if (!alone) crowded_.store(true);
     const uint64_t state = state_.fetch_sub(1) - 1;
     if ((state & (kOpen | kInside)) == 0) {
       std::lock_guard<std::mutex> lock(mutex_);

@@ -3,7 +3,8 @@
 // The caller works too, and never waits for a thread that has not begun: on a busy machine it does
 // the whole job itself. Waiting threads spin for some microseconds at most, then sleep. If a thread
 // was stopped by the system in the middle of a chunk, so that the caller had to wait for it, the
-// pool leaves its threads asleep for many times the lost time: another busy process costs little.
+// pool leaves its threads asleep for many times the lost time; so it does for a while if a thread
+// was given the caller's own processor. So another busy process costs little.
 
 #pragma once
 
@@ -50,7 +51,7 @@ class Pool {
     int stop = 0;
   };
 
-  void work(int thread);
+  int work(int thread);
   void live(int thread);
   bool enter(uint64_t& seen);
 
@@ -66,6 +67,9 @@ class Pool {
   bool waiting_ = false;  // the caller sleeps until the last thread has left; under mutex_
   uint64_t generation_ = 0;
   Clock::time_point rest_until_{};
+  Clock::duration slowest_chunk_{0};  // of late
+  std::atomic<int> processor_{-1};     // the caller's, -1 if the system does not tell
+  std::atomic<bool> crowded_{false};   // a thread ran on it, too
   std::vector<std::thread> workers_;
 };
 
