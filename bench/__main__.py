@@ -37,7 +37,7 @@ def codecs(
 @main.command()
 @click.option("--photograph", type=click.Path(path_type=Path), required=True)
 @click.option("--sizes", default="32x32,768x512,2048x1365,24MP")
-@click.option("--engines", default="numpy")
+@click.option("--engines", default="native,numpy")
 @click.option("--threads", default="1,2")
 @click.option("--model", default="photo")
 @click.option("--repeats", type=click.IntRange(1), default=3)
@@ -63,6 +63,8 @@ def speed(
         repeats,
         click.echo,
     )
+    counts = [int(count) for count in threads.split(",")]
+    records += bench_speed.walks(photograph, counts, model, repeats, click.echo)
     records.append(dict(bench_speed.startup(click.echo)))
     _report(records, bench_speed.table(records), out)
 

@@ -1,4 +1,5 @@
-"""`python -m bench speed`: seconds and peak memory of `ncmlzip`, by engine and image size."""
+"""`python -m bench speed`: seconds and peak memory of `ncmlzip`, by engine and image size, and
+multiply-adds a second of the native engine's instruction sets beside their peak."""
 
 from __future__ import annotations
 
@@ -17,6 +18,10 @@ import numpy as np
 from PIL import Image
 
 from bench import record
+from ncml_codec import engines, library
+from ncml_codec.codec import walk_tile
+from ncml_codec.network import Integers
+from ncml_codec.tables import Weights
 
 SIZES = {"32x32": (32, 32), "768x512": (768, 512), "2048x1365": (2048, 1365), "24MP": (6000, 4000)}
 
@@ -49,6 +54,53 @@ def run(
     return records
 
 
+def walks(
+    photograph: Path, threads: Sequence[int], model: str, repeats: int, say: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """The native engine's walk of a known image without a coder, for every instruction set.
+
+    The share is of a peak measured just before: a loop of nothing but multiply-adds in registers,
+    on one thread, times the threads.
+    """
+    if engines.why_not_native():
+        say(f"no native engine: {engines.why_not_native()}")
+        return []
+    from ncml_codec.engines import _native
+    from ncml_codec.engines.native_engine import INSTRUCTION_SETS, NativeEngine
+
+    network = library.load(model).network
+    with Image.open(photograph) as image:
+        samples = np.asarray(image.convert("RGB"))
+    multiply_adds = network.multiply_adds() * samples.shape[0] * samples.shape[1]
+    found = []
+    for isa in INSTRUCTION_SETS:
+        peak = _native.peak(isa)
+        for count in threads:
+            engine = NativeEngine(network, count, isa)
+            times = []
+            for _ in range(repeats):
+                started = time.perf_counter()
+                walk_tile(engine, samples.shape, samples, _NoCoder())
+                times.append(time.perf_counter() - started)
+            rate = multiply_adds / median(times)
+            share = rate / (peak * count)
+            found.append(
+                {"isa": isa, "threads": count, "multiply_adds_per_second": rate, "share": share}
+            )
+            say(
+                f"{isa:11} {count} threads {rate / 1e9:6.1f} G multiply-adds/s, {share:.0%} of peak"
+            )
+    return found
+
+
+class _NoCoder:
+    """Codes nothing, so that the walk alone is timed."""
+
+    def code(self, weights: Weights, symbols: Integers | None) -> Integers:
+        assert symbols is not None
+        return symbols
+
+
 def startup(say: Callable[[str], None]) -> dict[str, float]:
     """CPU seconds of `ncmlzip --help` and of `import ncml_codec`, medians of seven."""
     commands = {
@@ -72,6 +124,18 @@ def table(records: Sequence[dict[str, Any]]) -> str:
         f" {r['peak_mib']:.0f} |"
         for r in records
         if "size" in r
+    ]
+    walked = [r for r in records if "isa" in r]
+    if walked:
+        rows += [
+            "",
+            "| instruction set | threads | G multiply-adds/s | share of peak |",
+            "|---|---|---|---|",
+        ]
+    rows += [
+        f"| {r['isa']} | {r['threads']} | {r['multiply_adds_per_second'] / 1e9:.1f} |"
+        f" {r['share']:.0%} |"
+        for r in walked
     ]
     return "\n".join([head, *rows]) + (
         f"\n\nWhole processes, start-up included, without check. Measured on"

@@ -20,12 +20,12 @@ from ncml_codec.container import (
     read_container,
     write_container,
 )
-from ncml_codec.engines import Engine
+from ncml_codec.engines import Engine, Surveyor
 from ncml_codec.errors import ChecksumMismatch, FormatError, RoundTripError
 from ncml_codec.model import Model
 from ncml_codec.network import PLANES
 from ncml_codec.pixels import Picture
-from ncml_codec.wave import wave_count, wave_rows
+from ncml_codec.wave import wave_count, wave_pixels
 
 TILE_EXPONENT = 11  # 2048 x 2048: a border costs nothing measurable, memory stays small
 MAX_PIXELS = 1 << 29
@@ -40,7 +40,8 @@ B = TypeVar("B")
 class Effort:
     """How to compute; no choice here changes a byte of a file or a pixel.
 
-    engine: see `engines.load`; threads: tiles at once; progress: told the pixels just done.
+    engine: see `engines.load`; threads: over tiles, and over a wave's pixels if there are fewer
+    tiles; progress: told the pixels just done.
     """
 
     engine: str = "auto"
@@ -56,8 +57,9 @@ def encode(
 ) -> bytes:
     """The file's bytes for a picture. The same for every engine and number of threads."""
     effort = effort or Effort()
-    engine = engines.load(effort.engine, model.network)
     header = Header(picture.width, picture.height, picture.planes, model.identity, tile_exponent)
+    at_once = min(effort.threads, len(header.tiles()))
+    engine = engines.load(effort.engine, model.network, effort.threads // at_once)
 
     def one(place: tuple[int, int, int, int]) -> Tile:
         top, left, height, width = place
@@ -66,7 +68,7 @@ def encode(
         walk_tile(engine, samples.shape, samples, encoder, effort.progress)
         return Tile(encoder.finish(), samples_crc(samples))
 
-    tiles = _map(one, header.tiles(), effort.threads)
+    tiles = _map(one, header.tiles(), at_once)
     return write_container(Container(header, png.pack_chunks(picture.chunks), tiles))
 
 
@@ -90,7 +92,8 @@ def decode(
         )
     chunks = png.unpack_chunks(container.metadata)
     _, model = library.find(header.identity, models)
-    engine = engines.load(effort.engine, model.network)
+    at_once = min(effort.threads, len(container.tiles))
+    engine = engines.load(effort.engine, model.network, effort.threads // at_once)
     samples = np.empty((header.height, header.width, header.planes), np.uint8)
 
     def one(place: tuple[tuple[int, int, int, int], tuple[int, Tile]]) -> None:
@@ -106,7 +109,7 @@ def decode(
         samples[top : top + height, left : left + width] = decoded
 
     places = zip(header.tiles(), enumerate(container.tiles), strict=True)
-    _map(one, list(places), effort.threads)
+    _map(one, list(places), at_once)
     return Picture(samples, chunks)
 
 
@@ -132,21 +135,26 @@ def walk_tile(
     the network as three equal planes, of which only the first is coded.
     """
     height, width, planes = shape
-    values = np.empty(shape, np.uint8) if samples is None else samples
+    if samples is not None and isinstance(engine, Surveyor):
+        for weights, symbols in engine.survey(samples):
+            coder.code(weights, symbols)
+            progress(len(symbols) // (2 * planes))
+        return samples
+    values = np.empty(shape, np.uint8) if samples is None else np.ascontiguousarray(samples)
+    pixels = values.reshape(height * width, planes)
     walk = engine.walk(height, width)
     for wave in range(wave_count(height, width)):
-        rows = np.arange(*wave_rows(wave, height, width))
-        columns = wave - 2 * rows
         count = walk.begin(wave)
         if count == 0:  # odd waves of an image that is one pixel wide
             continue
+        here = pixels[wave_pixels(wave, height, width)]
         for plane in range(planes):
-            known = None if samples is None else samples[rows, columns, plane].astype(np.int32)
+            known = None if samples is None else here[:, plane].astype(np.int32)
             high = coder.code(walk.high(plane), None if known is None else known >> 4)
             low = coder.code(walk.low(plane, high), None if known is None else known & 15)
             coded = (high << 4) | low
             if samples is None:
-                values[rows, columns, plane] = coded
+                here[:, plane] = coded
             walk.put(plane, coded)
         for plane in range(planes, PLANES):
             walk.put(plane, coded)

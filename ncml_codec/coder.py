@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ncml_codec.errors import FormatError
 from ncml_codec.network import Integers
+from ncml_codec.tables import Weights
 
 _MODEL = constriction.stream.model.Categorical(perfect=False)
 
@@ -24,10 +25,10 @@ _MODEL = constriction.stream.model.Categorical(perfect=False)
 class Coder(Protocol):
     """One walk for both directions: the encoder is told the symbols, the decoder finds them."""
 
-    def code(self, counts: Integers, symbols: Integers | None) -> Integers:
-        """Code one symbol by each row of counts [n, 16]; the symbols [n], whole numbers below 16.
+    def code(self, weights: Weights, symbols: Integers | None) -> Integers:
+        """Code one symbol by each row of weights [n, 16]; the symbols [n], whole numbers below 16.
 
-        counts: each at least 1, each row of sum 2**24. symbols: None when decoding.
+        weights: of `tables.weights`, each row of sum 2**24 - 16. symbols: None when decoding.
         """
         ...
 
@@ -38,9 +39,9 @@ class Encoder:
     def __init__(self) -> None:
         self._encoder = constriction.stream.queue.RangeEncoder()
 
-    def code(self, counts: Integers, symbols: Integers | None) -> Integers:
+    def code(self, weights: Weights, symbols: Integers | None) -> Integers:
         assert symbols is not None
-        self._encoder.encode(np.ascontiguousarray(symbols, np.int32), _MODEL, _weights(counts))
+        self._encoder.encode(np.ascontiguousarray(symbols, np.int32), _MODEL, _rows(weights))
         return symbols
 
     def finish(self) -> bytes:
@@ -58,9 +59,9 @@ class Decoder:
         words = np.frombuffer(payload, "<u4").astype(np.uint32)
         self._decoder = constriction.stream.queue.RangeDecoder(words)
 
-    def code(self, counts: Integers, symbols: Integers | None) -> Integers:
+    def code(self, weights: Weights, symbols: Integers | None) -> Integers:
         try:
-            decoded: Integers = self._decoder.decode(_MODEL, _weights(counts))
+            decoded: Integers = self._decoder.decode(_MODEL, _rows(weights))
         except AssertionError as error:
             raise FormatError("payload: its words are not a stream of this coder") from error
         return decoded
@@ -72,12 +73,12 @@ class Meter:
     def __init__(self) -> None:
         self.bits = 0.0
 
-    def code(self, counts: Integers, symbols: Integers | None) -> Integers:
+    def code(self, weights: Weights, symbols: Integers | None) -> Integers:
         assert symbols is not None
-        chosen = np.take_along_axis(counts, symbols[:, None], axis=1)
+        chosen = np.take_along_axis(weights, symbols[:, None], axis=1).astype(np.float64) + 1
         self.bits += 24.0 * len(symbols) - float(np.log2(chosen).sum())
         return symbols
 
 
-def _weights(counts: Integers) -> npt.NDArray[np.float32]:
-    return np.ascontiguousarray(counts - 1, dtype=np.float32)
+def _rows(weights: Weights) -> Weights:
+    return np.ascontiguousarray(weights, dtype=np.float32)

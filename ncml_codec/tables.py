@@ -22,6 +22,8 @@ from ncml_codec.network import (
     Tables,
 )
 
+Weights = npt.NDArray[np.float32]
+
 TOTAL_BITS = 24
 TOTAL = 1 << TOTAL_BITS  # the counts of a row sum to this
 SYMBOLS = 16
@@ -98,6 +100,11 @@ def low_counts(mixture: Mixtures, high: Integers, tables: Tables) -> Integers:
     counts = _differences(cumulative)
     counts[mass[:, 0] == 0] = TOTAL // SYMBOLS
     return counts
+
+
+def weights(counts: Integers) -> Weights:
+    """What the coder takes: counts less one, which float32 holds exactly, rows contiguous."""
+    return np.ascontiguousarray(counts - 1, dtype=np.float32)
 
 
 def _differences(cumulative: npt.NDArray[np.signedinteger]) -> Integers:

@@ -29,6 +29,15 @@ def wave_rows(wave: int, height: int, width: int) -> tuple[int, int]:
     return first, min(height - 1, wave // SKEW) + 1
 
 
+def wave_pixels(wave: int, height: int, width: int) -> slice:
+    """Where a wave that is not empty lies among the image's pixels in row-major order."""
+    first, stop = wave_rows(wave, height, width)
+    # A row on is two columns back. Waves of an image of one or two columns have one pixel.
+    step = max(width - SKEW, 1)
+    start = first * width + wave - SKEW * first
+    return slice(start, start + (stop - first - 1) * step + 1, step)
+
+
 def window_taps() -> list[Tap]:
     """Neighbours that the first layer sees: three rows up, and the reachable part of the row below.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ncml_codec.network import (
@@ -21,11 +23,18 @@ from ncml_codec.network import (
     Tables,
     first_input_bounds,
 )
-from ncml_codec.wave import block_taps, near_taps, window_taps
+from ncml_codec.wave import Tap, block_taps, near_taps, window_taps
 
 
 def random_network(
-    seed: int, width: int = 6, blocks: int = 2, hidden: int = 5, k: int = 3
+    seed: int,
+    width: int = 6,
+    blocks: int = 2,
+    hidden: int = 5,
+    k: int = 3,
+    window: Sequence[Tap] = tuple(window_taps()),
+    near: Sequence[Tap] = tuple(near_taps()),
+    neighbours: Sequence[Tap] = tuple(block_taps()),
 ) -> Network:
     """A sound network whose layers use the range up to 2**24, most with coarse outputs."""
     random = np.random.default_rng(seed)
@@ -38,13 +47,13 @@ def random_network(
         return np.full(count, bound, np.int32)
 
     return Network(
-        window=window_taps(),
-        near=near_taps(),
-        neighbours=block_taps(),
+        window=window,
+        near=near,
+        neighbours=neighbours,
         k=k,
-        first=layer(width, first_input_bounds(len(window_taps()), len(near_taps()))),
+        first=layer(width, first_input_bounds(len(window), len(near))),
         blocks=[
-            Block(layer(width, inner(width * len(block_taps()))), layer(2 * width, inner(width)))
+            Block(layer(width, inner(width * len(neighbours))), layer(2 * width, inner(width)))
             for _ in range(blocks)
         ],
         heads=[

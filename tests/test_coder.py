@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from ncml_codec.coder import Decoder, Encoder, Meter
 from ncml_codec.errors import FormatError
 from ncml_codec.network import Integers
+from ncml_codec.tables import Weights, weights
 
 
-def random_rows(seed: int, rows: int) -> tuple[Integers, Integers]:
-    """Counts [rows, 16] from flat to nearly certain, and a symbol for each, likely or not."""
+def random_rows(seed: int, rows: int) -> tuple[Weights, Integers]:
+    """Weights [rows, 16] from flat to nearly certain, and a symbol for each, likely or not."""
     random = np.random.default_rng(seed)
     shares = random.dirichlet(np.full(16, random.choice([0.02, 0.3, 5.0])), rows)
     counts = np.floor(shares * (2**24 - 16)).astype(np.int32) + 1
@@ -22,34 +23,34 @@ def random_rows(seed: int, rows: int) -> tuple[Integers, Integers]:
         symbols = random.integers(0, 16, rows)
     else:
         symbols = (np.cumsum(counts, axis=1) <= random.integers(0, 2**24, (rows, 1))).sum(axis=1)
-    return counts, symbols.astype(np.int32)
+    return weights(counts), symbols.astype(np.int32)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 80), st.integers(1, 5))
-def test_symbols_come_back(seed: int, rows: int, calls: int) -> None:
-    parts = [random_rows(seed + call, rows) for call in range(calls)]
+def test_symbols_come_back(seed: int, count: int, calls: int) -> None:
+    parts = [random_rows(seed + call, count) for call in range(calls)]
     encoder = Encoder()
-    for counts, symbols in parts:
-        encoder.code(counts, symbols)
+    for rows, symbols in parts:
+        encoder.code(rows, symbols)
     decoder = Decoder(encoder.finish())
-    for counts, symbols in parts:
-        assert (decoder.code(counts, None) == symbols).all()
+    for rows, symbols in parts:
+        assert (decoder.code(rows, None) == symbols).all()
 
 
 def test_size_is_the_cross_entropy() -> None:
-    counts, symbols = random_rows(0, 50_000)
+    rows, symbols = random_rows(0, 50_000)
     encoder, meter = Encoder(), Meter()
-    encoder.code(counts, symbols)
-    meter.code(counts, symbols)
+    encoder.code(rows, symbols)
+    meter.code(rows, symbols)
     size = 8 * len(encoder.finish())
     assert meter.bits <= size <= meter.bits * 1.0001 + 64  # at most two words at the end
 
 
 def test_row_order_in_memory_does_not_matter() -> None:
-    counts, symbols = random_rows(3, 500)
+    rows, symbols = random_rows(3, 500)
     plain, fortran = Encoder(), Encoder()
-    plain.code(counts, symbols)
-    fortran.code(np.asfortranarray(counts), symbols[::1])
+    plain.code(rows, symbols)
+    fortran.code(np.asfortranarray(rows), symbols[::1])
     assert plain.finish() == fortran.finish()
 
 
@@ -60,9 +61,9 @@ def test_a_payload_that_is_no_whole_number_of_words_is_refused() -> None:
 
 @given(st.binary(max_size=64), st.integers(0, 1000))
 def test_any_words_decode_or_are_refused(payload: bytes, seed: int) -> None:
-    counts, _ = random_rows(seed, 40)
+    rows, _ = random_rows(seed, 40)
     try:
-        symbols = Decoder(payload).code(counts, None)
+        symbols = Decoder(payload).code(rows, None)
     except FormatError:
         return
     assert ((symbols >= 0) & (symbols < 16)).all()

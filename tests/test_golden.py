@@ -16,6 +16,7 @@ from ncml_codec.model import Model
 from ncml_codec.pixels import decode_file, encode_file
 from tests import plain_decoder
 from tests.pictures import GOLDEN, Samples
+from tests.test_engines import INSTRUCTION_SETS, native
 
 FILES = sorted(GOLDEN.glob("*.ncmz"))
 REFUSED = sorted((GOLDEN / "refuse").glob("*.ncmz"))
@@ -45,6 +46,22 @@ def test_there_are_golden_files() -> None:
 def test_golden_files_decode(path: Path, engine: str, tiny: Model, wild: Model) -> None:
     picture = codec.decode(path.read_bytes(), [tiny, wild], Effort(engine))
     assert np.array_equal(picture.samples, truth(path))
+
+
+@pytest.mark.parametrize("isa", INSTRUCTION_SETS)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_golden_files_decode_and_encode_on_native(
+    path: Path, isa: str, tiny: Model, wild: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    native(tiny.network, isa)  # skips if this instruction set is not here
+    monkeypatch.setenv("NCML_NATIVE_ISA", isa)
+    data = path.read_bytes()
+    header = read_header(data)
+    _, model = library.find(header.identity, [tiny, wild])
+    effort = Effort("native", threads=2)
+    picture = codec.decode(data, [model], effort)
+    assert np.array_equal(picture.samples, truth(path))
+    assert codec.encode(picture, model, effort, header.tile_exponent) == data
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from ncml_cli.ncmlzip import main
-from ncml_codec import codec
+from ncml_codec import codec, engines
 from ncml_codec.errors import RoundTripError
 from tests.pictures import GOLDEN, Samples, valley
 
@@ -188,10 +189,28 @@ def test_quiet_says_nothing_and_verbose_names_the_engine(photo: Path) -> None:
     assert result.stdout == ""
 
 
+def test_verbose_says_how_the_native_engine_computes(photo: Path) -> None:
+    if engines.why_not_native():
+        pytest.skip(f"no native engine: {engines.why_not_native()}")
+    result = compress("-v", "--threads", "2", photo)
+    assert re.search(r"engine native \(\w+, 2 threads\)", result.stderr)
+
+
+def test_verbose_says_why_numpy_runs(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ncml_codec.engines._native", None)
+    result = compress("-v", photo)
+    assert "engine numpy (not native: the package was installed without" in result.stderr
+    refused = compress("-f", "--engine", "native", photo)
+    assert refused.exit_code == 2
+    assert "engine native" in refused.stderr
+
+
 def test_engines_write_the_same_file(photo: Path, tmp_path: Path) -> None:
     assert compress("--engine", "numpy", photo, "-o", tmp_path / "a").exit_code == 0
     assert compress("--engine", "torch", photo, "-o", tmp_path / "b").exit_code == 0
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert compress(photo, "-o", tmp_path / "c").exit_code == 0
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "c").read_bytes()
 
 
 def test_help_and_import_need_no_torch() -> None:

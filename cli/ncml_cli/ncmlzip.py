@@ -51,8 +51,10 @@ def _effort_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("-v", "--verbose", is_flag=True, help="Say more about each file."),
         click.option("-q", "--quiet", is_flag=True, help="Errors only."),
-        click.option("--threads", type=click.IntRange(1), help="Tiles coded at once."),
-        click.option("--engine", default="auto", help="auto, numpy or torch: the same bytes."),
+        click.option(
+            "--threads", type=click.IntRange(1), help="Threads, over tiles and within them."
+        ),
+        click.option("--engine", default="auto", help="auto, native, numpy or torch: same bytes."),
         click.option("-m", "--model", help="A released model's name, or a model file."),
     ):
         command = option(command)
@@ -247,9 +249,12 @@ class _Session:
         return [library.load(self.model)] if self.model else []
 
     def engine_name(self, model: Any) -> str:
+        """The engine and how it computes; if `auto` is not the native one, why."""
         from ncml_codec import engines
 
-        return engines.load(self.engine, model.network).name
+        name = str(engines.load(self.engine, model.network, self.threads))
+        missing = engines.why_not_native() if self.engine == "auto" else None
+        return f"{name} (not native: {missing})" if missing else name
 
     @contextmanager
     def effort(self, pixels: int, source: Path) -> Iterator[Effort]:

@@ -1,19 +1,26 @@
 """Engines: the integer network's computation along the waves, all equal to the bit.
 
-`numpy` is the specification and always there. `torch` computes the same in torch and is loaded
-only when it is asked for by name.
+`native` is the fast one, and there if the package was installed with a compiler. `numpy` is the
+specification and always there. `torch` computes the same in torch and is loaded only when it is
+asked for by name.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-from typing import Protocol
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
 
 from ncml_codec.errors import UsageError
 from ncml_codec.network import Integers, Network
+from ncml_codec.tables import Weights
 
 _MODULES = {
+    "native": "ncml_codec.engines.native_engine",
     "numpy": "ncml_codec.engines.numpy_engine",
     "torch": "ncml_codec.engines.torch_engine",
 }
@@ -30,12 +37,12 @@ class Walk(Protocol):
         """Compute what depends on earlier waves; the number of pixels, rows ascending."""
         ...
 
-    def high(self, plane: int) -> Integers:
-        """Counts of the high nibbles, [pixels, 16] of row sum 2**24 (see `tables`)."""
+    def high(self, plane: int) -> Weights:
+        """The coder's weights of the high nibbles, [pixels, 16]: see `tables.weights`."""
         ...
 
-    def low(self, plane: int, high: Integers) -> Integers:
-        """Counts of the low nibbles given the high ones [pixels]."""
+    def low(self, plane: int, high: Integers) -> Weights:
+        """The weights of the low nibbles given the high ones [pixels]."""
         ...
 
     def put(self, plane: int, values: Integers) -> None:
@@ -48,20 +55,50 @@ class Engine(Protocol):
 
     name: str
 
+    def __str__(self) -> str:
+        """The name, and with what it computes."""
+        ...
+
     def walk(self, height: int, width: int) -> Walk:
         """Begin an image of this size."""
         ...
 
 
-def load(name: str, network: Network) -> Engine:
+@runtime_checkable
+class Surveyor(Protocol):
+    """An engine that may also be given a whole image, when it is known."""
+
+    def survey(self, samples: npt.NDArray[np.uint8]) -> Iterator[tuple[Weights, Integers]]:
+        """Every wave's weights and symbols, all planes and both stages in coding order."""
+        ...
+
+
+def load(name: str, network: Network, threads: int = 1) -> Engine:
     """The engine called `name` for a network; `auto` is the fastest that is here.
 
-    Raises UsageError for an unknown name or a missing package.
+    threads: for each walk; only the native engine has them. Raises UsageError for an unknown name
+    or a missing package.
     """
     if name not in NAMES:
         raise UsageError(f"engine {name!r}: not one of {', '.join(NAMES)}")
     if name == "torch" and importlib.util.find_spec("torch") is None:
         raise UsageError("engine torch: torch is not installed; pip install 'ncml-codec[train]'")
-    module = importlib.import_module(_MODULES["numpy" if name == "auto" else name])
-    engine: Engine = module.engine(network)
+    missing = why_not_native() if name in ("auto", "native") else None
+    if name == "native" and missing:
+        raise UsageError(f"engine native: {missing}")
+    if name == "auto":
+        name = "numpy" if missing else "native"
+    module = importlib.import_module(_MODULES[name])
+    engine: Engine = module.engine(network, threads)
     return engine
+
+
+def why_not_native() -> str | None:
+    """Why the native engine cannot run, or None if it can."""
+    try:
+        importlib.import_module("ncml_codec.engines._native")
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError):
+            return "the package was installed without a C++17 compiler"
+        return f"its module cannot be loaded: {error}"
+    return None

@@ -27,6 +27,7 @@ from ncml_codec.network import (
     Layer,
     Network,
 )
+from ncml_codec.tables import Weights
 from ncml_codec.wave import Tap, lag, wave_rows
 
 Floats = npt.NDArray[np.float32]
@@ -34,8 +35,9 @@ Floats = npt.NDArray[np.float32]
 _WEST, _NORTH, _NORTH_EAST = (0, -1), (-1, 0), (-1, 1)
 
 
-def engine(network: Network) -> NumpyEngine:
-    """The engine for a network that has passed `network.check`."""
+def engine(network: Network, threads: int = 1) -> NumpyEngine:
+    """The engine for a network that has passed `network.check`. threads: those of numpy's BLAS."""
+    del threads
     return NumpyEngine(network)
 
 
@@ -54,6 +56,9 @@ class NumpyEngine:
         ]
         self.outs = [_Product(head.out) for head in network.heads]
         self.sigmoid = network.tables.sigmoid.astype(np.float32)
+
+    def __str__(self) -> str:
+        return self.name
 
     def walk(self, height: int, width: int) -> NumpyWalk:
         return NumpyWalk(self, height, width)
@@ -84,7 +89,7 @@ class NumpyWalk:
         self.residuals = np.empty((len(x), PLANES), np.int32)
         return len(x)
 
-    def high(self, plane: int) -> Integers:
+    def high(self, plane: int) -> Weights:
         engine = self.engine
         z = engine.trunks[plane](self.trunk)
         earlier = engine.earlier[plane]
@@ -99,10 +104,11 @@ class NumpyWalk:
             self.residuals[:, :plane],
             engine.network.tables,
         )
-        return tables.high_counts(self.mixture, engine.network.tables)
+        return tables.weights(tables.high_counts(self.mixture, engine.network.tables))
 
-    def low(self, plane: int, high: Integers) -> Integers:
-        return tables.low_counts(self.mixture, high, self.engine.network.tables)
+    def low(self, plane: int, high: Integers) -> Weights:
+        counts = tables.low_counts(self.mixture, high, self.engine.network.tables)
+        return tables.weights(counts)
 
     def put(self, plane: int, values: Integers) -> None:
         quarters = 4 * (values.astype(np.int32) - 128)

@@ -29,14 +29,15 @@ from ncml_codec.network import (
     Network,
     table_names,
 )
-from ncml_codec.tables import CUMULATIVE_ONE, SYMBOLS, TOTAL
+from ncml_codec.tables import CUMULATIVE_ONE, SYMBOLS, TOTAL, Weights, weights
 from ncml_codec.wave import Tap, lag, wave_rows
 
 _WEST, _NORTH, _NORTH_EAST = (0, -1), (-1, 0), (-1, 1)
 
 
-def engine(network: Network) -> TorchEngine:
-    """The engine for a network that has passed `network.check`, on the CPU."""
+def engine(network: Network, threads: int = 1) -> TorchEngine:
+    """The engine for a network that has passed `network.check`, on the CPU. threads: not used."""
+    del threads
     return TorchEngine(network, torch.device("cpu"))
 
 
@@ -63,6 +64,9 @@ class TorchEngine:
             name: torch.from_numpy(getattr(network.tables, name).astype("int32")).to(device)
             for name in table_names()
         }
+
+    def __str__(self) -> str:
+        return self.name
 
     def walk(self, height: int, width: int) -> TorchWalk:
         return TorchWalk(self, height, width)
@@ -99,7 +103,7 @@ class TorchWalk:
         return len(x)
 
     @torch.inference_mode()
-    def high(self, plane: int) -> Integers:
+    def high(self, plane: int) -> Weights:
         engine, k = self.engine, self.engine.network.k
         trunk, earlier, out = engine.heads[plane]
         z = trunk(self.trunk)
@@ -122,10 +126,10 @@ class TorchWalk:
         ends = torch.tensor([0, CUMULATIVE_ONE], dtype=torch.int32, device=engine.device)
         first, last = ends.expand(len(z), -1).split(1, 1)
         at = torch.cat([first, at, last], 1)
-        return _counts((at >> 6) - (at >> 26) + self._ranks())
+        return _weights((at >> 6) - (at >> 26) + self._ranks())
 
     @torch.inference_mode()
-    def low(self, plane: int, high: Integers) -> Integers:
+    def low(self, plane: int, high: Integers) -> Weights:
         del plane  # of the mixture that `high` left
         nibble = torch.from_numpy(high).to(self.engine.device)
         at = self._cumulative(16 * nibble[:, None] + self._ranks())
@@ -137,7 +141,7 @@ class TorchWalk:
         cumulative = (inside * reciprocal >> 36) + self._ranks()
         cumulative[:, SYMBOLS] = TOTAL
         flat = (TOTAL // SYMBOLS) * self._ranks().long()
-        return _counts(torch.where(mass == 0, flat, cumulative))
+        return _weights(torch.where(mass == 0, flat, cumulative))
 
     @torch.inference_mode()
     def put(self, plane: int, values: Integers) -> None:
@@ -238,6 +242,6 @@ def _leaky(x: Tensor) -> Tensor:
     return torch.maximum(x, x >> LEAK_SHIFT)
 
 
-def _counts(cumulative: Tensor) -> Integers:
+def _weights(cumulative: Tensor) -> Weights:
     counts: Integers = cumulative.diff(dim=1).int().cpu().numpy()
-    return counts
+    return weights(counts)

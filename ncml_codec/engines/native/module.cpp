@@ -1,0 +1,214 @@
+// The Python module `ncml_codec.engines._native`. The only file that knows Python.
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <chrono>
+#include <optional>
+
+#include "walk.h"
+
+namespace py = pybind11;
+
+namespace ncml {
+namespace {
+
+using Weights = py::array_t<float>;
+using Integers = py::array_t<int32_t, py::array::c_style | py::array::forcecast>;
+using Bytes = py::array_t<uint8_t, py::array::c_style>;
+using LayerTuple = std::tuple<Integers, Integers, Integers>;  // weight, bias, shift
+
+std::vector<int32_t> vector_of(const Integers& array) {
+  return {array.data(), array.data() + array.size()};
+}
+
+PlainLayer layer_of(const LayerTuple& tuple) {
+  const auto& [weight, bias, shift] = tuple;
+  if (weight.ndim() != 2) throw std::invalid_argument("native engine: weights are no matrix");
+  PlainLayer layer;
+  layer.outputs = int(std::min<py::ssize_t>(weight.shape(0), 1 << 30));
+  layer.inputs = int(std::min<py::ssize_t>(weight.shape(1), 1 << 30));
+  layer.weight.reserve(size_t(weight.size()));
+  for (py::ssize_t at = 0; at < weight.size(); ++at) {
+    const int32_t value = weight.data()[at];
+    if (value < -kActivationMax || value > kActivationMax)
+      throw std::invalid_argument("native engine: a weight is beyond 2047");
+    layer.weight.push_back(int16_t(value));
+  }
+  layer.bias = vector_of(bias);
+  layer.shift = vector_of(shift);
+  return layer;
+}
+
+std::vector<Tap> taps_of(const std::vector<std::pair<int, int>>& pairs) {
+  std::vector<Tap> taps;
+  for (const auto& [rows, columns] : pairs) taps.push_back({rows, columns});
+  return taps;
+}
+
+const Kernels& kernels_named(const std::string& name) {
+  for (const Kernels* kernels : available_kernels())
+    if (name == kernels->name) return *kernels;
+  throw std::invalid_argument("native engine: instruction set " + name + " is not here");
+}
+
+std::shared_ptr<Engine> make_engine(const std::string& isa,
+                                    const std::vector<std::pair<int, int>>& window,
+                                    const std::vector<std::pair<int, int>>& near,
+                                    const std::vector<std::pair<int, int>>& neighbours, int k,
+                                    const std::vector<LayerTuple>& layers,
+                                    const std::vector<Integers>& tables) {
+  if (tables.size() != 5) throw std::invalid_argument("native engine: not five tables");
+  PlainNetwork plain;
+  plain.window = taps_of(window);
+  plain.near = taps_of(near);
+  plain.neighbours = taps_of(neighbours);
+  plain.k = k;
+  for (const LayerTuple& layer : layers) plain.layers.push_back(layer_of(layer));
+  plain.sigmoid = vector_of(tables[0]);
+  plain.exponential = vector_of(tables[1]);
+  plain.scale_mantissa = vector_of(tables[2]);
+  plain.scale_shift = vector_of(tables[3]);
+  plain.logistic = vector_of(tables[4]);
+  const Kernels& kernels = kernels_named(isa);
+  return std::make_shared<Engine>(Engine{kernels, Network(plain, kernels.lanes)});
+}
+
+// `engines.Walk`: each stage in native code, with a fresh array for what it returns.
+class PythonWalk {
+ public:
+  PythonWalk(std::shared_ptr<Engine> engine, int height, int width, int threads)
+      : walk_(std::move(engine), height, width, threads) {}
+
+  int begin(int wave) {
+    const int count = walk_.size_of(wave);
+    first_ = Weights({count, kSymbols});
+    float* weights = first_->mutable_data();
+    py::gil_scoped_release release;
+    walk_.begin(wave, weights);
+    return count;
+  }
+
+  Weights high(int plane) {
+    Weights weights = plane == 0 && first_ ? std::move(*first_) : fresh();
+    first_.reset();
+    float* to = weights.mutable_data();
+    py::gil_scoped_release release;
+    walk_.high(plane, to);
+    return weights;
+  }
+
+  Weights low(int plane, const Integers& high) {
+    check(high);
+    Weights weights = fresh();
+    float* to = weights.mutable_data();
+    const int32_t* from = high.data();
+    py::gil_scoped_release release;
+    walk_.low(plane, from, to);
+    return weights;
+  }
+
+  void put(int plane, const Integers& values) {
+    check(values);
+    walk_.put(plane, values.data());
+  }
+
+ private:
+  Weights fresh() const { return Weights({walk_.count(), kSymbols}); }
+  void check(const Integers& values) const {
+    if (values.ndim() != 1 || values.size() != walk_.count())
+      throw std::invalid_argument("native engine: not one value for each pixel of the wave");
+  }
+
+  Walk walk_;
+  std::optional<Weights> first_;  // plane 0's high nibbles, computed along with the body
+};
+
+// An iterator over the waves of a known image: weights and symbols in coding order.
+class PythonSurvey {
+ public:
+  PythonSurvey(std::shared_ptr<Engine> engine, Bytes samples, int threads)
+      : samples_(std::move(samples)),
+        planes_(samples_.ndim() == 3 ? int(samples_.shape(2)) : 0),
+        survey_(std::move(engine), samples_.data(), side(samples_, 0), side(samples_, 1), planes_,
+                threads) {}
+
+  py::tuple next() {
+    if (!posted_) post();
+    if (!posted_) throw py::stop_iteration();
+    {
+      py::gil_scoped_release release;
+      survey_.finish();
+    }
+    auto [weights, symbols] = std::move(*posted_);
+    posted_.reset();
+    post();
+    return py::make_tuple(weights, symbols);
+  }
+
+ private:
+  static int side(const Bytes& samples, int axis) {
+    return samples.ndim() == 3 ? int(std::min<py::ssize_t>(samples.shape(axis), 1 << 30)) : 0;
+  }
+
+  void post() {
+    if (wave_ == survey_.waves()) return;
+    const int rows = 2 * planes_ * survey_.size_of(wave_);
+    posted_.emplace(Weights({rows, kSymbols}), Integers(rows));
+    float* weights = posted_->first.mutable_data();
+    int32_t* symbols = posted_->second.mutable_data();
+    survey_.post(wave_++, weights, symbols);
+  }
+
+  Bytes samples_;
+  int planes_;
+  int wave_ = 0;
+  std::optional<std::pair<Weights, Integers>> posted_;
+  Survey survey_;  // last, so that its threads end before what they write to
+};
+
+std::vector<std::string> instruction_sets() {
+  std::vector<std::string> names;
+  for (const Kernels* kernels : available_kernels()) names.push_back(kernels->name);
+  return names;
+}
+
+// Multiply-adds a second of one thread that does nothing else: the best of some short runs.
+double peak(const std::string& isa) {
+  const Kernels& kernels = kernels_named(isa);
+  py::gil_scoped_release release;
+  double best = 0;
+  for (int run = 0; run < 20; ++run) {
+    const auto started = std::chrono::steady_clock::now();
+    const int64_t done = kernels.peak(200000);
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - started;
+    best = std::max(best, double(done) / taken.count());
+  }
+  return best;
+}
+
+}  // namespace
+}  // namespace ncml
+
+PYBIND11_MODULE(_native, m) {
+  using namespace ncml;
+  m.doc() = "The integer network in native code; see ncml_codec.engines.native_engine.";
+  m.def("instruction_sets", &instruction_sets, "Those of this processor, fastest first.");
+  m.def("peak", &peak, py::arg("isa"), "Multiply-adds a second of one thread, nothing else done.");
+  py::class_<Engine, std::shared_ptr<Engine>>(m, "Engine")
+      .def(py::init(&make_engine), py::arg("isa"), py::arg("window"), py::arg("near"),
+           py::arg("neighbours"), py::arg("k"), py::arg("layers"), py::arg("tables"));
+  py::class_<PythonWalk>(m, "Walk")
+      .def(py::init<std::shared_ptr<Engine>, int, int, int>(), py::arg("engine"),
+           py::arg("height"), py::arg("width"), py::arg("threads"))
+      .def("begin", &PythonWalk::begin, py::arg("wave"))
+      .def("high", &PythonWalk::high, py::arg("plane"))
+      .def("low", &PythonWalk::low, py::arg("plane"), py::arg("high"))
+      .def("put", &PythonWalk::put, py::arg("plane"), py::arg("values"));
+  py::class_<PythonSurvey>(m, "Survey")
+      .def(py::init<std::shared_ptr<Engine>, Bytes, int>(), py::arg("engine"), py::arg("samples"),
+           py::arg("threads"))
+      .def("__iter__", [](py::object self) { return self; })
+      .def("__next__", &PythonSurvey::next);
+}

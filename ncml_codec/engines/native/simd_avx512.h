@@ -1,0 +1,51 @@
+// AVX-512 (F, BW, DQ, VL) without its VNNI instruction. Include it after the target has been set.
+
+#pragma once
+
+#include "simd_x86.h"
+
+namespace ncml {
+namespace {
+
+struct Avx512 : Quads {
+  // 24 sums, 3 weights and some inputs in 32 registers.
+  static constexpr int lanes = 16, rows = 8, columns = 3;
+  using V = __m512i;
+
+  static V set(int32_t x) { return _mm512_set1_epi32(x); }
+  static V load(const int32_t* p) { return _mm512_loadu_si512(p); }
+  static void store(int32_t* p, V v) { _mm512_storeu_si512(p, v); }
+  static V load_pairs(const int16_t* p) { return _mm512_loadu_si512(p); }
+  static V broadcast_pair(const int16_t* p) { return _mm512_set1_epi32(pair_at(p)); }
+  static V dot(V sum, V a, V w) { return _mm512_add_epi32(sum, _mm512_madd_epi16(a, w)); }
+  static V add(V a, V b) { return _mm512_add_epi32(a, b); }
+  static V subtract(V a, V b) { return _mm512_sub_epi32(a, b); }
+  static V multiply(V a, V b) { return _mm512_mullo_epi32(a, b); }
+  static V both(V a, V b) { return _mm512_and_si512(a, b); }
+  static V min(V a, V b) { return _mm512_min_epi32(a, b); }
+  static V max(V a, V b) { return _mm512_max_epi32(a, b); }
+  static V shift_right(V a, V by) { return _mm512_srav_epi32(a, by); }
+  template <int by>
+  static V shift_right(V a) {
+    return _mm512_srai_epi32(a, by);
+  }
+  static V shift_right_all(V a, int by) { return _mm512_sra_epi32(a, _mm_cvtsi32_si128(by)); }
+  static V widen(const int16_t* p) {
+    return _mm512_cvtepi16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static void store_narrow(int16_t* p, V v) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(v));
+  }
+  static V gather(const int32_t* table, V index) {
+    return _mm512_i32gather_epi32(index, table, 4);
+  }
+  // Reads 32 bits at each 16-bit entry: the table has one entry more than can be asked for.
+  static V gather_narrow(const int16_t* table, V index) {
+    const V found = _mm512_i32gather_epi32(index, table, 2);
+    return _mm512_and_si512(found, _mm512_set1_epi32(0xffff));
+  }
+  static void hide(V& v) { __asm__ volatile("" : "+v"(v)); }
+};
+
+}  // namespace
+}  // namespace ncml

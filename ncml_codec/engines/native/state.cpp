@@ -1,0 +1,42 @@
+#include "state.h"
+
+namespace ncml {
+
+namespace {
+
+std::vector<Tap> seen(const Network& network) {
+  std::vector<Tap> taps = network.window;
+  taps.insert(taps.end(), network.near.begin(), network.near.end());
+  taps.insert(taps.end(), {{0, -1}, {-1, 0}, {-1, 1}});
+  return taps;
+}
+
+}  // namespace
+
+State::State(const Network& network_, int height_, int width_)
+    : network(network_),
+      height(height_),
+      width(width_),
+      samples(height_, kSampleStride, seen(network_)),
+      hidden(network_.blocks.size(),
+             Ring(height_, network_.width_padded, network_.neighbours)) {
+  const size_t most = size_t(std::min(height, width / 2 + 1));
+  reference.assign(most * kQuad, 0);
+  residual.assign(most * kQuad, 0);
+  features.assign(most * network.width_padded, 0);
+  mixtures.resize(most);
+}
+
+void State::open(int next_wave) {
+  wave = next_wave;
+  first = first_row(wave, width);
+  const int stop = stop_row(wave, height);
+  count = stop - first;
+  samples.open(wave, first, stop);
+  for (Ring& ring : hidden) ring.open(wave, first, stop);
+  int16_t* sample = samples.at(wave, 0, first);
+  for (int pixel = 0; pixel < count; ++pixel, sample += kSampleStride)
+    std::fill_n(sample + kQuad, kPlanes, int16_t(-1));
+}
+
+}  // namespace ncml

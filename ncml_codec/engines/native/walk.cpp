@@ -1,0 +1,173 @@
+#include "walk.h"
+
+#include <stdexcept>
+#include <string>
+
+namespace ncml {
+
+namespace {
+
+// Chunks small enough that threads end together, in whole tiles of pixels.
+int chunk_size(int count, int threads, int rows) {
+  if (threads == 1) return kChunk;
+  const int share = (count + 4 * threads - 1) / (4 * threads);
+  return std::min(round_up(std::max(share, 8), rows), kChunk);
+}
+
+template <class Function>
+struct Stretch final : Job {
+  explicit Stretch(Function& function_) : function(function_) {}
+  void run(int thread, int first, int stop) override { function(thread, first, stop); }
+  Function& function;
+};
+
+template <class Function>
+void run_all(Pool& pool, int count, int chunk, Function function) {
+  Stretch<Function> job(function);
+  pool.post(job, count, chunk);
+  pool.finish();
+}
+
+void check_size(int height, int width) {
+  if (height < 1 || width < 1 || height >= 1 << 24 || width >= 1 << 24)
+    throw std::invalid_argument("native engine: an image of " + std::to_string(width) + " x " +
+                                std::to_string(height));
+}
+
+State checked_state(const Network& network, int height, int width) {
+  check_size(height, width);
+  return State(network, height, width);
+}
+
+}  // namespace
+
+Walk::Walk(std::shared_ptr<const Engine> engine, int height, int width, int threads)
+    : engine_(std::move(engine)),
+      state_(checked_state(engine_->network, height, width)),
+      scratch_(std::max(threads, 1), Scratch(engine_->network)),
+      pool_(threads) {}
+
+int Walk::size_of(int wave) const {
+  const bool next = wave == state_.wave + 1 && wave < wave_count(state_.height, state_.width);
+  // A wave without pixels leaves nothing to put.
+  const bool done = state_.wave < 0 || state_.count == 0 ||
+                    (plane_ == kPlanes && stage_ == Stage::kPut);
+  if (!next || !done)
+    throw std::invalid_argument("native engine: wave " + std::to_string(wave) +
+                                " is not the next one");
+  return stop_row(wave, state_.height) - first_row(wave, state_.width);
+}
+
+void Walk::begin(int wave, float* first_high) {
+  size_of(wave);
+  state_.open(wave);
+  plane_ = 0;
+  stage_ = Stage::kBegun;
+  const Kernels& kernels = engine_->kernels;
+  run_all(pool_, state_.count, chunk_size(state_.count, pool_.threads(), kernels.rows),
+          [&](int thread, int first, int stop) {
+            for (int at = first; at < stop; at += kChunk) {
+              const int end = std::min(at + kChunk, stop);
+              kernels.body(state_, scratch_[thread], at, end);
+              kernels.high(state_, scratch_[thread], 0, first_high, at, end);
+            }
+          });
+}
+
+void Walk::high(int plane, float* weights) {
+  expect(plane, plane == plane_ && (stage_ == Stage::kBegun || stage_ == Stage::kPut));
+  stage_ = Stage::kHigh;
+  if (plane == 0) return;  // `begin` has done it
+  run_all(pool_, state_.count, kChunk, [&](int thread, int first, int stop) {
+    engine_->kernels.high(state_, scratch_[thread], plane, weights, first, stop);
+  });
+}
+
+void Walk::low(int plane, const int32_t* high, float* weights) {
+  expect(plane, plane == plane_ && stage_ == Stage::kHigh);
+  for (int pixel = 0; pixel < state_.count; ++pixel) {
+    if (high[pixel] < 0 || high[pixel] >= kSymbols)
+      throw std::invalid_argument("native engine: a nibble is not 0 to 15");
+  }
+  stage_ = Stage::kLow;
+  run_all(pool_, state_.count, 2 * kChunk, [&](int, int first, int stop) {
+    engine_->kernels.low(state_, high, weights, first, stop);
+  });
+}
+
+void Walk::put(int plane, const int32_t* values) {
+  // Planes that are not coded are put alone.
+  expect(plane, plane == plane_ && state_.wave >= 0);
+  for (int pixel = 0; pixel < state_.count; ++pixel) {
+    if (values[pixel] < 0 || values[pixel] > 255)
+      throw std::invalid_argument("native engine: a sample is not 0 to 255");
+  }
+  for (int pixel = 0; pixel < state_.count; ++pixel) state_.put(plane, pixel, values[pixel]);
+  stage_ = Stage::kPut;
+  ++plane_;
+}
+
+void Walk::expect(int plane, bool sound) const {
+  if (plane < 0 || plane >= kPlanes || !sound)
+    throw std::invalid_argument("native engine: plane " + std::to_string(plane) +
+                                " is out of turn");
+}
+
+Survey::Survey(std::shared_ptr<const Engine> engine, const uint8_t* samples, int height,
+               int width, int planes, int threads)
+    : engine_(std::move(engine)),
+      samples_(samples),
+      planes_(planes),
+      state_(checked_state(engine_->network, height, width)),
+      scratch_(std::max(threads, 1), Scratch(engine_->network)),
+      pool_(threads) {
+  if (planes != 1 && planes != kPlanes)
+    throw std::invalid_argument("native engine: planes are not 1 or 3");
+}
+
+Survey::~Survey() { pool_.finish(); }
+
+int Survey::size_of(int wave) const {
+  if (wave < 0 || wave >= waves()) throw std::invalid_argument("native engine: no such wave");
+  return stop_row(wave, state_.height) - first_row(wave, state_.width);
+}
+
+void Survey::post(int wave, float* weights, int32_t* symbols) {
+  pool_.finish();
+  if (wave != state_.wave + 1 || wave >= waves())
+    throw std::invalid_argument("native engine: wave out of turn");
+  state_.open(wave);
+  weights_ = weights;
+  symbols_ = symbols;
+  pool_.post(*this, state_.count,
+             chunk_size(state_.count, pool_.threads(), engine_->kernels.rows));
+}
+
+void Survey::run(int thread, int first, int stop) {
+  const Kernels& kernels = engine_->kernels;
+  Scratch& scratch = scratch_[thread];
+  const size_t count = size_t(state_.count);
+  for (int begin = first; begin < stop; begin += kChunk) {
+    const int end = std::min(begin + kChunk, stop);
+    kernels.body(state_, scratch, begin, end);
+    for (int plane = 0; plane < kPlanes; ++plane) {
+      float* weights = weights_ + 2 * plane * count * kSymbols;
+      int32_t* symbols = symbols_ + 2 * plane * count;
+      if (plane < planes_) kernels.high(state_, scratch, plane, weights, begin, end);
+      for (int pixel = begin; pixel < end; ++pixel) {
+        const size_t row = size_t(state_.first + pixel);
+        const size_t column = size_t(state_.wave - 2 * int(row));
+        const int value =
+            samples_[(row * state_.width + column) * planes_ + (planes_ == 1 ? 0 : plane)];
+        state_.put(plane, pixel, value);
+        if (plane >= planes_) continue;
+        symbols[pixel] = value >> 4;
+        symbols[count + pixel] = value & 15;
+      }
+      if (plane < planes_)
+        kernels.low(state_, symbols, weights + count * kSymbols, begin, end);
+    }
+  }
+}
+
+}  // namespace ncml

@@ -1,0 +1,76 @@
+// One image's walk along the waves, with threads: step by step when samples are found by a decoder,
+// or a whole wave at a time when they are known.
+
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "pool.h"
+#include "state.h"
+
+namespace ncml {
+
+// A network packed for one instruction set.
+struct Engine {
+  const Kernels& kernels;
+  Network network;
+};
+
+// Stages must come in order: for wave 0, 1, ...: `begin`, then for each plane `high`, `low`, `put`.
+// Another order, or a value out of range, raises std::invalid_argument.
+class Walk {
+ public:
+  Walk(std::shared_ptr<const Engine> engine, int height, int width, int threads);
+
+  // Pixels of the wave that comes next, if it is `wave`.
+  int size_of(int wave) const;
+  // Weights are [pixel][16] floats: counts less one, whole numbers.
+  void begin(int wave, float* first_high);
+  void high(int plane, float* weights);
+  void low(int plane, const int32_t* high, float* weights);
+  void put(int plane, const int32_t* values);
+  int count() const { return state_.count; }
+
+ private:
+  enum class Stage { kBegun, kHigh, kLow, kPut };
+
+  void expect(int plane, bool sound) const;
+
+  std::shared_ptr<const Engine> engine_;
+  State state_;
+  std::vector<Scratch> scratch_;
+  Pool pool_;
+  int plane_ = kPlanes;  // the last one put, plus one
+  Stage stage_ = Stage::kPut;
+};
+
+// All waves of a known image. While the caller codes one wave, threads compute the next one.
+class Survey : private Job {
+ public:
+  // samples: [height][width][planes], kept by the caller for as long as this lives.
+  Survey(std::shared_ptr<const Engine> engine, const uint8_t* samples, int height, int width,
+         int planes, int threads);
+  ~Survey();
+
+  int waves() const { return wave_count(state_.height, state_.width); }
+  int size_of(int wave) const;
+  // Begin to compute the wave; the one before must be finished.
+  // weights: [plane][high, low][pixel][16]; symbols: [plane][high, low][pixel].
+  void post(int wave, float* weights, int32_t* symbols);
+  void finish() { pool_.finish(); }
+
+ private:
+  void run(int thread, int begin, int end) override;
+
+  std::shared_ptr<const Engine> engine_;
+  const uint8_t* samples_;
+  const int planes_;
+  State state_;
+  std::vector<Scratch> scratch_;
+  Pool pool_;
+  float* weights_ = nullptr;
+  int32_t* symbols_ = nullptr;
+};
+
+}  // namespace ncml
