@@ -53,10 +53,12 @@ def test_every_layer_is_proved() -> None:
 
 def test_a_layer_that_cannot_be_proved_is_refused_with_its_figures() -> None:
     model = network()
+    seen = export.observe(model, [SAMPLE])
+    units = export.choose_units(seen)
     with torch.no_grad():
         model.gated_blocks()[1].gate.weight[3] = 1e5
     with pytest.raises(ExportError, match=r"blocks\.1\.gate: output 3 can reach .*2\*\*24"):
-        export.to_integers(model, export.Units(32, [32, 32], [32, 32, 32]))
+        export.to_integers(model, units, seen)
 
 
 def test_export_needs_samples() -> None:

@@ -1,15 +1,15 @@
 """From a trained wave NCPN to the integer network of the codec, with the proof for every layer.
 
 Noise conditioning is evaluated at t = 0 and folded into biases. Activations get one
-power-of-two unit a layer, chosen on sample images; weights one power-of-two unit an output
+power-of-two unit a channel, chosen on sample images; weights one power-of-two unit an output
 channel, the finest with which `sum |w| bound + |b| < 2**24` still holds.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from ncml_codec.network import (
     FEATURE_MAX,
     GATE_BITS,
     INPUT_UNIT,
+    LEAK_SHIFT,
     LOG_SCALE_MAX,
     LOG_SCALE_MIN,
     OUTPUT_MAX,
@@ -49,7 +50,6 @@ from ncpn.validation import Image, integer_bits
 from ncpn.wave import (
     MEAN_UNIT,
     NEGATIVE_SLOPE,
-    GatedBlock,
     WaveNCPN,
     apply_pointwise,
     local_reference,
@@ -59,58 +59,77 @@ from ncpn.wave import (
 
 Floats = npt.NDArray[np.float64]
 
+GATE_UNIT = 128.0  # +-16 in float units: the sigmoid is within 2**-22 of 0 and 1 there
+
 
 @dataclass(frozen=True)
 class Units:
-    """Integers to one float unit: of the residual stream, of each block's inside, of each head."""
+    """Integers to one float unit, a power of two for every channel.
 
-    stream: int
-    hidden: Sequence[int]
-    heads: Sequence[int]
+    stream: [width], of the residual stream; hidden: [inner width] of each block's inside; heads:
+    [hidden] of each head.
+    """
+
+    stream: Floats
+    hidden: Sequence[Floats]
+    heads: Sequence[Floats]
+
+
+@dataclass(frozen=True)
+class Activations:
+    """What sample images showed of each layer of activations, by channel.
+
+    Names: stream.B before block B and stream.N after the last, gate.B (the part that is added to
+    the stream), hidden.B, head.P. reach: largest absolute values; negative: shares below zero.
+    """
+
+    reach: Mapping[str, Floats]
+    negative: Mapping[str, Floats]
 
 
 def best_integers(model: WaveNCPN, samples: Sequence[Image]) -> Network:
-    """The integer network of a trained one, its stream's unit chosen by code length.
+    """The integer network of a trained one, its units chosen by code length.
 
-    samples: uint8 [height, width, 3] images that show the range of the activations. The largest
-    value of the residual stream is a rare outlier: clipping it and taking a finer unit cost
-    -0.01 % where the unit without clipping cost 0.17 %. Raises ExportError.
+    samples: uint8 [height, width, 3] images that show the range of the activations. Their largest
+    values are rare outliers: finer units that clip those are tried, and kept if they code the
+    samples in fewer bits (bench/LOG.md, "Quantisation"). Raises ExportError.
     """
-    units = choose_units(model, samples)
-    streams = [units.stream * factor for factor in (1, 2, 4)]
-    networks = [to_integers(model, replace(units, stream=stream)) for stream in streams]
-    bits = [sum(integer_bits(n, image) * image.size for image in samples) for n in networks]
-    return networks[bits.index(min(bits))]
+    seen = observe(model, samples)
+    units = choose_units(seen)
+    best, fewest = None, math.inf
+    for stream, inside in ((1, 1), (2, 1), (2, 2), (2, 4), (4, 2), (4, 4)):
+        network = to_integers(model, _finer(units, stream, inside), seen)
+        bits = sum(integer_bits(network, image) * image.size for image in samples)
+        if bits < fewest:
+            best, fewest = network, bits
+    assert best is not None
+    return best
 
 
 @torch.no_grad()
-def to_integers(model: WaveNCPN, units: Units) -> Network:
+def to_integers(model: WaveNCPN, units: Units, seen: Activations) -> Network:
     """The integer network of a trained one.
 
     Raises ExportError with the layer's name and figures if its sums cannot be kept below 2**24.
     """
-    time = model.time(torch.zeros(1))
-    gate_unit = units.stream
-    blocks = [
-        _block(index, block, time, units.stream, units.hidden[index], gate_unit)
-        for index, block in enumerate(model.gated_blocks())
-    ]
+    window, near = window_taps(), near_taps()
+    first = model.first
     network = Network(
-        window=window_taps(),
-        near=near_taps(),
+        window=window,
+        near=near,
         neighbours=block_taps(),
         k=model.config.mixtures,
         first=_layer(
             "first",
-            _array(model.first.weight),
-            _array(model.first.bias),
+            _array(first.weight),
+            _array(first.bias),
             INPUT_UNIT,
             units.stream,
-            first_input_bounds(len(window_taps()), len(near_taps())),
+            first_input_bounds(len(window), len(near)),
         ),
-        blocks=blocks,
-        heads=[_head(model, plane, units) for plane in range(PLANES)],
-        tables=make_tables(gate_unit),
+        blocks=[_block(model, index, units, seen) for index in range(len(model.gated_blocks()))],
+        heads=[_head(model, plane, units, seen) for plane in range(PLANES)],
+        tables=make_tables(GATE_UNIT),
     )
     try:
         check(network)
@@ -128,7 +147,7 @@ def proof(network: Network) -> list[tuple[str, int, int]]:
     ]
 
 
-def make_tables(gate_unit: int) -> Tables:
+def make_tables(gate_unit: float) -> Tables:
     """The integer functions. gate_unit: integers to one unit of a gate's b."""
     gate = np.arange(-ACTIVATION_MAX, ACTIVATION_MAX + 1) / gate_unit
     steps = int((LOG_SCALE_MAX - LOG_SCALE_MIN) * PARAMETER_UNIT) + 1
@@ -143,125 +162,164 @@ def make_tables(gate_unit: int) -> Tables:
     )
 
 
+def choose_units(seen: Activations) -> Units:
+    """For each channel, the largest power of two that keeps what was seen inside the clip."""
+
+    def all_of(kind: str) -> list[Floats]:
+        return [reach for name, reach in seen.reach.items() if name.startswith(kind)]
+
+    return Units(
+        _units(np.max([*all_of("stream"), *all_of("gate")], axis=0)),
+        [_units(reach) for reach in all_of("hidden")],
+        [_units(reach) for reach in all_of("head")],
+    )
+
+
 @torch.no_grad()
-def choose_units(model: WaveNCPN, samples: Sequence[Image]) -> Units:
-    """The largest powers of two that keep what the samples reach inside the clip."""
+def observe(model: WaveNCPN, samples: Sequence[Image]) -> Activations:
+    """Run the float network over sample images. Raises ExportError if there are none."""
     if not samples:
         raise ExportError("no sample images: activation ranges cannot be chosen")
-    stream, hidden, heads = 0.0, [0.0] * len(model.blocks), [0.0] * PLANES
+    reach: dict[str, Floats] = {}
+    negative: dict[str, Floats] = {}
     for sample in samples:
         x = torch.from_numpy(sample.copy()).permute(2, 0, 1)[None].float()
-        reached = _activations(model, x)
-        stream = max(stream, reached[0])
-        hidden = [max(pair) for pair in zip(hidden, reached[1], strict=True)]
-        heads = [max(pair) for pair in zip(heads, reached[2], strict=True)]
-    return Units(_unit(stream), [_unit(h) for h in hidden], [_unit(h) for h in heads])
+        for name, values in _activations(model, x):
+            largest = _array(values.abs().amax(dim=(0, 2, 3)))
+            below = _array((values < 0).double().mean(dim=(0, 2, 3))) / len(samples)
+            reach[name] = np.maximum(reach.get(name, largest), largest)
+            negative[name] = negative.get(name, 0.0) + below
+    return Activations(reach, negative)
 
 
-def _activations(model: WaveNCPN, x: Tensor) -> tuple[float, list[float], list[float]]:
-    """Largest absolute values: of the stream and gates, of hidden layers, of heads."""
+def _activations(model: WaveNCPN, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Every layer of activations by its name in `Activations`, before its leaky ReLU."""
     planes = x - 128.0
     reference = local_reference(planes)
     time = model.time(torch.zeros(1))
     h = apply_pointwise(model.first, window_inputs(planes, reference))
-    stream, hidden = _largest(h), []
-    for block in model.gated_blocks():
+    yield "stream.0", h
+    for index, block in enumerate(model.gated_blocks()):
         inner = block.inner(F.leaky_relu(h, NEGATIVE_SLOPE), time)
-        hidden.append(_largest(inner))
         gates = apply_pointwise(block.gate, F.leaky_relu(inner, NEGATIVE_SLOPE))
+        yield f"hidden.{index}", inner
+        yield f"gate.{index}", gates[:, : h.shape[1]]
         h = block.combine(h, gates)
-        stream = max(stream, _largest(h), _largest(gates[:, : gates.shape[1] // 2]))
+        yield f"stream.{index + 1}", h
     earlier = residual_features(planes - reference)
-    heads = []
     for plane, head in enumerate(model.plane_heads()):
         z = apply_pointwise(head.trunk, F.leaky_relu(h, NEGATIVE_SLOPE))
-        reach = _largest(z)
         if head.earlier is not None:
             z = z + apply_pointwise(head.earlier, earlier[:, : len(FEATURE_GAINS) * plane])
-        heads.append(max(reach, _largest(z)))
-    return stream, hidden, heads
+        yield f"head.{plane}", z
 
 
-def _block(
-    index: int, block: GatedBlock, time: Tensor, stream: int, hidden: int, gate: int
-) -> Block:
-    taps = block.taps.weight
-    bias = block.taps.bias + block.time(time)[0]
-    width = block.gate.weight.shape[1]
-    bounds = np.full(taps.shape[1], ACTIVATION_MAX)
-    out_units = np.concatenate([np.full(width, stream), np.full(width, gate)])
+def _finer(units: Units, stream: int, inside: int) -> Units:
+    return Units(
+        units.stream * stream,
+        [values * inside for values in units.hidden],
+        [values * inside for values in units.heads],
+    )
+
+
+def _block(model: WaveNCPN, index: int, units: Units, seen: Activations) -> Block:
+    block, hidden = model.gated_blocks()[index], units.hidden[index]
+    time = block.time(model.time(torch.zeros(1)))[0]
+    taps = len(block_taps())
+    lost_outside = np.tile(_lost(seen, f"stream.{index}", units.stream), taps)
+    lost_inside = _lost(seen, f"hidden.{index}", hidden)
+    weight, gate = _array(block.taps.weight), _array(block.gate.weight)
     return Block(
-        _layer(f"blocks.{index}.taps", _array(taps), _array(bias), stream, hidden, bounds),
+        _layer(
+            f"blocks.{index}.taps",
+            weight,
+            _array(block.taps.bias + time) + weight @ lost_outside,
+            np.tile(units.stream, taps),
+            hidden,
+            np.full(weight.shape[1], ACTIVATION_MAX),
+        ),
         _layer(
             f"blocks.{index}.gate",
-            _array(block.gate.weight),
-            _array(block.gate.bias),
+            gate,
+            _array(block.gate.bias) + gate @ lost_inside,
             hidden,
-            out_units,
-            np.full(block.gate.weight.shape[1], ACTIVATION_MAX),
+            np.concatenate([units.stream, np.full(len(units.stream), GATE_UNIT)]),
+            np.full(gate.shape[1], ACTIVATION_MAX),
         ),
     )
 
 
-def _head(model: WaveNCPN, plane: int, units: Units) -> Head:
+def _head(model: WaveNCPN, plane: int, units: Units, seen: Activations) -> Head:
     k, unit = model.config.mixtures, units.heads[plane]
     head = model.plane_heads()[plane]
-    trunk, out = head.trunk, head.out
+    trunk, out = _array(head.trunk.weight), _array(head.out.weight)
     earlier = None
     if head.earlier is not None:
         weight = _array(head.earlier.weight)
-        none = np.zeros(len(weight))
         bounds = np.full(weight.shape[1], FEATURE_MAX)
-        name = f"heads.{plane}.earlier"
-        earlier = _layer(name, weight, none, INPUT_UNIT, unit, bounds)
-    parameter_units = np.repeat(
-        [PARAMETER_UNIT, PARAMETER_UNIT * MEAN_UNIT, PARAMETER_UNIT, COEFFICIENT_UNIT],
-        [k, k, k, plane],
-    )
+        none = np.zeros(len(weight))
+        earlier = _layer(f"heads.{plane}.earlier", weight, none, INPUT_UNIT, unit, bounds)
+    lost_before = _lost(seen, f"stream.{len(model.gated_blocks())}", units.stream)
+    lost_inside = _lost(seen, f"head.{plane}", unit)
     return Head(
         _layer(
             f"heads.{plane}.trunk",
-            _array(trunk.weight),
-            _array(trunk.bias),
+            trunk,
+            _array(head.trunk.bias) + trunk @ lost_before,
             units.stream,
             unit,
-            np.full(trunk.weight.shape[1], ACTIVATION_MAX),
+            np.full(trunk.shape[1], ACTIVATION_MAX),
         ),
         earlier,
         _layer(
             f"heads.{plane}.out",
-            _array(out.weight),
-            _array(out.bias),
+            out,
+            _array(head.out.bias) + out @ lost_inside,
             unit,
-            parameter_units,
-            np.full(out.weight.shape[1], ACTIVATION_MAX),
+            np.repeat(
+                [PARAMETER_UNIT, PARAMETER_UNIT * MEAN_UNIT, PARAMETER_UNIT, COEFFICIENT_UNIT],
+                [k, k, k, plane],
+            ),
+            np.full(out.shape[1], ACTIVATION_MAX),
             OUTPUT_MAX,
         ),
     )
+
+
+def _lost(seen: Activations, name: str, unit: Floats) -> Floats:
+    """What the integer leaky ReLU takes from each channel on average, in float units.
+
+    v >> 3 rounds down: 7/16 of an integer for each negative value. Biases give it back; that
+    halved what integers cost (bench/LOG.md, "Quantisation").
+    """
+    rounding = (2**LEAK_SHIFT - 1) / 2 ** (LEAK_SHIFT + 1)
+    return rounding * seen.negative[name] / unit
 
 
 def _layer(
     name: str,
     weight: Floats,
     bias: Floats,
-    unit_in: int,
-    unit_out: int | npt.NDArray[np.floating] | npt.NDArray[np.integer],
+    unit_in: float | Floats,
+    unit_out: float | Floats,
     bounds: npt.NDArray[np.integer],
     limit: int = ACTIVATION_MAX,
 ) -> Layer:
     """The finest integer layer whose sums are proved below 2**24, output by output.
 
-    With shift s, integer weights are w * 2**s * unit_out / unit_in.
+    unit_in, unit_out: integers to one float unit of inputs and outputs, by channel or for all. With
+    shift s, integer weights are w * 2**s * unit_out / unit_in.
     """
-    ratio = np.broadcast_to(np.asarray(unit_out, float) / unit_in, (len(weight),))
+    units = np.broadcast_to(np.asarray(unit_out, float), (len(weight),))
+    weight = weight / np.broadcast_to(np.asarray(unit_in, float), (weight.shape[1],))
     shift = np.full(len(weight), -1, np.int32)
     chosen_weight = np.zeros(weight.shape, np.int32)
     chosen_bias = np.zeros(len(weight), np.int32)
     for candidate in range(25):
-        scale = 2.0**candidate * ratio
+        scale = 2.0**candidate * units
         integers = np.rint(weight * scale[:, None])
         half = 2 ** (candidate - 1) if candidate else 0
-        offsets = np.rint(bias * scale * unit_in) + half
+        offsets = np.rint(bias * scale) + half
         sums = np.abs(integers) @ bounds + np.abs(offsets)
         fits = (sums < SUM_LIMIT) & (np.abs(integers).max(axis=1) <= WEIGHT_MAX)
         shift[fits] = candidate
@@ -269,7 +327,7 @@ def _layer(
         chosen_bias[fits] = offsets[fits]
     if (shift < 0).any():
         worst = int(np.argmin(shift))
-        reach = np.abs(np.rint(weight * ratio[:, None])) @ bounds + np.abs(bias * ratio * unit_in)
+        reach = np.abs(np.rint(weight * units[:, None])) @ bounds + np.abs(bias * units)
         raise ExportError(
             f"{name}: output {worst} can reach {reach[worst]:.4g} even with the coarsest weights,"
             f" which is not below 2**24 = {SUM_LIMIT}; its weights are too large (largest"
@@ -278,12 +336,10 @@ def _layer(
     return Layer(chosen_weight, chosen_bias, shift, limit)
 
 
-def _unit(reach: float) -> int:
-    return 1 << max(0, math.floor(math.log2(ACTIVATION_MAX / max(reach, 1e-6))))
-
-
-def _largest(x: Tensor) -> float:
-    return float(x.abs().max())
+def _units(reach: Floats) -> Floats:
+    """Powers of two, 1 to 1024: a channel that is silent on the samples may speak up elsewhere."""
+    finest = np.floor(np.log2(ACTIVATION_MAX / np.maximum(reach, 1e-6)))
+    return np.asarray(2.0 ** np.clip(finest, 0, 10))
 
 
 def _array(x: Tensor) -> Floats:
