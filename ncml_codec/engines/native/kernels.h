@@ -19,8 +19,10 @@ void tile(const Layer& layer, int group, const int16_t* const* inputs, ptrdiff_t
   using V = typename Simd::V;
   constexpr int lanes = Simd::lanes;
   V sum[M][N];
+#pragma GCC unroll 8
   for (int n = 0; n < N; ++n) {
     const V bias = Simd::load(layer.bias.data() + (group + n) * lanes);
+#pragma GCC unroll 8
     for (int m = 0; m < M; ++m) sum[m][n] = bias;
   }
   const ptrdiff_t next_group = ptrdiff_t(layer.segments) * layer.pairs * lanes * 2;
@@ -29,9 +31,12 @@ void tile(const Layer& layer, int group, const int16_t* const* inputs, ptrdiff_t
     const int16_t* input = inputs[segment];
     for (int pair = 0; pair < layer.pairs; ++pair) {
       V w[N];
+#pragma GCC unroll 8
       for (int n = 0; n < N; ++n) w[n] = Simd::load_pairs(weight + n * next_group);
+#pragma GCC unroll 8
       for (int m = 0; m < M; ++m) {
         const V a = Simd::broadcast_pair(input + m * input_stride);
+#pragma GCC unroll 8
         for (int n = 0; n < N; ++n) sum[m][n] = Simd::dot(sum[m][n], a, w[n]);
       }
       input += 2;
@@ -39,8 +44,10 @@ void tile(const Layer& layer, int group, const int16_t* const* inputs, ptrdiff_t
     }
   }
   const V limit = Simd::set(layer.limit), least = Simd::set(-layer.limit);
+#pragma GCC unroll 8
   for (int n = 0; n < N; ++n) {
     const V shift = Simd::load(layer.shift.data() + (group + n) * lanes);
+#pragma GCC unroll 8
     for (int m = 0; m < M; ++m) {
       const V value = Simd::max(Simd::min(Simd::shift_right(sum[m][n], shift), limit), least);
       Simd::store_narrow(out + m * out_stride + (group + n) * lanes, value);
@@ -355,23 +362,34 @@ int64_t peak(int64_t rounds) {
   constexpr int M = Simd::rows, N = Simd::columns;
   alignas(64) static const int16_t values[64] = {1, 2, 3, 4, 5, 6, 7};
   V sum[M][N], w[N];
+#pragma GCC unroll 8
   for (int n = 0; n < N; ++n) {
-    w[n] = Simd::load_pairs(values);
-    Simd::hide(w[n]);  // or the compiler would find all sums to be the same
+    // Hidden, or the compiler would find all sums to be the same; by way of a variable, or it would
+    // keep the whole array in memory.
+    V weight = Simd::load_pairs(values);
+    Simd::hide(weight);
+    w[n] = weight;
+#pragma GCC unroll 8
     for (int m = 0; m < M; ++m) {
-      sum[m][n] = Simd::set(m + n);
-      Simd::hide(sum[m][n]);
+      V start = Simd::set(m + n);
+      Simd::hide(start);
+      sum[m][n] = start;
     }
   }
-  V a = Simd::broadcast_pair(values);
+  const V a = Simd::broadcast_pair(values);
   for (int64_t round = 0; round < rounds; ++round) {
+#pragma GCC unroll 8
     for (int m = 0; m < M; ++m) {
-      Simd::hide(a);  // or the products would be shared
-      for (int n = 0; n < N; ++n) sum[m][n] = Simd::dot(sum[m][n], a, w[n]);
+      V input = a;
+      Simd::hide(input);  // or the products would be shared
+#pragma GCC unroll 8
+      for (int n = 0; n < N; ++n) sum[m][n] = Simd::dot(sum[m][n], input, w[n]);
     }
   }
   V all = Simd::set(0);
+#pragma GCC unroll 8
   for (int m = 0; m < M; ++m)
+#pragma GCC unroll 8
     for (int n = 0; n < N; ++n) all = Simd::add(all, sum[m][n]);
   int32_t kept[Simd::lanes];
   Simd::store(kept, all);

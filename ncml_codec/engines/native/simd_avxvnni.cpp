@@ -15,7 +15,11 @@ namespace ncml {
 namespace {
 
 struct AvxVnni : Avx2 {
-  static V dot(V sum, V a, V w) { return _mm256_dpwssd_avx_epi32(sum, a, w); }
+  // Not by the intrinsic: GCC 12 copies every sum before it and spills it after.
+  static V dot(V sum, V a, V w) {
+    __asm__("%{vex%} vpdpwssd %2, %1, %0" : "+x"(sum) : "x"(a), "x"(w));
+    return sum;
+  }
 };
 
 }  // namespace
