@@ -38,8 +38,12 @@ def network(sde_times: bool = False) -> WaveNCPN:
 @pytest.mark.parametrize("sde_times", [False, True])
 def test_integers_cost_little(sde_times: bool) -> None:
     model = network(sde_times)
-    cost = validation.cost(model, export.best_integers(model, [SAMPLE]), [SAMPLE])
+    seen = export.observe(model, [SAMPLE])
+    plain = export.to_integers(model, export.choose_units(seen), seen)
+    cost = validation.cost(model, plain, [SAMPLE])
     assert abs(cost.percent) < 0.3
+    best = validation.cost(model, export.best_integers(model, [SAMPLE]), [SAMPLE])
+    assert best.integer <= cost.integer
     assert cost.floating == pytest.approx(validation.float_bits(model, SAMPLE))
 
 
