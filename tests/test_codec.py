@@ -74,7 +74,8 @@ def test_blas_threads_do_not_change_the_bytes(tmp_path: object) -> None:
     script = (
         "import sys, zlib; from ncml_codec import codec, library\n"
         "from tests.pictures import valley; from ncml_codec.pixels import from_array\n"
-        "data = codec.encode(from_array(valley(50, 50, 90, 120)), library.load('photo'))\n"
+        "numpy = codec.Effort('numpy')  # the engine that computes with BLAS\n"
+        "data = codec.encode(from_array(valley(50, 50, 90, 120)), library.load('photo'), numpy)\n"
         "print(zlib.crc32(data), len(data))"
     )
     found = set()
