@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ncml_codec import engines, library, png
+from ncml_codec.adaptation import STATIC
 from ncml_codec.coder import Coder, Decoder, Encoder
 from ncml_codec.container import (
     Container,
@@ -128,6 +129,7 @@ def walk_tile(
     samples: Samples | None,
     coder: Coder,
     progress: Progress = lambda pixels: None,
+    strength: int = STATIC,
 ) -> Samples:
     """Code one tile of shape [height, width, planes]; the one walk for both directions.
 
@@ -135,14 +137,14 @@ def walk_tile(
     the network as three equal planes, of which only the first is coded.
     """
     height, width, planes = shape
-    if samples is not None and isinstance(engine, Surveyor):
+    if samples is not None and isinstance(engine, Surveyor) and strength == STATIC:
         for weights, symbols in engine.survey(samples):
             coder.code(weights, symbols)
             progress(len(symbols) // (2 * planes))
         return samples
     values = np.empty(shape, np.uint8) if samples is None else np.ascontiguousarray(samples)
     pixels = values.reshape(height * width, planes)
-    walk = engine.walk(height, width)
+    walk = engine.walk(height, width, strength)
     for wave in range(wave_count(height, width)):
         count = walk.begin(wave)
         if count == 0:  # odd waves of an image that is one pixel wide

@@ -23,6 +23,7 @@ from ncml_codec.network import (
 )
 
 Weights = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 
 TOTAL_BITS = 24
 TOTAL = 1 << TOTAL_BITS  # the counts of a row sum to this
@@ -102,6 +103,24 @@ def low_counts(mixture: Mixtures, high: Integers, tables: Tables) -> Integers:
     return counts
 
 
+def bins(mixture: Mixtures, values: Integers, tables: Tables) -> tuple[Doubles, Doubles]:
+    """Where the samples' bins begin and end for each component, and the logistic function there.
+
+    values: [n], 0 to 255. Both [2, n, k], whole numbers: z of FORMAT.md, section 5, from -2**17 to
+    2**17 - 1; and the function, of 2**16. Bins 0 and 255 take the tails.
+    """
+    boundaries = values[:, None] + np.arange(2, dtype=np.int32)
+    z = [(boundaries[:, side, None] << 6) - (128 * 64 + 32) - mixture.mean for side in range(2)]
+    at = [
+        np.clip(side * mixture.mantissa >> mixture.shift, -_Z_LIMIT, _Z_LIMIT - 1) + _Z_LIMIT
+        for side in z
+    ]
+    level = [_logistic(index, tables) for index in at]
+    level[0][values == 0] = 0
+    level[1][values == 255] = 1 << 16
+    return np.stack(at).astype(np.float64) - _Z_LIMIT, np.stack(level).astype(np.float64)
+
+
 def weights(counts: Integers) -> Weights:
     """What the coder takes: counts less one, which float32 holds exactly, rows contiguous."""
     return np.ascontiguousarray(counts - 1, dtype=np.float32)
@@ -134,14 +153,20 @@ def _cumulative(mixture: Mixtures, boundaries: npt.NDArray[np.int32], tables: Ta
         z >>= mixture.shift[:, column]
         np.clip(z, -_Z_LIMIT, _Z_LIMIT - 1, out=z)
         z += _Z_LIMIT
-        index = z >> 8
-        lower = tables.logistic.take(index)
-        upper = tables.logistic.take(index + 1)
-        upper -= lower
-        upper *= z & 255
-        upper += 128
-        upper >>= 8
-        lower += upper
-        lower *= mixture.weight[:, column]
-        result += lower
+        level = _logistic(z, tables)
+        level *= mixture.weight[:, column]
+        result += level
     return result
+
+
+def _logistic(z: Integers, tables: Tables) -> Integers:
+    """The table's function of z + 2**17, interpolated, of 2**16."""
+    index = z >> 8
+    lower: Integers = tables.logistic.take(index)
+    upper = tables.logistic.take(index + 1)
+    upper -= lower
+    upper *= z & 255
+    upper += 128
+    upper >>= 8
+    lower += upper
+    return lower

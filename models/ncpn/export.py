@@ -59,6 +59,7 @@ from ncpn.wave import (
 
 Floats = npt.NDArray[np.float64]
 
+HEAD_SUMS = SUM_LIMIT // 2  # the rest is what heads may grow by as they adapt to an image
 GATE_UNIT = 128.0  # +-16 in float units: the sigmoid is within 2**-22 of 0 and 1 there
 
 
@@ -258,7 +259,15 @@ def _head(model: WaveNCPN, plane: int, units: Units, seen: Activations) -> Head:
         weight = _array(head.earlier.weight)
         bounds = np.full(weight.shape[1], FEATURE_MAX)
         none = np.zeros(len(weight))
-        earlier = _layer(f"heads.{plane}.earlier", weight, none, INPUT_UNIT, unit, bounds)
+        earlier = _layer(
+            f"heads.{plane}.earlier",
+            weight,
+            none,
+            INPUT_UNIT,
+            unit,
+            bounds,
+            largest_sum=HEAD_SUMS,
+        )
     lost_before = _lost(seen, f"stream.{len(model.gated_blocks())}", units.stream)
     lost_inside = _lost(seen, f"head.{plane}", unit)
     return Head(
@@ -269,6 +278,7 @@ def _head(model: WaveNCPN, plane: int, units: Units, seen: Activations) -> Head:
             units.stream,
             unit,
             np.full(trunk.shape[1], ACTIVATION_MAX),
+            largest_sum=HEAD_SUMS,
         ),
         earlier,
         _layer(
@@ -282,6 +292,7 @@ def _head(model: WaveNCPN, plane: int, units: Units, seen: Activations) -> Head:
             ),
             np.full(out.shape[1], ACTIVATION_MAX),
             OUTPUT_MAX,
+            HEAD_SUMS,
         ),
     )
 
@@ -304,8 +315,9 @@ def _layer(
     unit_out: float | Floats,
     bounds: npt.NDArray[np.integer],
     limit: int = ACTIVATION_MAX,
+    largest_sum: int = SUM_LIMIT,
 ) -> Layer:
-    """The finest integer layer whose sums are proved below 2**24, output by output.
+    """The finest integer layer whose sums are proved below `largest_sum`, output by output.
 
     unit_in, unit_out: integers to one float unit of inputs and outputs, by channel or for all. With
     shift s, integer weights are w * 2**s * unit_out / unit_in.
@@ -321,7 +333,7 @@ def _layer(
         half = 2 ** (candidate - 1) if candidate else 0
         offsets = np.rint(bias * scale) + half
         sums = np.abs(integers) @ bounds + np.abs(offsets)
-        fits = (sums < SUM_LIMIT) & (np.abs(integers).max(axis=1) <= WEIGHT_MAX)
+        fits = (sums < largest_sum) & (np.abs(integers).max(axis=1) <= WEIGHT_MAX)
         shift[fits] = candidate
         chosen_weight[fits] = integers[fits]
         chosen_bias[fits] = offsets[fits]

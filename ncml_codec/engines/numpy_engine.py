@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ncml_codec import tables
+from ncml_codec.adaptation import STATIC, AdaptiveHead, Coded, gradients
 from ncml_codec.network import (
     FEATURE_GAINS,
     FEATURE_MAX,
@@ -60,15 +61,27 @@ class NumpyEngine:
     def __str__(self) -> str:
         return self.name
 
-    def walk(self, height: int, width: int) -> NumpyWalk:
-        return NumpyWalk(self, height, width)
+    def head(self, plane: int, trunk: Floats, features: Floats | None) -> Integers:
+        """The outputs of a plane's head, [n, 3 k + plane]."""
+        z = self.trunks[plane](trunk)
+        earlier = self.earlier[plane]
+        if earlier is not None and features is not None:
+            z += earlier(features)
+            np.clip(z, -earlier.limit, earlier.limit, out=z)
+        return self.outs[plane](_leaky(z)).astype(np.int32)
+
+    def walk(self, height: int, width: int, strength: int = STATIC) -> NumpyWalk:
+        return NumpyWalk(self, height, width, strength)
 
 
 class NumpyWalk:
     """State of one image; see `engines.Walk`."""
 
-    def __init__(self, engine: NumpyEngine, height: int, width: int) -> None:
+    def __init__(self, engine: NumpyEngine, height: int, width: int, strength: int) -> None:
         network = engine.network
+        self.adaptive = [
+            AdaptiveHead(head, network.k, strength) for head in network.heads if strength != STATIC
+        ]
         self.engine, self.height, self.width = engine, height, width
         seen = {*network.window, _WEST, _NORTH, _NORTH_EAST}
         self.samples = _Ring(height, PLANES + 1, seen)  # 4 (x - 128) by plane, 1 if inside
@@ -87,16 +100,19 @@ class NumpyWalk:
         self.current = self.samples.open(wave, self.rows)
         self.current[:, PLANES] = 1
         self.residuals = np.empty((len(x), PLANES), np.int32)
+        self.coding = -1
         return len(x)
 
     def high(self, plane: int) -> Weights:
         engine = self.engine
-        z = engine.trunks[plane](self.trunk)
-        earlier = engine.earlier[plane]
-        if earlier is not None:
-            z += earlier(_features(self.residuals[:, :plane]))
-            np.clip(z, -earlier.limit, earlier.limit, out=z)
-        outputs = engine.outs[plane](_leaky(z)).astype(np.int32)
+        features = _features(self.residuals[:, :plane]) if plane else None
+        if self.adaptive:
+            outputs = self.adaptive[plane].outputs(
+                self.trunk.astype(np.float64), features, self._phases()
+            )
+        else:
+            outputs = engine.head(plane, self.trunk, features)
+        self.coding, self.outputs = plane, outputs
         self.mixture = tables.mixtures(
             outputs,
             engine.network.k,
@@ -111,9 +127,21 @@ class NumpyWalk:
         return tables.weights(counts)
 
     def put(self, plane: int, values: Integers) -> None:
+        if self.adaptive and self.coding == plane:
+            k = self.engine.network.k
+            coded = Coded(
+                values, self.outputs[:, 2 * k : 3 * k], self.residuals[:, :plane]
+            )
+            gradient = gradients(self.mixture, coded, self.engine.network.tables)
+            self.adaptive[plane].learn(gradient)
         quarters = 4 * (values.astype(np.int32) - 128)
         self.current[:, plane] = quarters
         self.residuals[:, plane] = quarters - self.reference[:, plane].astype(np.int32)
+
+    def _phases(self) -> Integers:
+        """(row mod 2) * 2 + column mod 2 of every pixel."""
+        rows = np.arange(*self.rows, dtype=np.int32)
+        return (rows & 1) * 2 + (self.wave & 1)
 
     def _window(self) -> None:
         """Neighbours of every pixel, 4 (x - 128), and the reference 2 W + N + NE of x - 128."""
