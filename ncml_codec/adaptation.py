@@ -73,7 +73,7 @@ class AdaptiveHead:
         bits = np.repeat(_UNIT_BITS, [k, k, k, outputs - 3 * k]) + head.out.shift
         self.back_shift = (bits - bits.min() + 1)[:, None]
         largest = np.abs(self._backward()).sum(axis=0).max() * GRADIENT_MAX
-        self.hidden_shift = max(0, int(largest).bit_length() - 19)
+        self.hidden_shift = max(0, int(largest).bit_length() - 20)
         self.hidden = hidden
 
     def outputs(self, trunk: Doubles, features: Doubles | None, phases: Integers) -> Integers:
@@ -92,10 +92,10 @@ class AdaptiveHead:
     def learn(self, gradient: Doubles) -> None:
         """Take a step. gradient: whole numbers [n, outputs] of `gradients`, for the last outputs."""
         count, back = len(gradient), gradient @ self._backward()
-        back = np.where(self.z < 0, np.floor(back / 2**LEAK_SHIFT), back)
         half = 2.0 ** (self.hidden_shift - 1) if self.hidden_shift else 0.0
         inner = np.floor((back + half) * 2.0**-self.hidden_shift)
         np.clip(inner, -GRADIENT_MAX, GRADIENT_MAX, out=inner)
+        inner = np.where(self.z < 0, np.floor(inner / 2**LEAK_SHIFT), inner)
         self.steps.advance()
         self.out_weight.step(gradient.T @ self.active, count, self.steps)
         self.out_bias.step(gradient.sum(axis=0)[:, None], count, self.steps)
