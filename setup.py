@@ -25,6 +25,8 @@ def native_extensions() -> list[Extension]:
         flags, links = ["/std:c++17", "/O2", "/EHsc"], []
     else:
         flags, links = ["-std=c++17", "-O3", "-fvisibility=hidden", "-pthread"], ["-pthread"]
+        # Doubles round after each operation (FORMAT.md, section 4.4), and may be vectors.
+        flags += ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
         # GCC 12 warns of its own AVX-512 intrinsics, hundreds of times.
         flags += ["-Wno-uninitialized", "-Wno-maybe-uninitialized"]
     return [

@@ -137,8 +137,8 @@ def walk_tile(
     the network as three equal planes, of which only the first is coded.
     """
     height, width, planes = shape
-    if samples is not None and isinstance(engine, Surveyor) and strength == STATIC:
-        for weights, symbols in engine.survey(samples):
+    if samples is not None and isinstance(engine, Surveyor):
+        for weights, symbols in engine.survey(samples, strength):
             coder.code(weights, symbols)
             progress(len(symbols) // (2 * planes))
         return samples

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncml_codec import engines
+from ncml_codec.adaptation import STATIC
 from ncml_codec.codec import walk_tile
 from ncml_codec.engines import Engine, Walk
 from ncml_codec.errors import UsageError
@@ -49,8 +50,8 @@ class Stepwise:
     def __init__(self, engine: Engine) -> None:
         self.name, self._engine = engine.name, engine
 
-    def walk(self, height: int, width: int) -> Walk:
-        return self._engine.walk(height, width)
+    def walk(self, height: int, width: int, strength: int = STATIC) -> Walk:
+        return self._engine.walk(height, width, strength)
 
 
 def all_counts(engine: str | Engine, network: Network, array: Samples) -> Integers:

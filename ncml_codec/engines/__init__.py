@@ -15,6 +15,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from ncml_codec.adaptation import STATIC
 from ncml_codec.errors import UsageError
 from ncml_codec.network import Integers, Network
 from ncml_codec.tables import Weights
@@ -59,8 +60,8 @@ class Engine(Protocol):
         """The name, and with what it computes."""
         ...
 
-    def walk(self, height: int, width: int) -> Walk:
-        """Begin an image of this size."""
+    def walk(self, height: int, width: int, strength: int = STATIC) -> Walk:
+        """Begin an image of this size; strength: how its heads adapt, see `adaptation`."""
         ...
 
 
@@ -68,7 +69,9 @@ class Engine(Protocol):
 class Surveyor(Protocol):
     """An engine that may also be given a whole image, when it is known."""
 
-    def survey(self, samples: npt.NDArray[np.uint8]) -> Iterator[tuple[Weights, Integers]]:
+    def survey(
+        self, samples: npt.NDArray[np.uint8], strength: int = STATIC
+    ) -> Iterator[tuple[Weights, Integers]]:
         """Every wave's weights and symbols, all planes and both stages in coding order."""
         ...
 

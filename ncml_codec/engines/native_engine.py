@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from ncml_codec.adaptation import STATIC
 from ncml_codec.engines import _native
 from ncml_codec.errors import UsageError
 from ncml_codec.network import Integers, Network, named_layers, table_names
@@ -56,9 +57,11 @@ class NativeEngine:
     def __str__(self) -> str:
         return f"native ({self.isa}, {self.threads} thread{'s' if self.threads > 1 else ''})"
 
-    def walk(self, height: int, width: int) -> _native.Walk:
-        return _native.Walk(self.packed, height, width, self.threads)
+    def walk(self, height: int, width: int, strength: int = STATIC) -> _native.Walk:
+        return _native.Walk(self.packed, height, width, self.threads, strength)
 
-    def survey(self, samples: npt.NDArray[np.uint8]) -> Iterator[tuple[Weights, Integers]]:
+    def survey(
+        self, samples: npt.NDArray[np.uint8], strength: int = STATIC
+    ) -> Iterator[tuple[Weights, Integers]]:
         """See `engines.Surveyor`: the next wave is computed while the caller codes one."""
-        return _native.Survey(self.packed, np.ascontiguousarray(samples), self.threads)
+        return _native.Survey(self.packed, np.ascontiguousarray(samples), self.threads, strength)

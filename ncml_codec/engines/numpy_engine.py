@@ -129,9 +129,7 @@ class NumpyWalk:
     def put(self, plane: int, values: Integers) -> None:
         if self.adaptive and self.coding == plane:
             k = self.engine.network.k
-            coded = Coded(
-                values, self.outputs[:, 2 * k : 3 * k], self.residuals[:, :plane]
-            )
+            coded = Coded(values, self.outputs[:, 2 * k : 3 * k], self.residuals[:, :plane])
             gradient = gradients(self.mixture, coded, self.engine.network.tables)
             self.adaptive[plane].learn(gradient)
         quarters = 4 * (values.astype(np.int32) - 128)

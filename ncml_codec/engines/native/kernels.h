@@ -14,14 +14,14 @@ namespace {
 
 // Sums of M pixels and N vectors of outputs, all kept in registers.
 template <class Simd, int M, int N>
-void tile(const Layer& layer, int group, const int16_t* const* inputs, ptrdiff_t input_stride,
-          int16_t* out, ptrdiff_t out_stride) {
+void tile(const Layer& layer, const int32_t* biases, int group, const int16_t* const* inputs,
+          ptrdiff_t input_stride, int16_t* out, ptrdiff_t out_stride) {
   using V = typename Simd::V;
   constexpr int lanes = Simd::lanes;
   V sum[M][N];
 #pragma GCC unroll 8
   for (int n = 0; n < N; ++n) {
-    const V bias = Simd::load(layer.bias.data() + (group + n) * lanes);
+    const V bias = Simd::load(biases + (group + n) * lanes);
 #pragma GCC unroll 8
     for (int m = 0; m < M; ++m) sum[m][n] = bias;
   }
@@ -56,23 +56,25 @@ void tile(const Layer& layer, int group, const int16_t* const* inputs, ptrdiff_t
 }
 
 template <class Simd, int M, int N>
-void tile_of(int rows, const Layer& layer, int group, const int16_t* const* inputs,
-             ptrdiff_t input_stride, int16_t* out, ptrdiff_t out_stride) {
+void tile_of(int rows, const Layer& layer, const int32_t* biases, int group,
+             const int16_t* const* inputs, ptrdiff_t input_stride, int16_t* out,
+             ptrdiff_t out_stride) {
   if constexpr (M > 1) {
     if (rows < M) {
-      tile_of<Simd, M - 1, N>(rows, layer, group, inputs, input_stride, out, out_stride);
+      tile_of<Simd, M - 1, N>(rows, layer, biases, group, inputs, input_stride, out, out_stride);
       return;
     }
   }
-  tile<Simd, M, N>(layer, group, inputs, input_stride, out, out_stride);
+  tile<Simd, M, N>(layer, biases, group, inputs, input_stride, out, out_stride);
 }
 
 template <class Simd, int N>
-void column(const Layer& layer, int group, const int16_t* const* inputs, ptrdiff_t input_stride,
-            int count, int16_t* out, ptrdiff_t out_stride, const int16_t** moved) {
+void column(const Layer& layer, const int32_t* biases, int group, const int16_t* const* inputs,
+            ptrdiff_t input_stride, int count, int16_t* out, ptrdiff_t out_stride,
+            const int16_t** moved) {
   for (int segment = 0; segment < layer.segments; ++segment) moved[segment] = inputs[segment];
   for (int pixel = 0; pixel < count; pixel += Simd::rows) {
-    tile_of<Simd, Simd::rows, N>(std::min(Simd::rows, count - pixel), layer, group, moved,
+    tile_of<Simd, Simd::rows, N>(std::min(Simd::rows, count - pixel), layer, biases, group, moved,
                                  input_stride, out + pixel * out_stride, out_stride);
     for (int segment = 0; segment < layer.segments; ++segment)
       moved[segment] += Simd::rows * input_stride;
@@ -80,23 +82,33 @@ void column(const Layer& layer, int group, const int16_t* const* inputs, ptrdiff
 }
 
 // The layer applied to `count` pixels. Weights of a few outputs stay in the first cache while all
-// pixels pass by.
+// pixels pass by. biases: the layer's own or others instead.
 template <class Simd>
-void apply(const Layer& layer, const int16_t* const* inputs, ptrdiff_t input_stride, int count,
-           int16_t* out, ptrdiff_t out_stride, Scratch& scratch) {
+void apply(const Layer& layer, const int32_t* biases, const int16_t* const* inputs,
+           ptrdiff_t input_stride, int count, int16_t* out, ptrdiff_t out_stride,
+           Scratch& scratch) {
   const int16_t** moved = scratch.moved.data();
   for (int group = 0; group < layer.groups;) {
     const int left = layer.groups - group;
     const int turns = (left + Simd::columns - 1) / Simd::columns;
     const int columns = (left + turns - 1) / turns;
     if (columns == 3)
-      column<Simd, 3>(layer, group, inputs, input_stride, count, out, out_stride, moved);
+      column<Simd, 3>(layer, biases, group, inputs, input_stride, count, out, out_stride,
+                      moved);
     else if (columns == 2)
-      column<Simd, 2>(layer, group, inputs, input_stride, count, out, out_stride, moved);
+      column<Simd, 2>(layer, biases, group, inputs, input_stride, count, out, out_stride,
+                      moved);
     else
-      column<Simd, 1>(layer, group, inputs, input_stride, count, out, out_stride, moved);
+      column<Simd, 1>(layer, biases, group, inputs, input_stride, count, out, out_stride,
+                      moved);
     group += columns;
   }
+}
+
+template <class Simd>
+void apply(const Layer& layer, const int16_t* const* inputs, ptrdiff_t input_stride, int count,
+           int16_t* out, ptrdiff_t out_stride, Scratch& scratch) {
+  apply<Simd>(layer, layer.bias.data(), inputs, input_stride, count, out, out_stride, scratch);
 }
 
 template <class Simd>
@@ -291,41 +303,72 @@ inline void differences(const int32_t* cumulative, float* to) {
   for (int n = 0; n < kSymbols; ++n) to[n] = float(cumulative[n + 1] - cumulative[n]);
 }
 
+// What heads see of the planes before this one, [pixel][stride].
+inline void residual_features(const State& state, int plane, int begin, int end, int stride,
+                              int16_t* to) {
+  for (int pixel = begin; pixel < end; ++pixel, to += stride) {
+    const int16_t* residual = &state.residual[size_t(pixel) * kQuad];
+    int16_t* next = to;
+    for (int other = 0; other < plane; ++other)
+      for (const int gain : {4, 16, 1})
+        *next++ = int16_t(std::clamp(residual[other] * gain, -kFeatureMax, kFeatureMax));
+    if (next < to + stride) *next = 0;
+  }
+}
+
+// The hidden layer of an adaptive head: every second row has the other phase's biases.
+template <class Simd>
+void adaptive_trunk(const State& state, const AdaptiveHead& head, int begin, int end, int16_t* z,
+                    int hidden, Scratch& scratch) {
+  const int width = state.network.width_padded;
+  for (int turn = 0; turn < std::min(2, end - begin); ++turn) {
+    const int pixel = begin + turn, row = state.first + pixel;
+    const int16_t* inputs[1] = {&state.features[size_t(pixel) * width]};
+    const int32_t* biases = head.trunk_bias[2 * (row & 1) + (state.wave & 1)].data();
+    apply<Simd>(head.trunk, biases, inputs, 2 * width, (end - pixel + 1) / 2, z + turn * hidden,
+                2 * hidden, scratch);
+  }
+}
+
 template <class Simd>
 void high(State& state, Scratch& scratch, int plane, float* weights, int begin, int end) {
   const Network& net = state.network;
-  const Head& head = net.heads[plane];
+  const Head& still = net.heads[plane];
+  const AdaptiveHead* adaptive = state.adaptation ? &state.adaptation->heads[plane] : nullptr;
+  const Layer& trunk = adaptive ? adaptive->trunk : still.trunk;
+  const Layer& earlier = adaptive ? adaptive->earlier : still.earlier;
+  const Layer& out = adaptive ? adaptive->out : still.out;
   const int count = end - begin, width = net.width_padded;
-  const int hidden = head.trunk.groups * Simd::lanes;
+  const int hidden = trunk.groups * Simd::lanes;
   const int16_t* inputs[1] = {&state.features[size_t(begin) * width]};
-  int16_t *z = scratch.trunk.data(), *more = scratch.more.data();
-  apply<Simd>(head.trunk, inputs, width, count, z, hidden, scratch);
+  int16_t *active = scratch.trunk.data(), *more = scratch.more.data();
+  int16_t* z = adaptive ? &state.hidden_sums[plane][size_t(begin) * hidden] : active;
+  if (adaptive)
+    adaptive_trunk<Simd>(state, *adaptive, begin, end, z, hidden, scratch);
+  else
+    apply<Simd>(trunk, inputs, width, count, z, hidden, scratch);
   if (plane > 0) {
-    const int stride = head.earlier.pairs * 2;
-    for (int pixel = 0; pixel < count; ++pixel) {
-      const int16_t* residual = &state.residual[size_t(begin + pixel) * kQuad];
-      int16_t* to = &scratch.earlier[size_t(pixel) * stride];
-      to[stride - 1] = 0;
-      for (int other = 0; other < plane; ++other)
-        for (const int gain : {4, 16, 1})
-          *to++ = int16_t(std::clamp(residual[other] * gain, -kFeatureMax, kFeatureMax));
-    }
+    const int stride = earlier.pairs * 2;
+    residual_features(state, plane, begin, end, stride, scratch.earlier.data());
     inputs[0] = scratch.earlier.data();
-    apply<Simd>(head.earlier, inputs, stride, count, more, hidden, scratch);
+    apply<Simd>(earlier, inputs, stride, count, more, hidden, scratch);
     const auto limit = Simd::set(kActivationMax), least = Simd::set(-kActivationMax);
     for (int at = 0; at < count * hidden; at += Simd::lanes) {
       const auto sum = Simd::add(Simd::widen(z + at), Simd::widen(more + at));
       Simd::store_narrow(z + at, Simd::max(Simd::min(sum, limit), least));
     }
   }
-  leaky_row<Simd>(z, z, count * hidden);
-  inputs[0] = z;
-  const int stride = head.out.groups * Simd::lanes;
-  apply<Simd>(head.out, inputs, hidden, count, scratch.outputs.data(), stride, scratch);
+  leaky_row<Simd>(z, active, count * hidden);
+  inputs[0] = active;
+  const int stride = out.groups * Simd::lanes;
+  apply<Simd>(out, inputs, hidden, count, scratch.outputs.data(), stride, scratch);
   for (int pixel = begin; pixel < end; ++pixel) {
-    Mixture& mixture = state.mixtures[pixel];
-    mix(net, &scratch.outputs[size_t(pixel - begin) * stride], plane,
-        &state.reference[size_t(pixel) * kQuad], &state.residual[size_t(pixel) * kQuad], mixture);
+    Mixture& mixture = state.mixture(plane, pixel);
+    const int16_t* outputs = &scratch.outputs[size_t(pixel - begin) * stride];
+    if (adaptive)
+      std::copy_n(outputs + 2 * net.k, net.k, &state.log_scales[plane][size_t(pixel) * net.k]);
+    mix(net, outputs, plane, &state.reference[size_t(pixel) * kQuad],
+        &state.residual[size_t(pixel) * kQuad], mixture);
     cumulative16<Simd>(net, mixture, 16, 16, mixture.at + 1);
     mixture.at[0] = 0;
     mixture.at[kSymbols] = kOne;
@@ -336,9 +379,9 @@ void high(State& state, Scratch& scratch, int plane, float* weights, int begin, 
 }
 
 template <class Simd>
-void low(State& state, const int32_t* high, float* weights, int begin, int end) {
+void low(State& state, int plane, const int32_t* high, float* weights, int begin, int end) {
   for (int pixel = begin; pixel < end; ++pixel) {
-    const Mixture& mixture = state.mixtures[pixel];
+    const Mixture& mixture = state.mixture(plane, pixel);
     int32_t at[kSymbols];
     cumulative16<Simd>(state.network, mixture, 16 * high[pixel], 1, at);
     at[0] = mixture.at[high[pixel]];
@@ -355,6 +398,14 @@ void low(State& state, const int32_t* high, float* weights, int begin, int end) 
     differences(counts, to);
   }
 }
+
+}  // namespace
+}  // namespace ncml
+
+#include "adapt_kernels.h"
+
+namespace ncml {
+namespace {
 
 template <class Simd>
 int64_t peak(int64_t rounds) {
@@ -401,7 +452,7 @@ int64_t peak(int64_t rounds) {
 template <class Simd>
 constexpr Kernels kernels_of(const char* name) {
   return {name,        Simd::lanes, Simd::rows, body<Simd>,
-          high<Simd>, low<Simd>,   peak<Simd>};
+          high<Simd>, low<Simd>,   gradient<Simd>, update<Simd>, peak<Simd>};
 }
 
 }  // namespace

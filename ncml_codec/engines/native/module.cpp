@@ -78,8 +78,8 @@ std::shared_ptr<Engine> make_engine(const std::string& isa,
 // `engines.Walk`: each stage in native code, with a fresh array for what it returns.
 class PythonWalk {
  public:
-  PythonWalk(std::shared_ptr<Engine> engine, int height, int width, int threads)
-      : walk_(std::move(engine), height, width, threads) {}
+  PythonWalk(std::shared_ptr<Engine> engine, int height, int width, int threads, int strength)
+      : walk_(std::move(engine), height, width, threads, strength) {}
 
   int begin(int wave) {
     const int count = walk_.size_of(wave);
@@ -128,11 +128,11 @@ class PythonWalk {
 // An iterator over the waves of a known image: weights and symbols in coding order.
 class PythonSurvey {
  public:
-  PythonSurvey(std::shared_ptr<Engine> engine, Bytes samples, int threads)
+  PythonSurvey(std::shared_ptr<Engine> engine, Bytes samples, int threads, int strength)
       : samples_(std::move(samples)),
         planes_(samples_.ndim() == 3 ? int(samples_.shape(2)) : 0),
         survey_(std::move(engine), samples_.data(), side(samples_, 0), side(samples_, 1), planes_,
-                threads) {}
+                threads, strength) {}
 
   py::tuple next() {
     if (!posted_) post();
@@ -202,15 +202,15 @@ PYBIND11_MODULE(_native, m) {
       .def(py::init(&make_engine), py::arg("isa"), py::arg("window"), py::arg("near"),
            py::arg("neighbours"), py::arg("k"), py::arg("layers"), py::arg("tables"));
   py::class_<PythonWalk>(m, "Walk")
-      .def(py::init<std::shared_ptr<Engine>, int, int, int>(), py::arg("engine"),
-           py::arg("height"), py::arg("width"), py::arg("threads"))
+      .def(py::init<std::shared_ptr<Engine>, int, int, int, int>(), py::arg("engine"),
+           py::arg("height"), py::arg("width"), py::arg("threads"), py::arg("strength"))
       .def("begin", &PythonWalk::begin, py::arg("wave"))
       .def("high", &PythonWalk::high, py::arg("plane"))
       .def("low", &PythonWalk::low, py::arg("plane"), py::arg("high"))
       .def("put", &PythonWalk::put, py::arg("plane"), py::arg("values"));
   py::class_<PythonSurvey>(m, "Survey")
-      .def(py::init<std::shared_ptr<Engine>, Bytes, int>(), py::arg("engine"), py::arg("samples"),
-           py::arg("threads"))
+      .def(py::init<std::shared_ptr<Engine>, Bytes, int, int>(), py::arg("engine"),
+           py::arg("samples"), py::arg("threads"), py::arg("strength"))
       .def("__iter__", [](py::object self) { return self; })
       .def("__next__", &PythonSurvey::next);
 }

@@ -86,6 +86,7 @@ Network::Network(const PlainNetwork& plain, int lanes_)
   for (int plane = 0; plane < kPlanes; ++plane) {
     const PlainLayer& trunk = take(0, width);
     Head& head = heads[plane];
+    head.hidden = trunk.outputs;
     head.trunk = Layer(trunk, 1, lanes, kActivationMax);
     if (plane > 0)
       head.earlier = Layer(take(trunk.outputs, plane * kFeatures), 1, lanes, kActivationMax);

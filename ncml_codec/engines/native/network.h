@@ -83,6 +83,7 @@ struct Block {
 
 struct Head {
   Layer trunk, earlier, out;
+  int hidden = 0;  // outputs of `trunk`
 };
 
 struct PlainNetwork {

@@ -13,7 +13,7 @@ std::vector<Tap> seen(const Network& network) {
 
 }  // namespace
 
-State::State(const Network& network_, int height_, int width_)
+State::State(const Network& network_, int height_, int width_, int strength, int threads)
     : network(network_),
       height(height_),
       width(width_),
@@ -25,6 +25,13 @@ State::State(const Network& network_, int height_, int width_)
   residual.assign(most * kQuad, 0);
   features.assign(most * network.width_padded, 0);
   mixtures.resize(most);
+  if (strength == 0) return;
+  adaptation = std::make_unique<Adaptation>(network, strength, threads);
+  mixtures.resize(most * kPlanes);
+  for (int plane = 0; plane < kPlanes; ++plane) {
+    hidden_sums[plane].assign(most * size_t(adaptation->heads[plane].trunk_weight.padded), 0);
+    log_scales[plane].assign(most * size_t(network.k), 0);
+  }
 }
 
 void State::open(int next_wave) {

@@ -4,9 +4,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
-#include "network.h"
+#include "adapt.h"
 
 namespace ncml {
 
@@ -67,9 +68,17 @@ struct State {
   std::vector<int16_t> reference;  // [pixel][kQuad]
   std::vector<int16_t> residual;   // [pixel][kQuad], of the planes known so far
   std::vector<int16_t> features;   // [pixel][width_padded], leaky(x) after the last block
-  std::vector<Mixture> mixtures;   // [pixel], of the current plane
+  std::vector<Mixture> mixtures;   // [pixel], of the current plane; all planes' if heads adapt
+  // Only if heads adapt, by planes: z before its leaky, [pixel][padded hidden]; log-scales, [pixel][k].
+  std::vector<int16_t> hidden_sums[kPlanes], log_scales[kPlanes];
+  std::unique_ptr<Adaptation> adaptation;
 
-  State(const Network& network_, int height_, int width_);
+  // strength: 0, or that of the adaptation.
+  State(const Network& network_, int height_, int width_, int strength, int threads);
+  Mixture& mixture(int plane, int pixel) {
+    return mixtures[adaptation ? size_t(plane) * (mixtures.size() / kPlanes) + pixel
+                               : size_t(pixel)];
+  }
   void open(int next_wave);
   void put(int plane, int pixel, int value) {
     const int16_t quarters = int16_t(4 * (value - 128));
@@ -84,8 +93,12 @@ struct Scratch {
   std::vector<int16_t> inputs, x, hidden, gates, trunk, more, earlier, outputs;
   std::vector<const int16_t*> neighbours, moved;  // where a layer's segments begin
   std::vector<const int16_t*> window, near;       // where the samples at the taps begin
+  // Of the gradient; empty without adaptation.
+  std::vector<int16_t> gradient, inner, rows, turned, columns;
+  std::vector<double> row_sums;
+  std::vector<int32_t> in_use;
 
-  explicit Scratch(const Network& net)
+  Scratch(const Network& net, bool adaptive)
       : inputs(size_t(kChunk) * net.inputs_padded),
         x(size_t(kChunk) * net.width_padded),
         hidden(size_t(kChunk) * net.hidden_padded),
@@ -97,7 +110,17 @@ struct Scratch {
         neighbours(net.neighbours.size()),
         moved(net.neighbours.size()),
         window(net.window.size()),
-        near(net.near.size()) {}
+        near(net.near.size()) {
+    if (!adaptive) return;
+    const size_t widest = size_t(std::max(net.trunk_padded, net.outputs_padded));
+    gradient.assign(kChunk * widest, 0);
+    inner.assign(kChunk * widest, 0);
+    rows.assign(kChunk * size_t(net.width_padded), 0);
+    turned.assign(kChunk * std::max(widest, size_t(kPlanes * kFeatures)), 0);
+    columns.assign(kChunk * widest, 0);
+    row_sums.assign(widest, 0.0);
+    in_use.assign(2 * widest, 0);
+  }
 };
 
 // The computation for one instruction set. All of them give the same integers.
@@ -110,7 +133,11 @@ struct Kernels {
   // Their mixtures of a plane, and weights of the high nibbles, [pixel][16] from the wave's first.
   void (*high)(State&, Scratch&, int plane, float* weights, int begin, int end);
   // Weights of the low nibbles; high [pixel]: 0 to 15.
-  void (*low)(State&, const int32_t* high, float* weights, int begin, int end);
+  void (*low)(State&, int plane, const int32_t* high, float* weights, int begin, int end);
+  // Add the gradient of coded planes to the sums of `thread`; pixels as in `body`.
+  void (*gradient)(State&, Scratch&, int thread, int planes, int begin, int end);
+  // Take the step: units [begin, end) of the adaptation.
+  void (*update)(State&, Scratch&, int begin, int end);
   // Multiply-adds done in `rounds` rounds of nothing but multiply-adds, to find the peak.
   int64_t (*peak)(int64_t rounds);
 };

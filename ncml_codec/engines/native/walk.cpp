@@ -34,17 +34,30 @@ void check_size(int height, int width) {
                                 std::to_string(height));
 }
 
-State checked_state(const Network& network, int height, int width) {
+State checked_state(const Network& network, int height, int width, int strength, int threads) {
   check_size(height, width);
-  return State(network, height, width);
+  if (strength < 0 || strength > kStrongest)
+    throw std::invalid_argument("native engine: strength " + std::to_string(strength));
+  return State(network, height, width, strength, threads);
+}
+
+// The step after a wave whose gradient is summed.
+void take_step(State& state, const Kernels& kernels, Pool& pool, std::vector<Scratch>& scratch,
+               int planes) {
+  Adaptation& adaptation = *state.adaptation;
+  for (int plane = 0; plane < planes; ++plane) adaptation.heads[plane].advance();
+  const int units = adaptation.units_until[planes];
+  run_all(pool, units, pool.threads() == 1 ? units : 16, [&](int thread, int first, int stop) {
+    kernels.update(state, scratch[thread], first, stop);
+  });
 }
 
 }  // namespace
 
-Walk::Walk(std::shared_ptr<const Engine> engine, int height, int width, int threads)
+Walk::Walk(std::shared_ptr<const Engine> engine, int height, int width, int threads, int strength)
     : engine_(std::move(engine)),
-      state_(checked_state(engine_->network, height, width)),
-      scratch_(std::max(threads, 1), Scratch(engine_->network)),
+      state_(checked_state(engine_->network, height, width, strength, std::max(threads, 1))),
+      scratch_(std::max(threads, 1), Scratch(engine_->network, strength > 0)),
       pool_(threads) {}
 
 int Walk::size_of(int wave) const {
@@ -60,10 +73,19 @@ int Walk::size_of(int wave) const {
 
 void Walk::begin(int wave, float* first_high) {
   size_of(wave);
-  state_.open(wave);
-  plane_ = 0;
-  stage_ = Stage::kBegun;
   const Kernels& kernels = engine_->kernels;
+  if (state_.adaptation && coded_ > 0) {
+    run_all(pool_, state_.count, chunk_size(state_.count, pool_.threads(), kernels.rows),
+            [&](int thread, int first, int stop) {
+              for (int at = first; at < stop; at += kChunk)
+                kernels.gradient(state_, scratch_[thread], thread, coded_, at,
+                                 std::min(at + kChunk, stop));
+            });
+    take_step(state_, kernels, pool_, scratch_, coded_);
+  }
+  state_.open(wave);
+  plane_ = coded_ = 0;
+  stage_ = Stage::kBegun;
   run_all(pool_, state_.count, chunk_size(state_.count, pool_.threads(), kernels.rows),
           [&](int thread, int first, int stop) {
             for (int at = first; at < stop; at += kChunk) {
@@ -90,8 +112,9 @@ void Walk::low(int plane, const int32_t* high, float* weights) {
       throw std::invalid_argument("native engine: a nibble is not 0 to 15");
   }
   stage_ = Stage::kLow;
+  coded_ = plane + 1;
   run_all(pool_, state_.count, 2 * kChunk, [&](int, int first, int stop) {
-    engine_->kernels.low(state_, high, weights, first, stop);
+    engine_->kernels.low(state_, plane, high, weights, first, stop);
   });
 }
 
@@ -114,12 +137,12 @@ void Walk::expect(int plane, bool sound) const {
 }
 
 Survey::Survey(std::shared_ptr<const Engine> engine, const uint8_t* samples, int height,
-               int width, int planes, int threads)
+               int width, int planes, int threads, int strength)
     : engine_(std::move(engine)),
       samples_(samples),
       planes_(planes),
-      state_(checked_state(engine_->network, height, width)),
-      scratch_(std::max(threads, 1), Scratch(engine_->network)),
+      state_(checked_state(engine_->network, height, width, strength, std::max(threads, 1))),
+      scratch_(std::max(threads, 1), Scratch(engine_->network, strength > 0)),
       pool_(threads) {
   if (planes != 1 && planes != kPlanes)
     throw std::invalid_argument("native engine: planes are not 1 or 3");
@@ -132,13 +155,22 @@ int Survey::size_of(int wave) const {
   return stop_row(wave, state_.height) - first_row(wave, state_.width);
 }
 
-void Survey::post(int wave, float* weights, int32_t* symbols) {
+void Survey::finish() {
   pool_.finish();
+  if (!posted_) return;
+  posted_ = false;
+  if (state_.adaptation && state_.count > 0)
+    take_step(state_, engine_->kernels, pool_, scratch_, planes_);
+}
+
+void Survey::post(int wave, float* weights, int32_t* symbols) {
+  finish();
   if (wave != state_.wave + 1 || wave >= waves())
     throw std::invalid_argument("native engine: wave out of turn");
   state_.open(wave);
   weights_ = weights;
   symbols_ = symbols;
+  posted_ = true;
   pool_.post(*this, state_.count,
              chunk_size(state_.count, pool_.threads(), engine_->kernels.rows));
 }
@@ -165,8 +197,9 @@ void Survey::run(int thread, int first, int stop) {
         symbols[count + pixel] = value & 15;
       }
       if (plane < planes_)
-        kernels.low(state_, symbols, weights + count * kSymbols, begin, end);
+        kernels.low(state_, plane, symbols, weights + count * kSymbols, begin, end);
     }
+    if (state_.adaptation) kernels.gradient(state_, scratch, thread, planes_, begin, end);
   }
 }
 

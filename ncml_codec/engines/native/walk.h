@@ -21,7 +21,9 @@ struct Engine {
 // Another order, or a value out of range, raises std::invalid_argument.
 class Walk {
  public:
-  Walk(std::shared_ptr<const Engine> engine, int height, int width, int threads);
+  // strength: 0, or how strongly heads adapt.
+  Walk(std::shared_ptr<const Engine> engine, int height, int width, int threads,
+       int strength);
 
   // Pixels of the wave that comes next, if it is `wave`.
   int size_of(int wave) const;
@@ -42,6 +44,7 @@ class Walk {
   std::vector<Scratch> scratch_;
   Pool pool_;
   int plane_ = kPlanes;  // the last one put, plus one
+  int coded_ = 0;        // planes of this wave whose symbols were asked for
   Stage stage_ = Stage::kPut;
 };
 
@@ -50,7 +53,7 @@ class Survey : private Job {
  public:
   // samples: [height][width][planes], kept by the caller for as long as this lives.
   Survey(std::shared_ptr<const Engine> engine, const uint8_t* samples, int height, int width,
-         int planes, int threads);
+         int planes, int threads, int strength);
   ~Survey();
 
   int waves() const { return wave_count(state_.height, state_.width); }
@@ -58,7 +61,7 @@ class Survey : private Job {
   // Begin to compute the wave; the one before must be finished.
   // weights: [plane][high, low][pixel][16]; symbols: [plane][high, low][pixel].
   void post(int wave, float* weights, int32_t* symbols);
-  void finish() { pool_.finish(); }
+  void finish();
 
  private:
   void run(int thread, int begin, int end) override;
@@ -71,6 +74,7 @@ class Survey : private Job {
   Pool pool_;
   float* weights_ = nullptr;
   int32_t* symbols_ = nullptr;
+  bool posted_ = false;
 };
 
 }  // namespace ncml
