@@ -49,45 +49,34 @@ class AdaptiveHead:
         self.trunk, self.earlier, self.out = head.trunk, head.earlier, head.out
         self.steps = Schedule(2.0 ** (strength - 10))
         hidden, outputs = head.trunk.outputs, head.out.outputs
-        trunk_rates, out_rates = (self.steps.rates(layer) for layer in (head.trunk, head.out))
-        self.trunk_weight = Adapted(
-            head.trunk.weight, trunk_rates, _weight_room(head.trunk, ACTIVATION_MAX)
+        full = np.full(max(head.trunk.inputs, hidden), ACTIVATION_MAX)
+        self.trunk_weight, self.trunk_bias = weights_and_biases(
+            head.trunk, full[: head.trunk.inputs], self.steps, copies=PHASES
         )
-        self.trunk_bias = Adapted(
-            np.repeat(head.trunk.bias[:, None], PHASES, axis=1),
-            trunk_rates * TRUNK_BIAS,
-            _room(head.trunk, ACTIVATION_MAX) // 2,
-        )
-        self.out_weight = Adapted(
-            head.out.weight, out_rates, _weight_room(head.out, ACTIVATION_MAX)
-        )
-        self.out_bias = Adapted(
-            head.out.bias[:, None], out_rates * OUT_BIAS, _room(head.out, ACTIVATION_MAX) // 2
+        self.out_weight, self.out_bias = weights_and_biases(
+            head.out, full[:hidden], self.steps, OUT_BIAS
         )
         if head.earlier is not None:
-            self.earlier_weight = Adapted(
-                head.earlier.weight,
-                self.steps.rates(head.earlier),
-                _weight_room(head.earlier, FEATURE_MAX),
-            )
+            features = np.full(head.earlier.inputs, FEATURE_MAX)
+            self.earlier_weight, _ = weights_and_biases(head.earlier, features, self.steps)
         bits = np.repeat(_UNIT_BITS, [k, k, k, outputs - 3 * k]) + head.out.shift
         self.back_shift = (bits - bits.min() + 1)[:, None]
         largest = np.abs(self._backward()).sum(axis=0).max() * GRADIENT_MAX
         self.hidden_shift = max(0, int(largest).bit_length() - 20)
-        self.hidden = hidden
+        self.gradient_bits = int(bits.min()) - 1 - self.hidden_shift  # log2 of the unit of `inner`
 
     def outputs(self, trunk: Doubles, features: Doubles | None, phases: Integers) -> Integers:
         """o of FORMAT.md, section 4.3, [n, outputs]. phases: [n]."""
         self.inputs, self.features, self.phases = trunk, features, phases
         sums = trunk @ self.trunk_weight.used.T + self.trunk_bias.used.T[phases]
-        z = _shifted(sums, self.trunk)
+        z = shifted(sums, self.trunk)
         if self.earlier is not None and features is not None:
-            z += _shifted(features @ self.earlier_weight.used.T + self.earlier.bias, self.earlier)
+            z += shifted(features @ self.earlier_weight.used.T + self.earlier.bias, self.earlier)
             np.clip(z, -ACTIVATION_MAX, ACTIVATION_MAX, out=z)
         self.z = z
         self.active = np.maximum(z, np.floor(z / 2**LEAK_SHIFT))
         sums = self.active @ self.out_weight.used.T + self.out_bias.used.T
-        return _shifted(sums, self.out).astype(np.int32)
+        return shifted(sums, self.out).astype(np.int32)
 
     def learn(self, gradient: Doubles) -> None:
         """Take a step. gradient: whole numbers [n, outputs] of `gradients`, for the last outputs."""
@@ -96,6 +85,7 @@ class AdaptiveHead:
         inner = np.floor((back + half) * 2.0**-self.hidden_shift)
         np.clip(inner, -GRADIENT_MAX, GRADIENT_MAX, out=inner)
         inner = np.where(self.z < 0, np.floor(inner / 2**LEAK_SHIFT), inner)
+        self.inner: Doubles = inner
         self.steps.advance()
         self.out_weight.step(gradient.T @ self.active, count, self.steps)
         self.out_bias.step(gradient.sum(axis=0)[:, None], count, self.steps)
@@ -111,11 +101,7 @@ class AdaptiveHead:
 
     def _backward(self) -> Doubles:
         """The output weights as the gradient sees them, in one unit: [outputs, hidden]."""
-        half = 1 << (self.back_shift - 1)
-        whole: Doubles = ((self.out_weight.used.astype(np.int64) + half) >> self.back_shift).astype(
-            np.float64
-        )
-        return whole
+        return rounded_shift(self.out_weight.used, self.back_shift)
 
 
 class Schedule:
@@ -208,19 +194,37 @@ def _ordered_sum(terms: Doubles) -> Doubles:
     return total
 
 
-def _room(layer: Layer, bound: int) -> npt.NDArray[np.int64]:
-    """How much more every output's sum may become, [outputs, 1], see `network.check`."""
-    sums = np.abs(layer.weight.astype(np.int64)).sum(axis=1) * bound + np.abs(layer.bias)
-    return (SUM_LIMIT - 1 - sums)[:, None]
+def weights_and_biases(
+    layer: Layer,
+    bounds: npt.NDArray[np.integer],
+    steps: Schedule,
+    as_input: float = TRUNK_BIAS,
+    copies: int = 1,
+) -> tuple[Adapted, Adapted]:
+    """A layer's weights, and `copies` columns of its biases, with their rates and rooms.
+
+    bounds: [inputs], of the inputs' absolute values. Half of what the sums of `network.check` may
+    still grow by is for all weights together, half for the bias.
+    """
+    weights = np.abs(layer.weight.astype(np.int64))
+    sums = weights @ bounds.astype(np.int64) + np.abs(layer.bias)
+    room = (SUM_LIMIT - 1 - sums)[:, None]
+    reach = np.minimum(
+        room // (2 * int(bounds.sum())), WEIGHT_MAX - weights.max(axis=1, keepdims=True)
+    )
+    rates = steps.rates(layer)
+    biases = np.repeat(layer.bias[:, None], copies, axis=1)
+    return Adapted(layer.weight, rates, reach), Adapted(biases, rates * as_input, room // 2)
 
 
-def _weight_room(layer: Layer, bound: int) -> npt.NDArray[np.int64]:
-    """How far every weight of a row may go if all of them do, and half of the room is left."""
-    largest = np.abs(layer.weight).max(axis=1, keepdims=True)
-    return np.minimum(_room(layer, bound) // (2 * bound * layer.inputs), WEIGHT_MAX - largest)
+def rounded_shift(values: Doubles, shifts: npt.NDArray[np.integer]) -> Doubles:
+    """(values + half) >> shifts, of whole numbers; shifts at least 1."""
+    whole = values.astype(np.int64)
+    rounded: Doubles = ((whole + (np.int64(1) << (shifts - 1))) >> shifts).astype(np.float64)
+    return rounded
 
 
-def _shifted(sums: Doubles, layer: Layer) -> Doubles:
+def shifted(sums: Doubles, layer: Layer) -> Doubles:
     """clip(sums >> shift), whole numbers."""
     shifted: Doubles = np.floor(sums * np.ldexp(1.0, -layer.shift))
     return np.clip(shifted, -layer.limit, layer.limit)

@@ -315,7 +315,7 @@ def _layer(
     unit_out: float | Floats,
     bounds: npt.NDArray[np.integer],
     limit: int = ACTIVATION_MAX,
-    largest_sum: int = SUM_LIMIT,
+    largest_sum: int = HEAD_SUMS,
 ) -> Layer:
     """The finest integer layer whose sums are proved below `largest_sum`, output by output.
 

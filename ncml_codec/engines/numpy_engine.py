@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ncml_codec import tables
 from ncml_codec.adaptation import STATIC, AdaptiveHead, Coded, gradients
+from ncml_codec.adaptive_body import BODY, AdaptiveBody
 from ncml_codec.network import (
     FEATURE_GAINS,
     FEATURE_MAX,
@@ -61,6 +62,11 @@ class NumpyEngine:
     def __str__(self) -> str:
         return self.name
 
+    def block(self, index: int, neighbours: Floats, x: Floats) -> Floats:
+        """x after a residual block."""
+        taps, gate = self.blocks[index]
+        return _gated(x, gate(_leaky(taps(neighbours))), self.sigmoid)
+
     def head(self, plane: int, trunk: Floats, features: Floats | None) -> Integers:
         """The outputs of a plane's head, [n, 3 k + plane]."""
         z = self.trunks[plane](trunk)
@@ -79,23 +85,35 @@ class NumpyWalk:
 
     def __init__(self, engine: NumpyEngine, height: int, width: int, strength: int) -> None:
         network = engine.network
+        rate = strength % BODY
         self.adaptive = [
-            AdaptiveHead(head, network.k, strength) for head in network.heads if strength != STATIC
+            AdaptiveHead(head, network.k, rate) for head in network.heads if rate != STATIC
         ]
+        self.body = AdaptiveBody(network, self.adaptive, rate) if strength >= BODY else None
+        self.coded = 0
         self.engine, self.height, self.width = engine, height, width
         seen = {*network.window, _WEST, _NORTH, _NORTH_EAST}
         self.samples = _Ring(height, PLANES + 1, seen)  # 4 (x - 128) by plane, 1 if inside
         self.hidden = [_Ring(height, network.width, network.neighbours) for _ in network.blocks]
 
     def begin(self, wave: int) -> int:
-        self.wave = wave
+        if self.body is not None:
+            if self.coded:
+                self.body.learn(self.x.astype(np.float64), self.coded)
+            self.body.remember_heads()
+        self.wave, self.coded = wave, 0
         self.rows = wave_rows(wave, self.height, self.width)
         self._window()
-        x = self.engine.first(self._first_inputs())
-        for ring, (neighbours, gate) in zip(self.hidden, self.engine.blocks, strict=True):
+        inputs = self._first_inputs()
+        x = self.engine.first(inputs) if self.body is None else self.body.first(_doubles(inputs))
+        for index, ring in enumerate(self.hidden):
             ring.open(wave, self.rows)[:] = _leaky(x)
-            h = _leaky(neighbours(ring.gather(wave, self.rows)))
-            x = _gated(x, gate(h), self.engine.sigmoid)
+            neighbours = ring.gather(wave, self.rows)
+            if self.body is None:
+                x = self.engine.block(index, neighbours, x)
+            else:
+                x = self.body.block(index, _doubles(neighbours), _doubles(x))
+        self.x = x
         self.trunk = _leaky(x)
         self.current = self.samples.open(wave, self.rows)
         self.current[:, PLANES] = 1
@@ -132,6 +150,7 @@ class NumpyWalk:
             coded = Coded(values, self.outputs[:, 2 * k : 3 * k], self.residuals[:, :plane])
             gradient = gradients(self.mixture, coded, self.engine.network.tables)
             self.adaptive[plane].learn(gradient)
+            self.coded = plane + 1
         quarters = 4 * (values.astype(np.int32) - 128)
         self.current[:, plane] = quarters
         self.residuals[:, plane] = quarters - self.reference[:, plane].astype(np.int32)
@@ -223,6 +242,10 @@ class _Ring:
         """All neighbours of the wave's pixels side by side, taps in order."""
         parts = [self.at(wave, rows, tap) for tap in self.taps]
         return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+def _doubles(x: Floats) -> npt.NDArray[np.float64]:
+    return x.astype(np.float64)
 
 
 def _leaky(x: Floats) -> Floats:
