@@ -13,8 +13,10 @@ namespace ncml {
 namespace {
 
 constexpr int64_t kSumLimit = int64_t(1) << 24;
-constexpr double kTrunkBias = 256, kOutBias = 128;  // the input that a bias counts as
+constexpr int64_t kBackLimit = int64_t(1) << 30;
+constexpr double kBiasAsInput = 256, kOutBiasAsInput = 128;
 constexpr double kFirstDecay = 0.75, kSecondDecay = 0.984375;
+constexpr int kHeadBits = 20, kBodyBits = 24, kSlopeReach = 8;
 
 int bit_length(int64_t value) {
   int bits = 0;
@@ -22,62 +24,82 @@ int bit_length(int64_t value) {
   return bits;
 }
 
-size_t place(const Layer& layer, int lanes, int output, int input) {
-  return ((size_t(output / lanes) * layer.pairs + input / 2) * lanes + output % lanes) * 2 +
-         input % 2;
+int32_t rounded(double value) { return int32_t(std::floor(value + 0.5)); }
+
+int64_t rounded_shift(int64_t value, int shift) {
+  return (value + (int64_t(1) << (shift - 1))) >> shift;
 }
 
-// The weights of one output of the model's layer.
-struct Row {
-  int64_t size = 0, largest = 0;
-  int64_t room;  // what its sum may still grow by
+// Forms the empty layer of a way back.
+Layer nothing(int outputs, int inputs, int segments, int lanes) {
+  PlainLayer plain;
+  plain.outputs = outputs;
+  plain.inputs = inputs;
+  plain.weight.assign(size_t(outputs) * inputs, 0);
+  plain.bias.assign(outputs, 0);
+  plain.shift.assign(outputs, 0);
+  return Layer(plain, segments, lanes, kGradientMax);
+}
 
-  Row(const Layer& layer, int lanes, int output, int inputs, int bound) {
-    for (int input = 0; input < inputs; ++input) {
-      const int64_t weight = std::abs(int(layer.weight[place(layer, lanes, output, input)]));
-      size += weight;
-      largest = std::max(largest, weight);
+void set_shift(Layer& layer, int shift) {
+  std::fill(layer.shift.begin(), layer.shift.end(), shift);
+  std::fill(layer.bias.begin(), layer.bias.end(), shift ? 1 << (shift - 1) : 0);
+}
+
+// A learner's part in a way back. bits: log2 of what each output's sums are to the gradient.
+struct Way {
+  Learner* learner;
+  std::vector<int> bits;
+
+  Way(Learner& learner_, int unit) : learner(&learner_) {
+    for (int output = 0; output < learner->outputs; ++output)
+      bits.push_back(learner->layer.shift[learner->layer.output_at(output)] + unit);
+  }
+  int least() const { return *std::min_element(bits.begin(), bits.end()); }
+  int shift(int output, int least_bits, int extra) const {
+    return std::min(bits[output] - least_bits + 1 + extra, 30);
+  }
+  // The largest sum over the outputs for an input; with all room that weights have, or at the start.
+  int64_t sum(int input, int least_bits, int extra, bool room) const {
+    int64_t all = 0;
+    for (int output = 0; output < learner->outputs; ++output) {
+      const size_t at = size_t(input) * learner->padded() + learner->layer.output_at(output);
+      const double reach = (learner->weight.high[at] - learner->weight.low[at]) / 2;
+      const double start = learner->weight.low[at] + reach;
+      const int by = shift(output, least_bits, extra);
+      all += room ? rounded_shift(int64_t(std::abs(start) + reach), by)
+                  : std::abs(rounded_shift(int64_t(start), by));
     }
-    const int64_t bias = std::abs(int64_t(layer.bias[output]));
-    room = std::max<int64_t>(0, kSumLimit - 1 - (size * bound + bias));
+    return all * kGradientMax;
   }
 };
 
-Parameters weights_of(const Layer& layer, int lanes, int outputs, int inputs, int bound,
-                      double rate) {
-  Parameters weights(inputs, layer.padded_outputs(lanes));
-  for (int output = 0; output < outputs; ++output) {
-    const Row row(layer, lanes, output, inputs, bound);
-    weights.rate[output] = rate * double(row.size) / double(inputs);
-    const int64_t reach = std::min(row.room / (2 * int64_t(bound) * inputs), 2047 - row.largest);
-    for (int input = 0; input < inputs; ++input)
-      weights.start(input, output, layer.weight[place(layer, lanes, output, input)],
-                    double(reach));
+int64_t largest(const std::vector<Way>& ways, int from, int count, int least, int extra,
+                bool room) {
+  int64_t most = 0;
+  for (int input = from; input < from + count; ++input) {
+    int64_t sum = 0;
+    for (const Way& way : ways) sum += way.sum(input, least, extra, room);
+    most = std::max(most, sum);
   }
-  return weights;
+  return most;
 }
 
-// `copies` vectors of the layer's biases.
-Parameters biases_of(const Layer& layer, int lanes, int outputs, int inputs,
-                     const Parameters& weights, double as_input, int copies) {
-  Parameters biases(copies, layer.padded_outputs(lanes));
-  for (int output = 0; output < outputs; ++output) {
-    const Row row(layer, lanes, output, inputs, kActivationMax);
-    biases.rate[output] = weights.rate[output] * as_input;
-    for (int copy = 0; copy < copies; ++copy)
-      biases.start(copy, output, layer.bias[output], double(row.room / 2));
-  }
-  return biases;
+int fewest_extra(const std::vector<Way>& ways, int from, int count, int least) {
+  int extra = 0;
+  while (extra < 30 && largest(ways, from, count, least, extra, true) >= kBackLimit) ++extra;
+  return extra;
 }
 
-HeadSums sums_of(const AdaptiveHead& head) {
-  HeadSums sums;
-  sums.trunk.assign(head.trunk_weight.value.size(), 0.0);
-  sums.earlier.assign(head.earlier_weight.value.size(), 0.0);
-  sums.out.assign(head.out_weight.value.size(), 0.0);
-  sums.trunk_bias.assign(size_t(2) * head.trunk_biases.padded, 0.0);
-  sums.out_bias.assign(head.out_bias.value.size(), 0.0);
-  return sums;
+void connect(const Way& way, Layer& back, int segment, int from, int count, int least, int extra) {
+  Back& to = way.learner->back;
+  to.layer = &back;
+  to.segment = segment;
+  to.from = from;
+  to.count = count;
+  for (int output = 0; output < way.learner->outputs; ++output)
+    to.shift.push_back(way.shift(output, least, extra));
+  for (int input = from; input < from + count; ++input) way.learner->look_back(input);
 }
 
 }  // namespace
@@ -95,82 +117,189 @@ void Parameters::start(int input, int output, double at, double room) {
   high[index] = at + room;
 }
 
-AdaptiveHead::AdaptiveHead(const Head& head, const Network& network, int plane, double rate)
-    : lanes(network.lanes),
-      hidden(head.hidden),
-      outputs(3 * network.k + plane),
-      trunk(head.trunk),
-      earlier(head.earlier),
-      out(head.out) {
-  const int width = network.width, k = network.k;
-  trunk_weight = weights_of(trunk, lanes, hidden, width, kActivationMax, rate);
-  trunk_biases = biases_of(trunk, lanes, hidden, width, trunk_weight, kTrunkBias, kPhases);
-  out_weight = weights_of(out, lanes, outputs, hidden, kActivationMax, rate);
-  out_bias = biases_of(out, lanes, outputs, hidden, out_weight, kOutBias, 1);
-  if (plane > 0)
-    earlier_weight = weights_of(earlier, lanes, hidden, plane * kFeatures, kFeatureMax, rate);
-  for (std::vector<int32_t>& bias : trunk_bias) bias = trunk.bias;
-
-  for (int output = 0; output < outputs; ++output) {
-    const int unit = output < k ? 6 : output < 2 * k ? 9 : output < 3 * k ? 6 : 8;
-    back_shift.push_back(out.shift[output] + unit);
-  }
-  const int least = *std::min_element(back_shift.begin(), back_shift.end());
-  for (int32_t& shift : back_shift) shift += 1 - least;
-  PlainLayer nothing;
-  nothing.outputs = hidden;
-  nothing.inputs = outputs;
-  nothing.weight.assign(size_t(hidden) * outputs, 0);
-  nothing.bias.assign(hidden, 0);
-  nothing.shift.assign(hidden, 0);
-  back = Layer(nothing, 1, lanes, kGradientMax);
-  int64_t largest = 0;
-  for (int input = 0; input < hidden; ++input) {
-    look_back(input);
-    int64_t sum = 0;
-    for (int output = 0; output < outputs; ++output)
-      sum += std::abs(int(back.weight[place(back, lanes, input, output)]));
-    largest = std::max(largest, sum * kGradientMax);
-  }
-  const int shift = std::max(0, bit_length(largest) - 20);
-  std::fill_n(back.shift.begin(), hidden, shift);
-  std::fill_n(back.bias.begin(), hidden, shift ? 1 << (shift - 1) : 0);
-}
-
-void AdaptiveHead::look_back(int input) {
-  const double* value = &out_weight.value[size_t(input) * out_weight.padded];
-  for (int output = 0; output < outputs; ++output) {
-    const int32_t weight = int32_t(std::floor(value[output] + 0.5));
-    const int shift = back_shift[output];
-    back.weight[place(back, lanes, input, output)] =
-        int16_t((weight + (1 << (shift - 1))) >> shift);
-  }
-}
-
-void AdaptiveHead::advance() {
+void Schedule::advance() {
   first_power *= kFirstDecay;
   second_power *= kSecondDecay;
   first_scale = 1.0 / (1.0 - first_power);
   second_scale = 1.0 / (1.0 - second_power);
 }
 
-Adaptation::Adaptation(const Network& network, int strength, int threads) {
-  const double rate = std::ldexp(1.0, strength - 10);
-  for (int plane = 0; plane < kPlanes; ++plane) {
-    heads[plane] = AdaptiveHead(network.heads[plane], network, plane, rate);
-    const AdaptiveHead& head = heads[plane];
-    auto add = [&](Unit::Of of, int inputs) {
-      for (int pair = 0; 2 * pair < inputs; ++pair) units.push_back({of, plane, pair});
-    };
-    add(Unit::Of::kTrunk, head.trunk_weight.inputs);
-    add(Unit::Of::kEarlier, head.earlier_weight.inputs);
-    add(Unit::Of::kOut, head.out_weight.inputs);
-    units.push_back({Unit::Of::kBias, plane, 0});
-    units_until[plane + 1] = int(units.size());
+Learner::Learner(const Layer& layer_, int lanes_, int outputs_, const std::vector<int>& bounds,
+                 double rate, double bias_as_input, int phases, Schedule& schedule_)
+    : lanes(lanes_),
+      outputs(outputs_),
+      inputs(layer_.segments * layer_.pairs * 2),
+      layer(layer_),
+      weight(inputs, layer_.padded_outputs(lanes_)),
+      bias(phases, layer_.padded_outputs(lanes_)),
+      schedule(&schedule_) {
+  int64_t all_bounds = 0;
+  for (const int bound : bounds) all_bounds += bound;
+  for (int output = 0; output < outputs; ++output) {
+    const int to = layer.output_at(output);
+    int64_t size = 0, biggest = 0, sum = std::abs(int64_t(layer.bias[to]));
+    for (size_t input = 0; input < bounds.size(); ++input) {
+      const int64_t one = std::abs(int(layer.weight[layer.weight_at(lanes, to, int(input))]));
+      size += one;
+      sum += one * bounds[input];
+      biggest = std::max(biggest, one);
+    }
+    const int64_t room = std::max<int64_t>(0, kSumLimit - 1 - sum);
+    const int64_t reach = std::min(room / (2 * all_bounds), 2047 - biggest);
+    weight.rate[to] = rate * double(size) / double(bounds.size());
+    bias.rate[to] = weight.rate[to] * bias_as_input;
+    for (size_t input = 0; input < bounds.size(); ++input)
+      weight.start(layer.input_at(int(input)), to,
+                   layer.weight[layer.weight_at(lanes, to, int(input))], double(reach));
+    for (int phase = 0; phase < phases; ++phase)
+      bias.start(phase, to, layer.bias[to], double(room / 2));
   }
-  std::vector<HeadSums> of_a_thread;
-  for (const AdaptiveHead& head : heads) of_a_thread.push_back(sums_of(head));
-  sums.assign(size_t(std::max(threads, 1)), of_a_thread);
+  if (phases > 1) biases.assign(size_t(phases), layer.bias);
+}
+
+void Learner::look_back(int input) {
+  if (back.layer == nullptr || input < back.from || input >= back.from + back.count) return;
+  const double* value = &weight.value[size_t(input) * weight.padded];
+  Layer& to = *back.layer;
+  for (int output = 0; output < outputs; ++output) {
+    const int at = layer.output_at(output), shift = back.shift[output];
+    to.weight[to.place(lanes, input - back.from, back.segment, at)] =
+        int16_t((rounded(value[at]) + (1 << (shift - 1))) >> shift);
+  }
+}
+
+void Learner::open(int most, bool own_rows) {
+  const int even = round_up(most, 2);
+  columns.assign(size_t(even) * padded(), 0);
+  segments.assign(size_t(layer.segments), nullptr);
+  if (!own_rows) return;
+  stride = even;
+  rows.assign(size_t(inputs) * stride, 0);
+  segments[0] = rows.data();
+}
+
+Adaptation::Adaptation(const Network& network, int strength, int most) {
+  const int lanes = network.lanes, k = network.k, width = network.width;
+  const double rate = std::ldexp(1.0, strength % kBody - 10);
+  body = strength >= kBody;
+  stride = round_up(most, 2);
+  features.assign(size_t(network.width_padded) * stride, 0);
+  ones.assign(size_t(stride), 1);
+  odd.assign(size_t(stride) + 2, 0);
+  for (size_t at = 1; at < odd.size(); at += 2) odd[at] = 1;
+
+  for (int plane = 0; plane < kPlanes; ++plane) {
+    const Head& from = network.heads[plane];
+    AdaptiveHead& head = heads[plane];
+    const int outputs = 3 * k + plane;
+    const std::vector<int> above(size_t(width), kActivationMax);
+    const std::vector<int> inside(size_t(from.hidden), kActivationMax);
+    head.trunk = Learner(from.trunk, lanes, from.hidden, above, rate, kBiasAsInput, kPhases,
+                         head.schedule);
+    head.trunk.open(most, false);
+    head.trunk.segments[0] = features.data();
+    head.trunk.stride = stride;
+    head.out = Learner(from.out, lanes, outputs, inside, rate, kOutBiasAsInput, 1, head.schedule);
+    head.out.open(most, true);
+    if (plane > 0) {
+      const std::vector<int> seen(size_t(plane * kFeatures), kFeatureMax);
+      head.earlier =
+          Learner(from.earlier, lanes, from.hidden, seen, rate, kBiasAsInput, 1, head.schedule);
+      head.earlier.bias.rate.assign(size_t(head.earlier.padded()), 0.0);
+      head.earlier.open(most, true);
+    }
+    Way way(head.out, 0);
+    for (int output = 0; output < outputs; ++output)
+      way.bits[output] += output < k ? 6 : output < 2 * k ? 9 : output < 3 * k ? 6 : 8;
+    const int least = way.least();
+    head.back = nothing(from.hidden, round_up(outputs, 2), 1, lanes);
+    connect(way, head.back, 0, 0, from.hidden, least, 0);
+    const int64_t most_back = largest({way}, 0, from.hidden, least, 0, false);
+    const int shift = std::max(0, bit_length(most_back) - kHeadBits);
+    set_shift(head.back, shift);
+    head.gradient_bits = least - 1 - shift;
+  }
+  if (!body) return;
+
+  const double body_rate = std::ldexp(1.0, strength % kBody - 12);
+  std::vector<int> bounds;
+  auto some = [&](size_t count, int bound) { bounds.insert(bounds.end(), count, bound); };
+  some(kPlanes * network.window.size(), 1020);
+  some(2 * kPlanes * network.near.size(), kFeatureMax);
+  some(kPlanes, 512);
+  some(3, 128);
+  first = Learner(network.first, lanes, width, bounds, body_rate, kBiasAsInput, 1, body_schedule);
+  first.open(most, true);
+  std::vector<Way> trunks;
+  for (AdaptiveHead& head : heads) trunks.emplace_back(head.trunk, head.gradient_bits);
+  int least = trunks[0].least();
+  for (const Way& way : trunks) least = std::min(least, way.least());
+  const int extra = fewest_extra(trunks, 0, width, least);
+  trunk_back = nothing(width, kPlanes * network.trunk_padded, kPlanes, lanes);
+  for (int plane = 0; plane < kPlanes; ++plane)
+    connect(trunks[plane], trunk_back, plane, 0, width, least, extra);
+  set_shift(trunk_back, std::max(0, bit_length(largest(trunks, 0, width, least, extra, false)) -
+                                        kBodyBits));
+
+  for (size_t tap = 0; tap < network.neighbours.size(); ++tap)
+    if (network.neighbours[tap].rows == 0 && network.neighbours[tap].columns == 0 && own < 0)
+      own = int(tap);
+  blocks.resize(network.blocks.size());
+  for (size_t index = 0; index < blocks.size(); ++index) {
+    const Block& from = network.blocks[index];
+    AdaptiveBlock& block = blocks[index];
+    const std::vector<int> around(network.neighbours.size() * width, kActivationMax);
+    const std::vector<int> inside(size_t(from.hidden), kActivationMax);
+    block.taps = Learner(from.taps, lanes, from.hidden, around, body_rate, kBiasAsInput, 1,
+                         body_schedule);
+    block.gate = Learner(from.gate, lanes, 2 * width, inside, body_rate, kBiasAsInput, 1,
+                         body_schedule);
+    block.taps.open(most, false);
+    block.gate.open(most, true);
+    const std::vector<Way> gate(1, Way(block.gate, 0)), taps(1, Way(block.taps, 0));
+    const int gate_least = gate[0].least(), taps_least = taps[0].least();
+    const int gate_extra = fewest_extra(gate, 0, from.hidden, gate_least);
+    const int gate_shift = std::max(
+        0, bit_length(largest(gate, 0, from.hidden, gate_least, gate_extra, false)) - kBodyBits);
+    block.gate_back = nothing(from.hidden, 2 * network.width_padded, 1, lanes);
+    connect(gate[0], block.gate_back, 0, 0, from.hidden, gate_least, gate_extra);
+    set_shift(block.gate_back, gate_shift);
+    if (own < 0) continue;
+    const int at = own * block.taps.layer.pairs * 2;
+    const int taps_extra = fewest_extra(taps, at, width, taps_least);
+    block.taps_back = nothing(width, block.taps.padded(), 1, lanes);
+    connect(taps[0], block.taps_back, 0, at, width, taps_least, taps_extra);
+    const int down = gate_least - 1 - gate_extra - gate_shift + taps_least - 1 - taps_extra;
+    set_shift(block.taps_back, std::min(std::max(down, 0), 30));
+  }
+  const int last = 2 * kActivationMax;
+  for (int at = 0; at <= last; ++at)
+    slope.push_back(network.sigmoid[size_t(std::min(at + kSlopeReach, last))] -
+                    network.sigmoid[size_t(std::max(at - kSlopeReach, 0))]);
+}
+
+void Adaptation::advance(int planes_) {
+  for (int plane = 0; plane < planes_; ++plane) heads[plane].schedule.advance();
+  if (body) body_schedule.advance();
+  if (planes == planes_) return;
+  planes = planes_;
+  units.clear();
+  auto add = [&](Learner& learner) {
+    for (int input = 0; input < learner.inputs; input += kUnitInputs)
+      units.push_back({&learner, input});
+    units.push_back({&learner, -1});
+  };
+  for (int plane = 0; plane < planes; ++plane) {
+    add(heads[plane].trunk);
+    add(heads[plane].out);
+    if (plane > 0) add(heads[plane].earlier);
+  }
+  if (!body) return;
+  add(first);
+  for (AdaptiveBlock& block : blocks) {
+    add(block.taps);
+    add(block.gate);
+  }
 }
 
 }  // namespace ncml

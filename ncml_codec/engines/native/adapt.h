@@ -1,8 +1,8 @@
-// Heads that adapt to the image: their parameters in double precision and as the integers in use,
-// Adam's averages, and the sums of a wave's gradient. FORMAT.md, section 4.4.
+// Layers that learn from the image: their parameters in double precision and as the integers in
+// use, Adam's averages, and the gradient of a wave. FORMAT.md, sections 4.4 and 4.5.
 //
-// Matrices lie by inputs, with lanes over the outputs, which are padded to whole vectors. What is
-// padded has rate and room 0, so it stays 0.
+// Matrices lie by inputs, with lanes over the outputs, both padded as in `Layer`. What is padded
+// has rate and room 0, so it stays 0.
 
 #pragma once
 
@@ -15,7 +15,8 @@ namespace ncml {
 
 constexpr int kPhases = 4;
 constexpr int kGradientMax = 32767;
-constexpr int kStrongest = 7;
+constexpr int kStrongest = 7, kBody = 8;  // strengths; and what is added if the body learns
+constexpr int kUnitInputs = 8;            // of a matrix, updated together
 
 // A matrix of parameters, [input][padded output]; or vectors, one for each of `inputs`.
 struct Parameters {
@@ -28,46 +29,91 @@ struct Parameters {
   void start(int input, int output, double at, double room);
 };
 
-struct AdaptiveHead {
-  int lanes = 0, hidden = 0, outputs = 0;
-  Layer trunk, earlier, out;                 // weights in use; the trunk's biases are these:
-  std::vector<int32_t> trunk_bias[kPhases];  // in use, [padded hidden]
-  Layer back;                                // output weights as the gradient sees them
-  std::vector<int32_t> back_shift;           // [output]
-  Parameters trunk_weight, trunk_biases, earlier_weight, out_weight, out_bias;
-  double first_power = 1, second_power = 1;  // the averages' decays to the number of steps
-  double first_scale = 1, second_scale = 1;  // this step's corrections of their bias
-
-  AdaptiveHead() = default;
-  AdaptiveHead(const Head& head, const Network& network, int plane, double rate);
-
-  // What the gradient sees of the weights from the hidden feature `input`.
-  void look_back(int input);
+// Adam's corrections of the averages' bias after each step.
+struct Schedule {
+  double first_power = 1, second_power = 1, first_scale = 1, second_scale = 1;
   void advance();
 };
 
-// A thread's sums over its pixels, whole numbers, laid out as the parameters are.
-struct HeadSums {
-  std::vector<double> trunk, earlier, out;
-  std::vector<double> trunk_bias;  // [row mod 2][padded hidden]
-  std::vector<double> out_bias;
+struct Learner;
+
+// The way back through a layer: its weights rounded once more, from its outputs to its inputs.
+struct Back {
+  Layer* layer = nullptr;      // outputs: the inputs of the way forth
+  int segment = 0;             // of `layer`, where the gradient by the outputs comes in
+  int from = 0, count = 0;     // which inputs of the way forth are passed to
+  std::vector<int32_t> shift;  // [output]
 };
 
-// A piece of the update: two inputs of a matrix, or a head's biases.
+struct Learner {
+  int lanes = 0, outputs = 0;
+  int inputs = 0;                       // in all segments, padded
+  Layer layer;                          // in use; a head's first layer has the biases below
+  Parameters weight, bias;
+  std::vector<std::vector<int32_t>> biases;  // in use, if there is one for each phase
+  Schedule* schedule = nullptr;
+  Back back;
+  // Of the wave: the gradient by the outputs, [pair of pixels][padded][2]; the inputs by input,
+  // [input][stride], one pointer a segment.
+  std::vector<int16_t> columns, rows;
+  std::vector<const int16_t*> segments;
+  ptrdiff_t stride = 0;
+
+  Learner() = default;
+  // bounds: of the inputs' absolute values, unpadded. phases: 1, or kPhases.
+  Learner(const Layer& layer_, int lanes_, int outputs_, const std::vector<int>& bounds,
+          double rate, double bias_as_input, int phases, Schedule& schedule_);
+
+  int padded() const { return weight.padded; }
+  const int16_t* row(int input) const {
+    const int length = layer.pairs * 2;
+    return segments[size_t(input / length)] + (input % length) * stride;
+  }
+  // What the way back sees of the weights from `input` (padded).
+  void look_back(int input);
+  // Room for `most` pixels of a wave. own_rows: or they lie elsewhere.
+  void open(int most, bool own_rows);
+};
+
+struct AdaptiveHead {
+  Learner trunk, earlier, out;
+  Layer back;  // from the outputs to the hidden layer
+  Schedule schedule;
+  int gradient_bits = 0;  // log2 of the unit of the gradient by the hidden layer
+};
+
+struct AdaptiveBlock {
+  Learner taps, gate;
+  Layer taps_back, gate_back;
+};
+
+// Some inputs of a learner's matrix, or its biases.
 struct Unit {
-  enum class Of { kTrunk, kEarlier, kOut, kBias };
-  Of of;
-  int plane, pair;
+  Learner* learner;
+  int input;  // the first one; -1: the biases
 };
 
 struct Adaptation {
   AdaptiveHead heads[kPlanes];
-  std::vector<std::vector<HeadSums>> sums;  // [thread][plane]
-  std::vector<Unit> units;                  // by planes
-  int units_until[kPlanes + 1] = {};        // how many belong to the first planes
+  bool body = false;
+  Learner first;
+  std::vector<AdaptiveBlock> blocks;
+  Layer trunk_back;  // from all heads' hidden layers
+  Schedule body_schedule;
+  int own = -1;  // where (0, 0) is among the neighbours
 
-  // strength: 1 to kStrongest.
-  Adaptation(const Network& network, int strength, int threads);
+  std::vector<int16_t> features;  // of the heads, by feature, [width][stride]
+  ptrdiff_t stride = 0;
+  std::vector<int16_t> ones, odd;  // inputs of biases: 1; and 0, 1, 0, 1, ...
+  std::vector<int32_t> slope;      // of the sigmoid, by g + 2047, over 16 entries
+  int planes = 0;                  // coded in the wave
+  std::vector<Unit> units;         // of `planes` planes, and of the body
+
+  // strength: 1 to 7, or that plus 8. most: pixels of a wave.
+  Adaptation(const Network& network, int strength, int most);
+  Adaptation(const Adaptation&) = delete;
+  // The wave is coded: count a step for everything that learns from these planes.
+  void advance(int planes_);
 };
 
 }  // namespace ncml

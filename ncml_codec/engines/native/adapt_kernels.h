@@ -1,5 +1,5 @@
-// The gradient of a wave and the step of the heads' parameters, FORMAT.md, section 4.4. Part of
-// kernels.h.
+// The gradient of a wave and the step of what learns from it, FORMAT.md, sections 4.4 and 4.5. Part
+// of kernels.h.
 
 #pragma once
 
@@ -64,91 +64,85 @@ inline void output_gradient(const Network& net, const Mixture& mixture, const in
     to[3 * k + other] = rounded_gradient(centre * double(residual[other]) * 0x1p-5);
 }
 
-// sums[row][padded] += rows^T columns over the chunk's pixels, which lie in pairs: rows[row][pixel],
-// columns[pair][padded][2]. At most kChunk pixels, so that 32 bits hold their sum.
+// sums[row][padded] = rows times columns over the wave's pixels, which lie in pairs: rows[row][pixel],
+// columns[pair][padded][2]. 32 bits hold the sum of so many pairs:
+constexpr int kPairsAtOnce = 16;
+
 template <class Simd, int M, int N>
-void outer_tile(const int16_t* rows, const int16_t* columns, int pairs, int padded, double* sums) {
+void outer_tile(const int16_t* const* rows, const int16_t* columns, int pairs, int padded,
+                double* sums) {
   using V = typename Simd::V;
-  V sum[M][N];
+  constexpr int width = N * Simd::lanes;
+  double total[M][width] = {};
+  for (int begin = 0; begin < pairs; begin += kPairsAtOnce) {
+    const int end = std::min(begin + kPairsAtOnce, pairs);
+    V sum[M][N];
 #pragma GCC unroll 8
-  for (int m = 0; m < M; ++m)
+    for (int m = 0; m < M; ++m)
 #pragma GCC unroll 8
-    for (int n = 0; n < N; ++n) sum[m][n] = Simd::set(0);
-  for (int pair = 0; pair < pairs; ++pair) {
-    V w[N];
+      for (int n = 0; n < N; ++n) sum[m][n] = Simd::set(0);
+    for (int pair = begin; pair < end; ++pair) {
+      V w[N];
 #pragma GCC unroll 8
-    for (int n = 0; n < N; ++n)
-      w[n] = Simd::load_pairs(columns + (ptrdiff_t(pair) * padded + n * Simd::lanes) * 2);
+      for (int n = 0; n < N; ++n)
+        w[n] = Simd::load_pairs(columns + (ptrdiff_t(pair) * padded + n * Simd::lanes) * 2);
 #pragma GCC unroll 8
+      for (int m = 0; m < M; ++m) {
+        const V a = Simd::broadcast_pair(rows[m] + 2 * pair);
+#pragma GCC unroll 8
+        for (int n = 0; n < N; ++n) sum[m][n] = Simd::dot(sum[m][n], a, w[n]);
+      }
+    }
     for (int m = 0; m < M; ++m) {
-      const V a = Simd::broadcast_pair(rows + m * kChunk + 2 * pair);
-#pragma GCC unroll 8
-      for (int n = 0; n < N; ++n) sum[m][n] = Simd::dot(sum[m][n], a, w[n]);
+      int32_t kept[width];
+      for (int n = 0; n < N; ++n) Simd::store(kept + n * Simd::lanes, sum[m][n]);
+      for (int lane = 0; lane < width; ++lane) total[m][lane] += double(kept[lane]);
     }
   }
-  for (int m = 0; m < M; ++m)
-    for (int n = 0; n < N; ++n) {
-      int32_t kept[Simd::lanes];
-      Simd::store(kept, sum[m][n]);
-      double* to = sums + ptrdiff_t(m) * padded + n * Simd::lanes;
-      for (int lane = 0; lane < Simd::lanes; ++lane) to[lane] += double(kept[lane]);
-    }
+  for (int m = 0; m < M; ++m) std::copy_n(total[m], width, sums + ptrdiff_t(m) * padded);
 }
 
 template <class Simd, int N>
-void outer_rows(const int16_t* rows, int count, const int16_t* columns, int pairs, int padded,
-                double* sums) {
+void outer_rows(const int16_t* const* rows, int count, const int16_t* columns, int pairs,
+                int padded, double* sums) {
   constexpr int M = Simd::rows;
   int row = 0;
   for (; row + M <= count; row += M)
-    outer_tile<Simd, M, N>(rows + row * kChunk, columns, pairs, padded,
-                           sums + ptrdiff_t(row) * padded);
+    outer_tile<Simd, M, N>(rows + row, columns, pairs, padded, sums + ptrdiff_t(row) * padded);
   for (; row < count; ++row)
-    outer_tile<Simd, 1, N>(rows + row * kChunk, columns, pairs, padded,
-                           sums + ptrdiff_t(row) * padded);
+    outer_tile<Simd, 1, N>(rows + row, columns, pairs, padded, sums + ptrdiff_t(row) * padded);
 }
 
 template <class Simd>
-void outer(const int16_t* rows, int count, const int16_t* columns, int pairs, int padded,
+void outer(const int16_t* const* rows, int count, const int16_t* columns, int pairs, int padded,
            double* sums) {
   const int groups = padded / Simd::lanes;
   for (int group = 0; group < groups;) {
-    const int left = groups - group;
+    const int left = groups - group, turns = (left + Simd::columns - 1) / Simd::columns;
+    const int taken = (left + turns - 1) / turns;
     const int16_t* from = columns + group * Simd::lanes * 2;
     double* to = sums + group * Simd::lanes;
-    if (left >= 3) {
+    if (taken == 3)
       outer_rows<Simd, 3>(rows, count, from, pairs, padded, to);
-      group += 3;
-    } else if (left == 2) {
+    else if (taken == 2)
       outer_rows<Simd, 2>(rows, count, from, pairs, padded, to);
-      group += 2;
-    } else {
+    else
       outer_rows<Simd, 1>(rows, count, from, pairs, padded, to);
-      group += 1;
-    }
+    group += taken;
   }
 }
 
-// from[pixel][stride], `columns` of them, to to[column][kChunk]; pixels beyond `count` are 0.
-inline void transpose(const int16_t* from, ptrdiff_t stride, int columns, int count, int16_t* to) {
-  const int even = round_up(count, 2);
-  for (int column = 0; column < columns; ++column) {
-    int16_t* row = to + column * kChunk;
-    for (int pixel = 0; pixel < count; ++pixel) row[pixel] = from[pixel * stride + column];
-    if (count < even) row[count] = 0;
-  }
-}
-
-// from[pixel][stride] to to[pair][columns][2]; pixels beyond `count` are 0.
+// from[pixel][stride] to to[pair][columns][2]; an odd last pixel is paired with 0.
 inline void interleave(const int16_t* from, ptrdiff_t stride, int columns, int count,
                        int16_t* to) {
   for (int pixel = 0; pixel < count; pixel += 2) {
-    const int16_t *even = from + pixel * stride, *odd = even + stride;
-    int16_t* pair = to + ptrdiff_t(pixel) * columns;
+    const int16_t* __restrict even = from + pixel * stride;
+    const int16_t* __restrict next = even + stride;
+    int16_t* __restrict pair = to + ptrdiff_t(pixel) * columns;
     if (pixel + 1 < count) {
       for (int column = 0; column < columns; ++column) {
         pair[2 * column] = even[column];
-        pair[2 * column + 1] = odd[column];
+        pair[2 * column + 1] = next[column];
       }
     } else {
       for (int column = 0; column < columns; ++column) {
@@ -159,67 +153,114 @@ inline void interleave(const int16_t* from, ptrdiff_t stride, int columns, int c
   }
 }
 
-// Add the gradient of the wave's pixels [begin, end), at most kChunk, to the thread's sums.
-template <class Simd>
-void gradient(State& state, Scratch& scratch, int thread, int planes, int begin, int end) {
-  const Network& net = state.network;
-  Adaptation& adaptation = *state.adaptation;
-  const int count = end - begin, pairs = (count + 1) / 2;
-  transpose(&state.features[size_t(begin) * net.width_padded], net.width_padded, net.width, count,
-            scratch.rows.data());
-  for (int plane = 0; plane < planes; ++plane) {
-    const AdaptiveHead& head = adaptation.heads[plane];
-    HeadSums& sums = adaptation.sums[thread][plane];
-    const int hidden = head.trunk_weight.padded, outputs = head.out_weight.padded;
-    const int stride = std::max(head.back.pairs * 2, outputs);
-    int16_t* g = scratch.gradient.data();
-    std::fill_n(g, ptrdiff_t(count) * stride, int16_t(0));
-    for (int pixel = 0; pixel < count; ++pixel) {
-      const size_t here = size_t(begin + pixel);
-      const int x = state.samples.at(state.wave, 0, state.first + begin + pixel)[plane] / 4 + 128;
-      output_gradient(net, state.mixture(plane, begin + pixel),
-                      &state.log_scales[plane][here * net.k], &state.residual[here * kQuad], plane,
-                      x, g + pixel * stride);
-    }
-    const int16_t* inputs[1] = {g};
-    int16_t* inner = scratch.inner.data();
-    apply<Simd>(head.back, head.back.bias.data(), inputs, stride, count, inner, hidden, scratch);
-    const int16_t* z = &state.hidden_sums[plane][size_t(begin) * hidden];
-    int16_t* active = scratch.trunk.data();
-    for (int at = 0; at < count * hidden; ++at)
-      inner[at] = z[at] < 0 ? int16_t(inner[at] >> 3) : inner[at];
-    leaky_row<Simd>(z, active, count * hidden);
+// Back through the leaky function of what had the sign of `before`.
+inline void leak_back(int16_t* gradient, const int16_t* before, int count) {
+  for (int at = 0; at < count; ++at)
+    gradient[at] = before[at] < 0 ? int16_t(gradient[at] >> 3) : gradient[at];
+}
 
-    int16_t *columns = scratch.columns.data(), *turned = scratch.turned.data();
-    interleave(g, stride, outputs, count, columns);
-    transpose(active, hidden, head.hidden, count, turned);
-    outer<Simd>(turned, head.hidden, columns, pairs, outputs, sums.out.data());
-    for (int pixel = 0; pixel < count; ++pixel)
-      for (int output = 0; output < outputs; ++output)
-        sums.out_bias[output] += double(g[pixel * stride + output]);
-
-    interleave(inner, hidden, hidden, count, columns);
-    outer<Simd>(scratch.rows.data(), net.width, columns, pairs, hidden, sums.trunk.data());
-    if (plane > 0) {
-      const int features = plane * kFeatures;
-      int16_t* earlier = scratch.earlier.data();
-      residual_features(state, plane, begin, end, features, earlier);
-      transpose(earlier, features, features, count, turned);
-      outer<Simd>(turned, features, columns, pairs, hidden, sums.earlier.data());
-    }
-    for (int pixel = 0; pixel < count; ++pixel) {
-      double* to = &sums.trunk_bias[size_t((state.first + begin + pixel) & 1) * hidden];
-      for (int at = 0; at < hidden; ++at) to[at] += double(inner[pixel * hidden + at]);
-    }
+// From the gradient by x to that by a and g of a block.
+inline void gate_back_row(const Network& net, const Adaptation& adaptation, const int16_t* seen,
+                          const int16_t* gradient, int16_t* to, int width) {
+  for (int at = 0; at < width; ++at) {
+    const int place = seen[width + at] + kActivationMax;
+    const int rise = std::clamp((seen[at] * adaptation.slope[size_t(place)]) >> 4, -kGradientMax,
+                                kGradientMax);
+    to[at] = int16_t((gradient[at] * net.sigmoid[size_t(place)] + 1024) >> 11);
+    to[width + at] = int16_t(
+        std::clamp((gradient[at] * rise + 1024) >> 11, -kGradientMax, kGradientMax));
   }
 }
 
-// One step of Adam on a row of parameters; `sums` are taken from all threads and cleared.
+// From the heads' hidden layers back through the blocks.
+template <class Simd>
+void body_gradient(State& state, Scratch& scratch, int planes, int begin, int end) {
+  const Network& net = state.network;
+  Adaptation& adaptation = *state.adaptation;
+  const int count = end - begin, width = net.width_padded, row = state.first + begin;
+  const int16_t* from[kPlanes];
+  for (int plane = 0; plane < kPlanes; ++plane) {
+    int16_t* inner = &scratch.inner[size_t(plane) * kChunk * net.trunk_padded];
+    if (plane >= planes) std::fill_n(inner, ptrdiff_t(count) * net.trunk_padded, int16_t(0));
+    from[plane] = inner;
+  }
+  int16_t *g = scratch.stream.data(), *gates = scratch.gates.data();
+  int16_t *inner = scratch.hidden.data(), *own = scratch.own.data();
+  apply<Simd>(adaptation.trunk_back, from, net.trunk_padded, count, g, width, scratch);
+  leak_back(g, &state.features[size_t(begin) * width], count * width);
+  for (size_t index = adaptation.blocks.size(); index-- > 0;) {
+    AdaptiveBlock& block = adaptation.blocks[index];
+    const int hidden = block.taps.padded();
+    const int16_t* seen = &state.gates[index][size_t(begin) * 2 * width];
+    for (int pixel = 0; pixel < count; ++pixel)
+      gate_back_row(net, adaptation, seen + ptrdiff_t(pixel) * 2 * width, g + pixel * width,
+                    gates + ptrdiff_t(pixel) * 2 * width, width);
+    const int16_t* inputs[1] = {gates};
+    apply<Simd>(block.gate_back, inputs, 2 * width, count, inner, hidden, scratch);
+    leak_back(inner, &state.inner[index][size_t(begin) * hidden], count * hidden);
+    interleave(gates, 2 * width, 2 * width, count,
+               &block.gate.columns[size_t(begin) * 2 * width]);
+    interleave(inner, hidden, hidden, count, &block.taps.columns[size_t(begin) * hidden]);
+    if (adaptation.own < 0) continue;
+    inputs[0] = inner;
+    apply<Simd>(block.taps_back, inputs, hidden, count, own, width, scratch);
+    leak_back(own, state.hidden[index].at(state.wave, 0, row), count * width);
+    for (int at = 0; at < count * width; ++at)
+      g[at] = int16_t(std::clamp(int(g[at]) + int(own[at]), -kGradientMax, kGradientMax));
+  }
+  interleave(g, width, width, count, &adaptation.first.columns[size_t(begin) * width]);
+}
+
+// The gradient of the pixels [begin, end), at most kChunk, by the outputs of all that learns.
+template <class Simd>
+void gradient(State& state, Scratch& scratch, int planes, int begin, int end) {
+  const Network& net = state.network;
+  Adaptation& adaptation = *state.adaptation;
+  const int count = end - begin, hidden = net.trunk_padded;
+  transpose(&state.features[size_t(begin) * net.width_padded], net.width_padded, net.width, count,
+            adaptation.features.data() + begin, adaptation.stride);
+  int16_t* g = scratch.gradient.data();
+  for (int plane = 0; plane < planes; ++plane) {
+    AdaptiveHead& head = adaptation.heads[plane];
+    const int outputs = head.out.padded(), own_hidden = head.trunk.padded();
+    std::fill_n(g, ptrdiff_t(count) * outputs, int16_t(0));
+    for (int pixel = begin; pixel < end; ++pixel) {
+      const int x = state.samples.at(state.wave, 0, state.first + pixel)[plane] / 4 + 128;
+      output_gradient(net, state.mixture(plane, pixel),
+                      &state.log_scales[plane][size_t(pixel) * net.k],
+                      &state.residual[size_t(pixel) * kQuad], plane, x,
+                      g + ptrdiff_t(pixel - begin) * outputs);
+    }
+    const int16_t* inputs[1] = {g};
+    int16_t* inner = &scratch.inner[size_t(plane) * kChunk * hidden];
+    apply<Simd>(head.back, inputs, outputs, count, inner, hidden, scratch);
+    const int16_t* z = &state.hidden_sums[plane][size_t(begin) * own_hidden];
+    for (int pixel = 0; pixel < count; ++pixel)
+      leak_back(inner + pixel * hidden, z + pixel * own_hidden, own_hidden);
+    int16_t* active = scratch.trunk.data();
+    leaky_row<Simd>(z, active, count * own_hidden);
+    transpose(active, own_hidden, net.heads[plane].hidden, count, head.out.rows.data() + begin,
+              head.out.stride);
+    interleave(g, outputs, outputs, count, &head.out.columns[size_t(begin) * outputs]);
+    interleave(inner, hidden, own_hidden, count, &head.trunk.columns[size_t(begin) * own_hidden]);
+    if (plane == 0) continue;
+    const int features = plane * kFeatures;
+    residual_features(state, plane, begin, end, features, scratch.earlier.data());
+    transpose(scratch.earlier.data(), features, features, count, head.earlier.rows.data() + begin,
+              head.earlier.stride);
+    std::copy_n(&head.trunk.columns[size_t(begin) * own_hidden],
+                size_t(round_up(count, 2)) * own_hidden,
+                &head.earlier.columns[size_t(begin) * own_hidden]);
+  }
+  if (adaptation.body) body_gradient<Simd>(state, scratch, planes, begin, end);
+}
+
+// One step of Adam on a row of parameters.
 struct Step {
   double count, first_scale, second_scale;
 };
 
-inline void adam_row(Parameters& parameters, int input, double* sum, const Step& step) {
+inline void adam_row(Parameters& parameters, int input, const double* sum, const Step& step) {
   const size_t from = size_t(input) * parameters.padded;
   double* __restrict value = &parameters.value[from];
   double* __restrict first = &parameters.first[from];
@@ -233,7 +274,7 @@ inline void adam_row(Parameters& parameters, int input, double* sum, const Step&
     const double p = first[at] * 0.75 + g * 0.25;
     const double q = second[at] * 0.984375 + (g * g) * 0.015625;
     const double moved =
-        value[at] - ((rate[at] * step.first_scale) * p) / (std::sqrt(q * step.second_scale) + 16.0);
+        value[at] - ((rate[at] * step.first_scale) * p) / (std::sqrt(q * step.second_scale) + 64.0);
     first[at] = p;
     second[at] = q;
     const double bounded = moved < low[at] ? low[at] : moved;
@@ -241,83 +282,71 @@ inline void adam_row(Parameters& parameters, int input, double* sum, const Step&
   }
 }
 
-// The sum over threads of a row; theirs are cleared.
-template <class Member>
-double* gather(Adaptation& adaptation, int plane, size_t from, int count, Member member,
-               double* to) {
-  std::fill_n(to, count, 0.0);
-  for (std::vector<HeadSums>& thread : adaptation.sums) {
-    double* part = (thread[plane].*member).data() + from;
-    for (int at = 0; at < count; ++at) to[at] += part[at];
-    std::fill_n(part, count, 0.0);
-  }
-  return to;
-}
-
 inline void in_use(const Parameters& parameters, int input, int32_t* to) {
   const double* value = &parameters.value[size_t(input) * parameters.padded];
   for (int at = 0; at < parameters.padded; ++at) to[at] = int32_t(std::floor(value[at] + 0.5));
 }
 
-// Two inputs of a matrix: their step, and their weights in use.
-template <class Member>
-void step_pair(Adaptation& adaptation, Parameters& parameters, Layer& layer, int lanes,
-               const Unit& unit, Member member, const Step& step, Scratch& scratch) {
-  const int padded = parameters.padded, even = 2 * unit.pair;
-  double* sum = scratch.row_sums.data();
-  int32_t* used = scratch.in_use.data();
-  std::fill_n(used, 2 * padded, 0);
-  for (int input = even; input < std::min(even + 2, parameters.inputs); ++input) {
-    gather(adaptation, unit.plane, size_t(input) * padded, padded, member, sum);
-    adam_row(parameters, input, sum, step);
-    in_use(parameters, input, used + (input - even) * padded);
+template <class Simd>
+void learn_biases(const State& state, Learner& learner, int pairs, const Step& step, double* sums) {
+  const Adaptation& adaptation = *state.adaptation;
+  const int padded = learner.padded();
+  if (learner.biases.empty()) {
+    const int16_t* ones = adaptation.ones.data();
+    outer<Simd>(&ones, 1, learner.columns.data(), pairs, padded, sums);
+    adam_row(learner.bias, 0, sums, step);
+    in_use(learner.bias, 0, learner.layer.bias.data());
+    return;
   }
+  for (int parity = 0; parity < 2; ++parity) {
+    const int phase = 2 * parity + (state.wave & 1);
+    const int16_t* these = adaptation.odd.data() + ((state.first + parity + 1) & 1);
+    outer<Simd>(&these, 1, learner.columns.data(), pairs, padded, sums);
+    adam_row(learner.bias, phase, sums, step);
+    in_use(learner.bias, phase, learner.biases[size_t(phase)].data());
+  }
+}
+
+template <class Simd>
+void learn_weights(Learner& learner, int input, int pairs, const Step& step, double* sums,
+                   int32_t* used) {
+  const int padded = learner.padded(), count = std::min(kUnitInputs, learner.inputs - input);
+  const int16_t* rows[kUnitInputs];
+  for (int row = 0; row < count; ++row) rows[row] = learner.row(input + row);
+  outer<Simd>(rows, count, learner.columns.data(), pairs, padded, sums);
+  for (int row = 0; row < count; ++row) {
+    adam_row(learner.weight, input + row, sums + ptrdiff_t(row) * padded, step);
+    in_use(learner.weight, input + row, used + ptrdiff_t(row) * padded);
+    learner.look_back(input + row);
+  }
+  Layer& layer = learner.layer;
   for (int group = 0; group < layer.groups; ++group) {
-    int16_t* to = &layer.weight[(size_t(group) * layer.pairs + unit.pair) * lanes * 2];
-    const int32_t* from = used + group * lanes;
-    for (int lane = 0; lane < lanes; ++lane) {
-      to[2 * lane] = int16_t(from[lane]);
-      to[2 * lane + 1] = int16_t(from[padded + lane]);
+    const size_t pair = size_t(group) * layer.segments * layer.pairs + input / 2;
+    int16_t* __restrict to = &layer.weight[pair * Simd::lanes * 2];
+    for (int row = 0; row < count; row += 2, to += Simd::lanes * 2) {
+      const int32_t* __restrict even = used + ptrdiff_t(row) * padded + group * Simd::lanes;
+      const int32_t* __restrict next = even + padded;
+      for (int lane = 0; lane < Simd::lanes; ++lane) {
+        to[2 * lane] = int16_t(even[lane]);
+        to[2 * lane + 1] = int16_t(next[lane]);
+      }
     }
   }
 }
 
 // Units [begin, end) of the step after a wave.
 template <class Simd>
-void update(State& state, Scratch& scratch, int begin, int end) {
-  Adaptation& adaptation = *state.adaptation;
+void learn(State& state, Scratch& scratch, int begin, int end) {
+  const int pairs = (state.count + 1) / 2;
   for (int index = begin; index < end; ++index) {
-    const Unit& unit = adaptation.units[index];
-    AdaptiveHead& head = adaptation.heads[unit.plane];
-    const Step step = {double(state.count), head.first_scale, head.second_scale};
-    double* sum = scratch.row_sums.data();
-    switch (unit.of) {
-      case Unit::Of::kTrunk:
-        step_pair(adaptation, head.trunk_weight, head.trunk, Simd::lanes, unit, &HeadSums::trunk,
-                  step, scratch);
-        break;
-      case Unit::Of::kEarlier:
-        step_pair(adaptation, head.earlier_weight, head.earlier, Simd::lanes, unit,
-                  &HeadSums::earlier, step, scratch);
-        break;
-      case Unit::Of::kOut:
-        step_pair(adaptation, head.out_weight, head.out, Simd::lanes, unit, &HeadSums::out, step,
-                  scratch);
-        for (int input = 2 * unit.pair; input < std::min(2 * unit.pair + 2, head.hidden); ++input)
-          head.look_back(input);
-        break;
-      case Unit::Of::kBias:
-        for (int row = 0; row < 2; ++row) {
-          const int phase = 2 * row + (state.wave & 1), padded = head.trunk_biases.padded;
-          gather(adaptation, unit.plane, size_t(row) * padded, padded, &HeadSums::trunk_bias, sum);
-          adam_row(head.trunk_biases, phase, sum, step);
-          in_use(head.trunk_biases, phase, head.trunk_bias[phase].data());
-        }
-        gather(adaptation, unit.plane, 0, head.out_bias.padded, &HeadSums::out_bias, sum);
-        adam_row(head.out_bias, 0, sum, step);
-        in_use(head.out_bias, 0, head.out.bias.data());
-        break;
-    }
+    const Unit& unit = state.adaptation->units[size_t(index)];
+    const Schedule& schedule = *unit.learner->schedule;
+    const Step step = {double(state.count), schedule.first_scale, schedule.second_scale};
+    if (unit.input < 0)
+      learn_biases<Simd>(state, *unit.learner, pairs, step, scratch.sums.data());
+    else
+      learn_weights<Simd>(*unit.learner, unit.input, pairs, step, scratch.sums.data(),
+                          scratch.in_use.data());
   }
 }
 

@@ -202,32 +202,60 @@ void first_inputs(State& state, Scratch& scratch, int begin, int end) {
   }
 }
 
+// from[pixel][stride] to to[column][to_stride]; an odd last pixel is followed by 0.
+inline void transpose(const int16_t* from, ptrdiff_t stride, int columns, int count, int16_t* to,
+                      ptrdiff_t to_stride) {
+  for (int column = 0; column < columns; ++column) {
+    int16_t* __restrict row = to + column * to_stride;
+    const int16_t* __restrict at = from + column;
+    for (int pixel = 0; pixel < count; ++pixel) row[pixel] = at[pixel * stride];
+    if (count & 1) row[count] = 0;
+  }
+}
+
 template <class Simd>
 void body(State& state, Scratch& scratch, int begin, int end) {
   const Network& net = state.network;
+  Adaptation* learns =
+      state.adaptation && state.adaptation->body ? state.adaptation.get() : nullptr;
   const int count = end - begin, row = state.first + begin, width = net.width_padded;
   for (int pixel = begin; pixel < end; ++pixel) refer(state, pixel);
   first_inputs<Simd>(state, scratch, begin, end);
   std::vector<const int16_t*>& inputs = scratch.neighbours;
   inputs[0] = scratch.inputs.data();
   int16_t* x = scratch.x.data();
-  apply<Simd>(net.first, inputs.data(), net.inputs_padded, count, x, width, scratch);
+  apply<Simd>(learns ? learns->first.layer : net.first, inputs.data(), net.inputs_padded, count, x,
+              width, scratch);
+  if (learns)
+    transpose(scratch.inputs.data(), net.inputs_padded, net.inputs, count,
+              learns->first.rows.data() + begin, learns->first.stride);
   for (size_t index = 0; index < net.blocks.size(); ++index) {
-    const Block& block = net.blocks[index];
+    const Layer& taps = learns ? learns->blocks[index].taps.layer : net.blocks[index].taps;
+    const Layer& gate = learns ? learns->blocks[index].gate.layer : net.blocks[index].gate;
     Ring& ring = state.hidden[index];
     leaky_row<Simd>(x, ring.at(state.wave, 0, row), count * width);
     for (size_t tap = 0; tap < net.neighbours.size(); ++tap) {
       const Tap& offset = net.neighbours[tap];
       inputs[tap] = ring.at(state.wave, offset.lag(), row + offset.rows);
     }
-    const int hidden = block.taps.groups * Simd::lanes;
-    int16_t* u = scratch.hidden.data();
-    apply<Simd>(block.taps, inputs.data(), width, count, u, hidden, scratch);
+    const int hidden = taps.groups * Simd::lanes;
+    int16_t* u = learns ? &state.inner[index][size_t(begin) * hidden] : scratch.hidden.data();
+    int16_t* gates =
+        learns ? &state.gates[index][size_t(begin) * 2 * width] : scratch.gates.data();
+    apply<Simd>(taps, inputs.data(), width, count, u, hidden, scratch);
     leaky_row<Simd>(u, u, count * hidden);
     inputs[0] = u;
-    apply<Simd>(block.gate, inputs.data(), hidden, count, scratch.gates.data(), 2 * width, scratch);
+    apply<Simd>(gate, inputs.data(), hidden, count, gates, 2 * width, scratch);
     for (int pixel = 0; pixel < count; ++pixel)
-      gate_row<Simd>(net, &scratch.gates[size_t(pixel) * 2 * width], x + pixel * width, width);
+      gate_row<Simd>(net, gates + ptrdiff_t(pixel) * 2 * width, x + pixel * width, width);
+    if (learns) {
+      TurnedRing& turned = state.turned[index];
+      Learner& inner = learns->blocks[index].gate;
+      transpose(ring.at(state.wave, 0, row), width, net.width, count,
+                turned.at(state.wave, 0, row), turned.stride);
+      transpose(u, hidden, net.blocks[index].hidden, count, inner.rows.data() + begin,
+                inner.stride);
+    }
   }
   leaky_row<Simd>(x, &state.features[size_t(begin) * width], count * width);
 }
@@ -324,8 +352,8 @@ void adaptive_trunk(const State& state, const AdaptiveHead& head, int begin, int
   for (int turn = 0; turn < std::min(2, end - begin); ++turn) {
     const int pixel = begin + turn, row = state.first + pixel;
     const int16_t* inputs[1] = {&state.features[size_t(pixel) * width]};
-    const int32_t* biases = head.trunk_bias[2 * (row & 1) + (state.wave & 1)].data();
-    apply<Simd>(head.trunk, biases, inputs, 2 * width, (end - pixel + 1) / 2, z + turn * hidden,
+    const int32_t* biases = head.trunk.biases[size_t(2 * (row & 1) + (state.wave & 1))].data();
+    apply<Simd>(head.trunk.layer, biases, inputs, 2 * width, (end - pixel + 1) / 2, z + turn * hidden,
                 2 * hidden, scratch);
   }
 }
@@ -335,9 +363,9 @@ void high(State& state, Scratch& scratch, int plane, float* weights, int begin, 
   const Network& net = state.network;
   const Head& still = net.heads[plane];
   const AdaptiveHead* adaptive = state.adaptation ? &state.adaptation->heads[plane] : nullptr;
-  const Layer& trunk = adaptive ? adaptive->trunk : still.trunk;
-  const Layer& earlier = adaptive ? adaptive->earlier : still.earlier;
-  const Layer& out = adaptive ? adaptive->out : still.out;
+  const Layer& trunk = adaptive ? adaptive->trunk.layer : still.trunk;
+  const Layer& earlier = adaptive ? adaptive->earlier.layer : still.earlier;
+  const Layer& out = adaptive ? adaptive->out.layer : still.out;
   const int count = end - begin, width = net.width_padded;
   const int hidden = trunk.groups * Simd::lanes;
   const int16_t* inputs[1] = {&state.features[size_t(begin) * width]};
@@ -452,7 +480,7 @@ int64_t peak(int64_t rounds) {
 template <class Simd>
 constexpr Kernels kernels_of(const char* name) {
   return {name,        Simd::lanes, Simd::rows, body<Simd>,
-          high<Simd>, low<Simd>,   gradient<Simd>, update<Simd>, peak<Simd>};
+          high<Simd>, low<Simd>,   gradient<Simd>, learn<Simd>, peak<Simd>};
 }
 
 }  // namespace

@@ -78,6 +78,7 @@ Network::Network(const PlainNetwork& plain, int lanes_)
   for (size_t index = 0; index < (plain.layers.size() - 9) / 2; ++index) {
     const PlainLayer& inner = take(0, width * taps);
     Block block;
+    block.hidden = inner.outputs;
     block.taps = Layer(inner, taps, lanes, kActivationMax, 1, lanes);
     block.gate = Layer(take(2 * width, inner.outputs), 1, lanes, kActivationMax, 2);
     hidden_padded = std::max(hidden_padded, block.taps.padded_outputs(lanes));

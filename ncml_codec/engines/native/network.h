@@ -41,6 +41,8 @@ inline int round_up(int value, int step) { return (value + step - 1) / step * st
 // weight[group][segment][pair][lane][2]: one vector holds two inputs' weights for `lanes` outputs.
 struct Layer {
   int segments = 0, pairs = 0, groups = 0;
+  int length = 0;                 // inputs of a segment in the model
+  int part = 1, part_stride = 1;  // outputs of a part in the model, and here
   int32_t limit = 0;
   std::vector<int16_t> weight;
   std::vector<int32_t> bias, shift;
@@ -50,10 +52,10 @@ struct Layer {
   // parts: the outputs are that many equal parts, each padded by itself (the gate has two).
   Layer(const PlainLayer& plain, int segments_, int lanes, int32_t limit_, int parts = 1,
         int segment_step = 2)
-      : segments(segments_), limit(limit_) {
-    const int length = plain.inputs / segments;        // of a segment in the model
-    const int stride = round_up(length, segment_step);  // and here
-    const int part = plain.outputs / parts, part_stride = round_up(part, lanes);
+      : segments(segments_), length(plain.inputs / segments_), limit(limit_) {
+    const int stride = round_up(length, segment_step);
+    part = plain.outputs / parts;
+    part_stride = round_up(part, lanes);
     pairs = stride / 2;
     groups = parts * part_stride / lanes;
     const size_t padded = size_t(groups) * lanes;
@@ -61,17 +63,25 @@ struct Layer {
     bias.assign(padded, 0);
     shift.assign(padded, 0);
     for (int output = 0; output < plain.outputs; ++output) {
-      const int to = output / part * part_stride + output % part;
-      const int group = to / lanes, lane = to % lanes;
+      const int to = output_at(output);
       bias[to] = plain.bias[output];
       shift[to] = plain.shift[output];
-      for (int input = 0; input < plain.inputs; ++input) {
-        const int segment = input / length, within = input % length;
-        const size_t pair = (size_t(group) * segments + segment) * pairs + within / 2;
-        weight[(pair * lanes + lane) * 2 + within % 2] =
-            plain.weight[size_t(output) * plain.inputs + input];
-      }
+      for (int input = 0; input < plain.inputs; ++input)
+        weight[weight_at(lanes, to, input)] = plain.weight[size_t(output) * plain.inputs + input];
     }
+  }
+
+  // Where an output or an input of the model is here.
+  int output_at(int output) const { return output / part * part_stride + output % part; }
+  int input_at(int input) const { return input / length * (pairs * 2) + input % length; }
+  // Where the weight of an output of this layer is, of input `within` a segment.
+  size_t place(int lanes, int output, int segment, int within) const {
+    const size_t pair = (size_t(output / lanes) * segments + segment) * pairs + within / 2;
+    return (pair * lanes + output % lanes) * 2 + within % 2;
+  }
+  // The same for an input of the model.
+  size_t weight_at(int lanes, int output, int input) const {
+    return place(lanes, output, input / length, input % length);
   }
 
   int padded_outputs(int lanes) const { return groups * lanes; }
@@ -79,6 +89,7 @@ struct Layer {
 
 struct Block {
   Layer taps, gate;
+  int hidden = 0;  // outputs of `taps`
 };
 
 struct Head {

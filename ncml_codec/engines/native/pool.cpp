@@ -73,9 +73,13 @@ void Pool::post(Job& job, int items, int chunk) {
   job_ = &job;
   chunk_ = std::max(chunk, 1);
   const int count = int(shares_.size());
+  int begin = 0;
   for (int share = 0; share < count; ++share) {
-    shares_[share].next.store(int(int64_t(items) * share / count), std::memory_order_relaxed);
-    shares_[share].stop = int(int64_t(items) * (share + 1) / count);
+    // Even, since pixels are taken in pairs.
+    const int end = share + 1 == count ? items : int(int64_t(items) * (share + 1) / count) & ~1;
+    shares_[share].next.store(begin, std::memory_order_relaxed);
+    shares_[share].stop = end;
+    begin = end;
   }
   if (workers_.empty() || items <= chunk_ || Clock::now() < rest_until_) return;
   if (crowded_.exchange(false)) {

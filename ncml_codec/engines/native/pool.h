@@ -1,4 +1,5 @@
-// A pool of threads for short jobs, one job at a time, made of chunks that any thread may take.
+// A pool of threads for short jobs, one job at a time, made of chunks that any thread may take. If
+// chunks are even, all but the job's last one begin and end at even items.
 //
 // The caller works too, and never waits for a thread that has not begun: on a busy machine it does
 // the whole job itself. Waiting threads spin for some microseconds at most, then sleep. If a thread

@@ -13,7 +13,7 @@ std::vector<Tap> seen(const Network& network) {
 
 }  // namespace
 
-State::State(const Network& network_, int height_, int width_, int strength, int threads)
+State::State(const Network& network_, int height_, int width_, int strength)
     : network(network_),
       height(height_),
       width(width_),
@@ -26,11 +26,17 @@ State::State(const Network& network_, int height_, int width_, int strength, int
   features.assign(most * network.width_padded, 0);
   mixtures.resize(most);
   if (strength == 0) return;
-  adaptation = std::make_unique<Adaptation>(network, strength, threads);
+  adaptation = std::make_unique<Adaptation>(network, strength, int(most));
   mixtures.resize(most * kPlanes);
   for (int plane = 0; plane < kPlanes; ++plane) {
-    hidden_sums[plane].assign(most * size_t(adaptation->heads[plane].trunk_weight.padded), 0);
+    hidden_sums[plane].assign(most * size_t(adaptation->heads[plane].trunk.padded()), 0);
     log_scales[plane].assign(most * size_t(network.k), 0);
+  }
+  if (!adaptation->body) return;
+  for (size_t index = 0; index < network.blocks.size(); ++index) {
+    inner.emplace_back(most * size_t(adaptation->blocks[index].taps.padded()), int16_t(0));
+    gates.emplace_back(most * 2 * size_t(network.width_padded), int16_t(0));
+    turned.emplace_back(hidden[index], height);
   }
 }
 
@@ -41,6 +47,7 @@ void State::open(int next_wave) {
   count = stop - first;
   samples.open(wave, first, stop);
   for (Ring& ring : hidden) ring.open(wave, first, stop);
+  for (TurnedRing& ring : turned) ring.open(wave, first, stop);
   int16_t* sample = samples.at(wave, 0, first);
   for (int pixel = 0; pixel < count; ++pixel, sample += kSampleStride)
     std::fill_n(sample + kQuad, kPlanes, int16_t(-1));

@@ -49,6 +49,28 @@ struct Ring {
   }
 };
 
+// A ring by features: [slot][feature][row]. A neighbour of consecutive pixels is a run of it.
+struct TurnedRing {
+  int slots = 1, margin = 0, features = 0;
+  ptrdiff_t stride = 0;
+  std::vector<int16_t> values;
+
+  TurnedRing(const Ring& ring, int height) : slots(ring.slots), margin(ring.margin) {
+    features = ring.stride;
+    stride = height + 2 * margin;
+    values.assign(size_t(slots) * features * stride, 0);
+  }
+  int16_t* at(int wave, int lag, int row) {
+    return values.data() + (wave + slots - lag) % slots * (features * stride) + row + margin;
+  }
+  void open(int wave, int first, int stop) {
+    for (int feature = 0; feature < features; ++feature) {
+      std::fill_n(at(wave, 0, first - slots) + feature * stride, slots, int16_t(0));
+      std::fill_n(at(wave, 0, stop) + feature * stride, slots, int16_t(0));
+    }
+  }
+};
+
 // The mixture of one sub-pixel (FORMAT.md, section 5).
 struct Mixture {
   int32_t weight[kComponentsMax], mean[kComponentsMax];
@@ -72,9 +94,12 @@ struct State {
   // Only if heads adapt, by planes: z before its leaky, [pixel][padded hidden]; log-scales, [pixel][k].
   std::vector<int16_t> hidden_sums[kPlanes], log_scales[kPlanes];
   std::unique_ptr<Adaptation> adaptation;
+  // Only if the body learns, by blocks: features inside, [pixel][padded]; a and g, [pixel][2 width].
+  std::vector<std::vector<int16_t>> inner, gates;
+  std::vector<TurnedRing> turned;
 
   // strength: 0, or that of the adaptation.
-  State(const Network& network_, int height_, int width_, int strength, int threads);
+  State(const Network& network_, int height_, int width_, int strength);
   Mixture& mixture(int plane, int pixel) {
     return mixtures[adaptation ? size_t(plane) * (mixtures.size() / kPlanes) + pixel
                                : size_t(pixel)];
@@ -94,8 +119,8 @@ struct Scratch {
   std::vector<const int16_t*> neighbours, moved;  // where a layer's segments begin
   std::vector<const int16_t*> window, near;       // where the samples at the taps begin
   // Of the gradient; empty without adaptation.
-  std::vector<int16_t> gradient, inner, rows, turned, columns;
-  std::vector<double> row_sums;
+  std::vector<int16_t> gradient, inner, stream, own;
+  std::vector<double> sums;
   std::vector<int32_t> in_use;
 
   Scratch(const Network& net, bool adaptive)
@@ -108,18 +133,18 @@ struct Scratch {
         earlier(size_t(kChunk) * round_up(kPlanes * kFeatures, 2)),
         outputs(size_t(kChunk) * net.outputs_padded),
         neighbours(net.neighbours.size()),
-        moved(net.neighbours.size()),
+        moved(std::max(net.neighbours.size(), size_t(kPlanes))),
         window(net.window.size()),
         near(net.near.size()) {
     if (!adaptive) return;
-    const size_t widest = size_t(std::max(net.trunk_padded, net.outputs_padded));
-    gradient.assign(kChunk * widest, 0);
-    inner.assign(kChunk * widest, 0);
-    rows.assign(kChunk * size_t(net.width_padded), 0);
-    turned.assign(kChunk * std::max(widest, size_t(kPlanes * kFeatures)), 0);
-    columns.assign(kChunk * widest, 0);
-    row_sums.assign(widest, 0.0);
-    in_use.assign(2 * widest, 0);
+    const int widest = std::max({net.trunk_padded, net.outputs_padded, net.hidden_padded,
+                                 2 * net.width_padded});
+    gradient.assign(size_t(kChunk) * net.outputs_padded, 0);
+    inner.assign(size_t(kPlanes) * kChunk * net.trunk_padded, 0);
+    stream.assign(size_t(kChunk) * net.width_padded, 0);
+    own.assign(size_t(kChunk) * net.width_padded, 0);
+    sums.assign(size_t(kUnitInputs) * widest, 0.0);
+    in_use.assign(size_t(kUnitInputs) * widest, 0);
   }
 };
 
@@ -134,10 +159,10 @@ struct Kernels {
   void (*high)(State&, Scratch&, int plane, float* weights, int begin, int end);
   // Weights of the low nibbles; high [pixel]: 0 to 15.
   void (*low)(State&, int plane, const int32_t* high, float* weights, int begin, int end);
-  // Add the gradient of coded planes to the sums of `thread`; pixels as in `body`.
-  void (*gradient)(State&, Scratch&, int thread, int planes, int begin, int end);
-  // Take the step: units [begin, end) of the adaptation.
-  void (*update)(State&, Scratch&, int begin, int end);
+  // The gradient of coded planes; pixels as in `body`, an even number unless the wave ends.
+  void (*gradient)(State&, Scratch&, int planes, int begin, int end);
+  // Sums over the wave, and the step: units [begin, end) of the adaptation.
+  void (*learn)(State&, Scratch&, int begin, int end);
   // Multiply-adds done in `rounds` rounds of nothing but multiply-adds, to find the peak.
   int64_t (*peak)(int64_t rounds);
 };

@@ -34,21 +34,31 @@ void check_size(int height, int width) {
                                 std::to_string(height));
 }
 
-State checked_state(const Network& network, int height, int width, int strength, int threads) {
+State checked_state(const Network& network, int height, int width, int strength) {
   check_size(height, width);
-  if (strength < 0 || strength > kStrongest)
+  if (strength < 0 || strength > kBody + kStrongest || strength == kBody)
     throw std::invalid_argument("native engine: strength " + std::to_string(strength));
-  return State(network, height, width, strength, threads);
+  return State(network, height, width, strength);
 }
 
 // The step after a wave whose gradient is summed.
 void take_step(State& state, const Kernels& kernels, Pool& pool, std::vector<Scratch>& scratch,
                int planes) {
   Adaptation& adaptation = *state.adaptation;
-  for (int plane = 0; plane < planes; ++plane) adaptation.heads[plane].advance();
-  const int units = adaptation.units_until[planes];
-  run_all(pool, units, pool.threads() == 1 ? units : 16, [&](int thread, int first, int stop) {
-    kernels.update(state, scratch[thread], first, stop);
+  adaptation.advance(planes);
+  for (size_t index = 0; index < state.turned.size(); ++index) {
+    Learner& taps = adaptation.blocks[index].taps;
+    taps.stride = state.turned[index].stride;
+    for (size_t tap = 0; tap < taps.segments.size(); ++tap) {
+      const Tap& offset = state.network.neighbours[tap];
+      taps.segments[tap] =
+          state.turned[index].at(state.wave, offset.lag(), state.first + offset.rows);
+    }
+  }
+  const int units = int(adaptation.units.size());
+  const int share = std::max(1, units / (8 * pool.threads()));
+  run_all(pool, units, pool.threads() == 1 ? units : share, [&](int thread, int first, int stop) {
+    kernels.learn(state, scratch[thread], first, stop);
   });
 }
 
@@ -56,7 +66,7 @@ void take_step(State& state, const Kernels& kernels, Pool& pool, std::vector<Scr
 
 Walk::Walk(std::shared_ptr<const Engine> engine, int height, int width, int threads, int strength)
     : engine_(std::move(engine)),
-      state_(checked_state(engine_->network, height, width, strength, std::max(threads, 1))),
+      state_(checked_state(engine_->network, height, width, strength)),
       scratch_(std::max(threads, 1), Scratch(engine_->network, strength > 0)),
       pool_(threads) {}
 
@@ -78,7 +88,7 @@ void Walk::begin(int wave, float* first_high) {
     run_all(pool_, state_.count, chunk_size(state_.count, pool_.threads(), kernels.rows),
             [&](int thread, int first, int stop) {
               for (int at = first; at < stop; at += kChunk)
-                kernels.gradient(state_, scratch_[thread], thread, coded_, at,
+                kernels.gradient(state_, scratch_[thread], coded_, at,
                                  std::min(at + kChunk, stop));
             });
     take_step(state_, kernels, pool_, scratch_, coded_);
@@ -141,7 +151,7 @@ Survey::Survey(std::shared_ptr<const Engine> engine, const uint8_t* samples, int
     : engine_(std::move(engine)),
       samples_(samples),
       planes_(planes),
-      state_(checked_state(engine_->network, height, width, strength, std::max(threads, 1))),
+      state_(checked_state(engine_->network, height, width, strength)),
       scratch_(std::max(threads, 1), Scratch(engine_->network, strength > 0)),
       pool_(threads) {
   if (planes != 1 && planes != kPlanes)
@@ -199,7 +209,7 @@ void Survey::run(int thread, int first, int stop) {
       if (plane < planes_)
         kernels.low(state_, plane, symbols, weights + count * kSymbols, begin, end);
     }
-    if (state_.adaptation) kernels.gradient(state_, scratch, thread, planes_, begin, end);
+    if (state_.adaptation) kernels.gradient(state_, scratch, planes_, begin, end);
   }
 }
 
