@@ -28,9 +28,11 @@ from ncml_codec.schedule import Shares, in_order, shares
 from ncml_codec.wave import wave_count, wave_pixels
 
 TILE_EXPONENT = 11  # 2048 x 2048: a border costs nothing measurable, memory stays small
+_COMPARED = 64  # rows compared at a time, so that the check holds no second band
 
 Samples = npt.NDArray[np.uint8]
 Progress = Callable[[int], None]
+_NOTHING = np.empty((0, 0, 0), np.uint8)
 Place = tuple[int, int, int, int]  # top, left, height, width
 
 
@@ -75,7 +77,8 @@ class Opened:
     """A file whose header, checksums and metadata are sound, and whose model is at hand.
 
     chunks: metadata, as in `Picture`. bands: decodes as it is read, once: the samples of each row
-    of tiles, from top to bottom; raises FormatError if a tile is not sound.
+    of tiles, from top to bottom, each valid until the next is asked for; raises FormatError if a
+    tile is not sound.
     """
 
     header: Header
@@ -139,9 +142,11 @@ def verify(data: bytes, picture: Source, model: Model, effort: Effort | None = N
         raise RoundTripError("decoding gave an image of another size; nothing was written")
     top = 0
     for band in opened.bands:
-        if not np.array_equal(band, picture.rows(top, top + len(band))):
-            raise RoundTripError("decoding gave other pixels; nothing was written")
-        top += len(band)
+        for at in range(0, len(band), _COMPARED):
+            rows = band[at : at + _COMPARED]
+            if not np.array_equal(rows, picture.rows(top, top + len(rows))):
+                raise RoundTripError("decoding gave other pixels; nothing was written")
+            top += len(rows)
     if list(opened.chunks) != list(picture.chunks):
         raise RoundTripError("decoding gave other metadata; nothing was written")
 
@@ -202,11 +207,15 @@ def _engine(effort: Effort, model: Model, header: Header) -> tuple[Engine, int]:
 
 def _samples(picture: Source, header: Header) -> Iterator[Samples]:
     """The samples of every tile in order, views of one row of tiles after the other."""
-    band = np.empty((0, 0, 0), np.uint8)
+    band = _NOTHING
     for top, left, height, width in header.tiles():
         if left == 0:
             band = picture.rows(top, top + height)
-        yield band[:, left : left + width]
+        # A copy, so that no tile keeps its band; and the band goes before the next one comes.
+        tile = np.ascontiguousarray(band[:, left : left + width])
+        if left + width == header.width:
+            band = _NOTHING
+        yield tile
 
 
 def _bands(container: Container, model: Model, effort: Effort) -> Iterator[Samples]:
@@ -227,13 +236,9 @@ def _bands(container: Container, model: Model, effort: Effort) -> Iterator[Sampl
 
     places = header.tiles()
     items = zip(range(len(places)), places, container.tiles, strict=True)
-    band = np.empty((0, 0, 0), np.uint8)
+    # One band for all rows of tiles: whoever reads it may hold it while the next one is decoded.
+    band = np.empty((places[0][2], header.width, header.planes), np.uint8)
     for (_, left, height, width), decoded in in_order(one, items, at_once):
-        if width == header.width:
-            yield decoded
-            continue
-        if left == 0:
-            band = np.empty((height, header.width, header.planes), np.uint8)
-        band[:, left : left + width] = decoded
+        band[:height, left : left + width] = decoded
         if left + width == header.width:
-            yield band
+            yield band[:height]

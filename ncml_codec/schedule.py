@@ -8,11 +8,13 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ncml_codec.wave import wave_count
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -56,6 +58,8 @@ def in_order(function: Callable[[A], B], items: Iterable[A], at_once: int) -> It
     if at_once <= 1:
         yield from map(function, items)
         return
+    from concurrent.futures import ThreadPoolExecutor  # most images do without
+
     with ThreadPoolExecutor(at_once) as pool:
         waiting: deque[Future[B]] = deque()
         try:

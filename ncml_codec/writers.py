@@ -20,15 +20,17 @@ Samples = npt.NDArray[np.uint8]
 
 _GREY, _RGB = 0, 2  # PNG's colour types
 _PIECE = 1 << 16  # bytes of an IDAT chunk, at least
-_FILTERED = 1 << 18  # samples that are filtered at a time: a few megabytes at work
+_AT_ONCE = 1 << 18  # samples that are filtered or copied at a time: a few megabytes at work
 
 
 def pnm_parts(shape: tuple[int, int, int], bands: Iterable[Samples]) -> Iterator[bytes]:
     """A PPM's (RGB) or PGM's (grey) bytes. shape: height, width, planes; bands: rows in order."""
     height, width, planes = shape
     yield b"P%d\n%d %d\n255\n" % (5 if planes == 1 else 6, width, height)
+    step = max(1, _AT_ONCE // (width * planes))
     for band in bands:
-        yield band.tobytes()
+        for top in range(0, len(band), step):
+            yield band[top : top + step].tobytes()
 
 
 def png_parts(
@@ -53,7 +55,7 @@ def png_parts(
 def _filtered(bands: Iterable[Samples], stride: int, planes: int) -> Iterator[bytes]:
     """Every row's filter type and residuals, some rows at a time."""
     above = np.zeros((1, stride), np.uint8)
-    step = max(1, _FILTERED // stride)
+    step = max(1, _AT_ONCE // stride)
     for band in bands:
         for top in range(0, len(band), step):
             rows = band[top : top + step].reshape(-1, stride)
