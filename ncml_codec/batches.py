@@ -7,7 +7,6 @@ one image; on CPUs processes are faster (`ncml_cli.batch`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -16,7 +15,7 @@ from ncml_codec import png
 from ncml_codec.codec import TILE_EXPONENT, Progress, Samples, samples_crc
 from ncml_codec.coder import Decoder, Encoder
 from ncml_codec.container import Container, Header, Tile, write_container
-from ncml_codec.errors import FormatError
+from ncml_codec.errors import ChecksumMismatch, FormatError
 from ncml_codec.model import Model
 from ncml_codec.network import PLANES, Integers
 from ncml_codec.pixels import Picture
@@ -49,14 +48,6 @@ class BatchEngine(Protocol):
     def walk(self, count: int, height: int, width: int) -> BatchWalk: ...
 
 
-@dataclass(frozen=True)
-class Coded:
-    """A file that `codec.open_file` would find sound. tiles: of `header.tiles()`, in order."""
-
-    header: Header
-    tiles: Sequence[Tile]
-
-
 def encode(
     pictures: Sequence[Picture],
     model: Model,
@@ -87,7 +78,7 @@ def encode(
 
 
 def decode(
-    files: Sequence[Coded], engine: BatchEngine, progress: Progress = lambda pixels: None
+    files: Sequence[Container], engine: BatchEngine, progress: Progress = lambda pixels: None
 ) -> list[Samples | FormatError]:
     """Every file's samples [height, width, planes], or what is wrong with its payload.
 
@@ -113,7 +104,11 @@ def decode(
             if isinstance(result, FormatError):
                 found[number] = result
             elif samples_crc(result) != tile.samples_crc:
-                found[number] = FormatError("the decoded samples do not match their checksum")
+                found[number] = ChecksumMismatch(
+                    f"tile at row {top}, column {left}: the decoded samples do not match their"
+                    " checksum; the file was not written by a correct encoder, or this decoder"
+                    " is at fault"
+                )
             else:
                 whole[top : top + height, left : left + width] = result
     return found

@@ -81,10 +81,14 @@ class Opened:
     tile is not sound.
     """
 
-    header: Header
+    container: Container
     model: Model
     chunks: Sequence[png.Chunk]
     bands: Iterator[Samples]
+
+    @property
+    def header(self) -> Header:
+        return self.container.header
 
 
 def open_file(
@@ -107,7 +111,7 @@ def open_file(
         )
     chunks = png.unpack_chunks(container.metadata)
     _, model = library.find(header.identity, models)
-    return Opened(header, model, chunks, _bands(container, model, effort))
+    return Opened(container, model, chunks, _bands(container, model, effort))
 
 
 def decode(

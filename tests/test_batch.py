@@ -68,6 +68,38 @@ def test_processes_change_neither_files_nor_messages(
     assert sorted(alone[1]) == sorted(f"{index}.png" for index in range(10))
 
 
+def test_the_torch_engine_writes_the_same_files_together(
+    photos: list[Path], tmp_path: Path
+) -> None:
+    """With --device, images of one size walk together; errors and order are as ever."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir()
+    other.mkdir()
+    alone = ncmlzip("compress", "-m", TINY, "-O", one, *photos)
+    device = ["--engine", "torch", "--device", "cpu"]
+    together = ncmlzip("compress", "-m", TINY, "-O", other, *device, *photos)
+    assert together.exit_code == alone.exit_code == 1
+    assert together.stderr.replace("/other/", "/one/") == alone.stderr
+    packed = sorted(one.iterdir())
+    assert len(packed) == 10
+    for path in packed:
+        assert (other / path.name).read_bytes() == path.read_bytes()
+    (one / "0.png.ncmz").write_bytes(b"damaged")
+    for command in (["test"], ["decompress", "-O", str(other)]):
+        result = ncmlzip(*command, "-m", TINY, *device, "-v", *packed)
+        assert result.exit_code == 1
+        assert "0.png.ncmz: not an ncmz file" in result.stderr
+        assert "9 images, engine torch (cpu)" in result.stderr
+    for index in range(1, 10):
+        with Image.open(photos[index]) as before, Image.open(other / f"{index}.png") as after:
+            assert before.tobytes() == after.tobytes()
+
+
+def test_a_device_is_for_the_torch_engine(photos: list[Path]) -> None:
+    assert ncmlzip("compress", "--device", "cpu", photos[0]).exit_code == 2
+    assert ncmlzip("compress", "--engine", "torch", "--device", "tpu", photos[0]).exit_code == 2
+
+
 def test_messages_come_in_the_order_of_the_files(photos: list[Path]) -> None:
     lines = ncmlzip("compress", "-m", TINY, *photos[::-1]).stderr.splitlines()
     assert ["11.png" in lines[0], "10.png" in lines[1]] == [True, True]

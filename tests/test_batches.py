@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncml_codec import batches, codec
-from ncml_codec.batches import Coded
 from ncml_codec.container import Tile, read_container
 from ncml_codec.engines import batch
 from ncml_codec.errors import FormatError, UsageError
@@ -18,16 +19,11 @@ from tests.networks import random_network
 from tests.pictures import valley
 
 
-def coded(data: bytes) -> Coded:
-    container = read_container(data)
-    return Coded(container.header, container.tiles)
-
-
 def check_all(pictures: list[Picture], model: Model, device: str, exponent: int = 5) -> None:
     engine = batch.engine(model.network, device)
     single = [codec.encode(one, model, codec.Effort("numpy"), exponent) for one in pictures]
     assert batches.encode(pictures, model, engine, exponent) == single
-    found = batches.decode([coded(data) for data in single], engine)
+    found = batches.decode([read_container(data) for data in single], engine)
     for picture, samples in zip(pictures, found, strict=True):
         assert np.array_equal(samples, picture.samples)
 
@@ -86,10 +82,10 @@ def test_a_frame_of_fixed_length_gives_the_same(
 
 def test_damage_of_one_file_leaves_the_others(tiny: Model) -> None:
     pictures = [from_array(valley(top, 40, 12, 14)) for top in (0, 50, 90)]
-    files = [coded(codec.encode(picture, tiny)) for picture in pictures]
+    files = [read_container(codec.encode(picture, tiny)) for picture in pictures]
     payload = bytearray(files[1].tiles[0].payload)
     payload[5] ^= 255
-    files[1] = Coded(files[1].header, [Tile(bytes(payload), files[1].tiles[0].samples_crc)])
+    files[1] = replace(files[1], tiles=[Tile(bytes(payload), files[1].tiles[0].samples_crc)])
     found = batches.decode(files, batch.engine(tiny.network, "cpu"))
     assert isinstance(found[1], FormatError)
     for index in (0, 2):

@@ -44,6 +44,12 @@ def run(job: Job, targets: Mapping[Path, Target], files: Sequence[Path]) -> None
     Memory: what a process needs, and about ten bytes for each pixel in flight, of which there are
     at most IN_FLIGHT in small images; large images come one at a time.
     """
+    if job.settings.device is not None:
+        from ncml_cli import together
+
+        pairs = [(source, targets[source]) for source in files]
+        report(files, together.run(job, pairs, job.settings.device))
+        return
     if len(files) == 1:
         report(files, [_here(job, Item(files[0], targets[files[0]], None))])
         return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,13 +37,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Settings:
-    """model: as given, None for the default; threads: for all files together."""
+    """model: as given, None for the default; threads: for all files together; device: of the torch
+    engine, for images together; None for one image after the other."""
 
     model: str | None
     engine: str
     threads: int
     quiet: bool
     verbose: bool
+    device: str | None = None
 
     def models(self) -> list[Model]:
         """The model that was given, if one was. Raises UsageError, InputError or FormatError."""
@@ -89,22 +91,29 @@ class Compress:
         path = free_target(source, target, self.force)
         started = time.perf_counter()
         picture = readers.open_image(source)
-        before = source.stat().st_size
         passes = 2 if self.check else 1
         pixels = picture.width * picture.height
         with _effort(self.settings, threads, bar, pixels * passes, source) as effort:
             data = codec.encode(picture, self.model, effort)
             if self.check:
                 codec.verify(data, picture, self.model, effort)
+        more = f"{time.perf_counter() - started:.2f} s, {_engine(effort, self.model)}"
+        return self.finish(source, path, data, pixels * picture.planes, more)
+
+    def finish(self, source: Path, path: Path, data: bytes, samples: int, more: str) -> str:
+        """Write the file, remove the input if it is not to be kept; the message.
+
+        samples: how many the image has.
+        """
+        before = source.stat().st_size
         written = write_atomically(path, data, replace=self.force)
         if self.remove:
             remove_input(source, path, written)
-        seconds = time.perf_counter() - started
         return self.settings.message(
-            f"{source} -> {path}: {_ratio(before, len(data))},"
-            f" {8 * len(data) / (pixels * picture.planes):.3f} bits per sub-pixel",
-            f"{seconds:.2f} s, {_engine(effort, self.model)}"
-            f"{', checked' if self.check else ', not checked'}",
+            f"{source} -> {path}: {before} -> {len(data)} bytes"
+            f" ({100 * len(data) / max(before, 1):.1f} %),"
+            f" {8 * len(data) / samples:.3f} bits per sub-pixel",
+            f"{more}, {'checked' if self.check else 'not checked'}",
         )
 
 
@@ -130,14 +139,18 @@ class Decompress:
             shape = (header.height, header.width, header.planes)
             bands = _bands_about(source, opened.bands)
             parts = encode_parts(shape, opened.chunks, bands, str(path))
-            written = write_atomically(path, parts, replace=self.force)
-        if self.remove:
-            remove_input(source, path, written)
+            self.finish(source, path, parts)
         seconds = time.perf_counter() - started
         return self.settings.message(
             f"{source} -> {path}: {header.width} x {header.height}",
             f"{seconds:.2f} s, {_engine(effort, opened.model)}",
         )
+
+    def finish(self, source: Path, path: Path, parts: Iterable[bytes]) -> None:
+        """Write the image, and remove the input if it is not to be kept."""
+        written = write_atomically(path, parts, replace=self.force)
+        if self.remove:
+            remove_input(source, path, written)
 
 
 @dataclass(frozen=True)
@@ -208,7 +221,3 @@ def _bands_about(source: Path, bands: Iterator[Samples]) -> Iterator[Samples]:
     """The bands; the errors of decoding them name the file."""
     while (band := about(source, lambda: next(bands, None))) is not None:
         yield band
-
-
-def _ratio(before: int, after: int) -> str:
-    return f"{before} -> {after} bytes ({100 * after / max(before, 1):.1f} %)"

@@ -46,6 +46,9 @@ def _effort_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--threads", type=click.IntRange(1), help="Threads, over tiles and within them."
         ),
+        click.option(
+            "--device", help="With --engine torch: cpu, cuda or auto, images of one size together."
+        ),
         click.option("--engine", default="auto", help="auto, native, numpy or torch: same bytes."),
         click.option("-m", "--model", help="A released model's name, or a model file."),
     ):
@@ -182,6 +185,8 @@ def models() -> None:
 def _settings(options: dict[str, Any]) -> jobs.Settings:
     from ncml_cli import jobs
 
+    if options["device"] is not None and options["engine"] != "torch":
+        raise UsageError("--device is for the torch engine: add --engine torch")
     threads = options.pop("threads") or os.cpu_count() or 1
     return jobs.Settings(threads=threads, **options)
 
