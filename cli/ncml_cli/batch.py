@@ -1,28 +1,28 @@
 """Many files: small images one to a process, large ones with all threads, messages in order.
 
 Processes and not threads: for small images most of the time goes in Python and in the range coder,
-which both hold Python's lock. bench/LOG.md, "Batches and large images".
+which both hold Python's lock. Within a process, outputs go to the disk while the next image is
+computed: to wait for the disk takes longer than to code a small image. bench/LOG.md, "Batches and
+large images".
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ncml_cli.jobs import Job, Target
+from ncml_cli.jobs import SMALL, Job, Target
 from ncml_cli.report import Outcome, attempt, report
+from ncml_codec.errors import NcmlError
 
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-
-SMALL = 1 << 21  # pixels up to which an image is one process's: at most a few seconds
-IN_FLIGHT = 1 << 24  # pixels of images that are waiting or worked on: see `run`
 WORTH = 1 << 19  # pixels that a process must have to do, or its start takes longer
 _OVERHEAD = 4096  # an image costs as much as that many pixels more
-_WAITING = 16  # files for each process: it must never wait for the one that hands them out
+_WRITERS = 8  # files on their way to the disk, for each process
+_CHUNK = 16  # files handed out at a time
+_CHUNK_PIXELS = 1 << 20  # of all files of a chunk but the last
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,10 @@ class Item:
 def run(job: Job, targets: Mapping[Path, Target], files: Sequence[Path]) -> None:
     """Do every file whatever happens to the others; exit as `report.report` says.
 
-    Memory: what a process needs, and about ten bytes for each pixel in flight, of which there are
-    at most IN_FLIGHT in small images; large images come one at a time.
+    Memory: for each process what it needs by itself, an image of at most SMALL pixels, and outputs
+    of at most _WRITERS such images; large images come one at a time.
     """
+    threads = job.settings.threads
     if job.settings.device is not None:
         from ncml_cli import together
 
@@ -51,13 +52,13 @@ def run(job: Job, targets: Mapping[Path, Target], files: Sequence[Path]) -> None
         report(files, together.run(job, pairs, job.settings.device))
         return
     if len(files) == 1:
-        report(files, [_here(job, Item(files[0], targets[files[0]], None))])
+        item = Item(files[0], targets[files[0]], None)
+        report(files, [attempt(lambda: job.start(item.source, item.target, threads, True)())])
         return
     items = [Item(source, targets[source], job.pixels(source)) for source in files]
-    small = [item.pixels or 0 for item in items if item.is_small]
-    count = workers(small, job.settings.threads)
+    count = workers([item.pixels or 0 for item in items if item.is_small], threads)
     if count == 1:
-        report(files, (_here(job, item) for item in items))
+        report(files, in_turn(job, items, threads, bar=True))
     else:
         report(files, _with_processes(job, items, count))
 
@@ -68,30 +69,56 @@ def workers(sizes: Sequence[int], threads: int) -> int:
     return max(1, min(threads, len(sizes), work // WORTH))
 
 
-def _here(job: Job, item: Item) -> Outcome:
-    return attempt(lambda: job(item.source, item.target, job.settings.threads, True))
+def in_turn(job: Job, items: Sequence[Item], threads: int, bar: bool) -> Iterator[Outcome]:
+    """What comes of every file, one computed after the other; small ones are written meanwhile."""
+    waiting: deque[Future[Outcome] | NcmlError] = deque()
+    with ThreadPoolExecutor(_WRITERS) as writers:
+        for item in items:
+            while waiting and (len(waiting) >= _WRITERS or not item.is_small):
+                yield _outcome(waiting.popleft())
+            try:
+                rest = job.start(item.source, item.target, threads, bar)
+            except NcmlError as error:
+                waiting.append(error)
+                continue
+            waiting.append(writers.submit(attempt, rest))
+        while waiting:
+            yield _outcome(waiting.popleft())
+
+
+def _outcome(found: Future[Outcome] | NcmlError) -> Outcome:
+    return found if isinstance(found, NcmlError) else found.result()
 
 
 def _with_processes(job: Job, items: Sequence[Item], count: int) -> Iterator[Outcome]:
     from ncml_cli.processes import Processes
 
-    waiting: deque[tuple[Item, Future[Outcome]]] = deque()
-    in_flight = 0
+    waiting: deque[tuple[Sequence[Item], Future[list[Outcome]]]] = deque()
     with Processes(job, count) as processes:
-        for item in items:
-            pixels = item.pixels or 0
-            while waiting and (
-                not item.is_small
-                or in_flight + pixels > IN_FLIGHT
-                or len(waiting) >= _WAITING * count
-            ):
-                first, future = waiting.popleft()
-                in_flight -= first.pixels or 0
-                yield processes.outcome(first, future)
-            if item.is_small:
-                in_flight += pixels
-                waiting.append((item, processes.submit(item)))
+        for chunk in _chunks(items):
+            large = not chunk[0].is_small
+            # Two chunks for each process: it never waits for the one that hands them out.
+            while waiting and (large or len(waiting) >= 2 * count):
+                yield from processes.outcomes(*waiting.popleft())
+            if large:
+                yield from in_turn(job, chunk, job.settings.threads, bar=True)
             else:
-                yield _here(job, item)
-        for first, future in waiting:
-            yield processes.outcome(first, future)
+                waiting.append((chunk, processes.submit(chunk)))
+        for chunk, future in waiting:
+            yield from processes.outcomes(chunk, future)
+
+
+def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """All items in order: small ones in chunks, every large one alone."""
+    chunk: list[Item] = []
+    for item in items:
+        full = len(chunk) == _CHUNK or sum(one.pixels or 0 for one in chunk) > _CHUNK_PIXELS
+        if chunk and (full or not item.is_small):
+            yield chunk
+            chunk = []
+        if item.is_small:
+            chunk.append(item)
+        else:
+            yield [item]
+    if chunk:
+        yield chunk

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -21,17 +22,19 @@ from ncml_codec import codec, engines, library, readers
 from ncml_codec.codec import Effort
 from ncml_codec.container import read_header
 from ncml_codec.errors import NcmlError
-from ncml_codec.files import read_file, write_atomically
+from ncml_codec.files import Written, read_file, write_atomically
 from ncml_codec.model import Model
 from ncml_codec.pixels import Samples, encode_parts
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
 
+SMALL = 1 << 21  # pixels up to which an image is one process's: at most a few seconds
 _LONG = 500_000  # pixels from which a terminal gets a progress bar
 _HEAD = 1 << 12  # bytes that hold the header of any small image's file
 
 Target = Path | NcmlError
+Rest = Callable[[], str]
 T = TypeVar("T")
 
 
@@ -66,10 +69,11 @@ class Job(Protocol):
         """The size of the image, by a look at the file's beginning; None if that does not tell."""
         ...
 
-    def __call__(self, source: Path, target: Target, threads: int, bar: bool) -> str:
-        """Do it; the message. target: from `targets.plan`; bar: whether there may be one.
+    def start(self, source: Path, target: Target, threads: int, bar: bool) -> Rest:
+        """Compute; what is left to do, which writes the output and returns the message.
 
-        Raises NcmlError.
+        Only the output of a small image waits for that. target: from `targets.plan`; bar: whether
+        there may be one. Raises NcmlError.
         """
         ...
 
@@ -87,7 +91,7 @@ class Compress:
     def pixels(self, source: Path) -> int | None:
         return readers.size_of(source)
 
-    def __call__(self, source: Path, target: Target, threads: int, bar: bool) -> str:
+    def start(self, source: Path, target: Target, threads: int, bar: bool) -> Rest:
         path = free_target(source, target, self.force)
         started = time.perf_counter()
         picture = readers.open_image(source)
@@ -98,7 +102,7 @@ class Compress:
             if self.check:
                 codec.verify(data, picture, self.model, effort)
         more = f"{time.perf_counter() - started:.2f} s, {_engine(effort, self.model)}"
-        return self.finish(source, path, data, pixels * picture.planes, more)
+        return partial(self.finish, source, path, data, pixels * picture.planes, more)
 
     def finish(self, source: Path, path: Path, data: bytes, samples: int, more: str) -> str:
         """Write the file, remove the input if it is not to be kept; the message.
@@ -129,7 +133,7 @@ class Decompress:
     def pixels(self, source: Path) -> int | None:
         return _coded_pixels(source)
 
-    def __call__(self, source: Path, target: Target, threads: int, bar: bool) -> str:
+    def start(self, source: Path, target: Target, threads: int, bar: bool) -> Rest:
         path = free_target(source, target, self.force)
         started = time.perf_counter()
         data = read_file(source)
@@ -139,18 +143,21 @@ class Decompress:
             shape = (header.height, header.width, header.planes)
             bands = _bands_about(source, opened.bands)
             parts = encode_parts(shape, opened.chunks, bands, str(path))
-            self.finish(source, path, parts)
-        seconds = time.perf_counter() - started
-        return self.settings.message(
-            f"{source} -> {path}: {header.width} x {header.height}",
-            f"{seconds:.2f} s, {_engine(effort, opened.model)}",
-        )
+            small = header.width * header.height <= SMALL
+            # Parts are computed as they are asked for.
+            written = None if small else write_atomically(path, parts, replace=self.force)
+            data = b"".join(parts)
+        size = f"{header.width} x {header.height}"
+        more = f"{time.perf_counter() - started:.2f} s, {_engine(effort, opened.model)}"
+        return partial(self.finish, source, path, written or data, size, more)
 
-    def finish(self, source: Path, path: Path, parts: Iterable[bytes]) -> None:
-        """Write the image, and remove the input if it is not to be kept."""
-        written = write_atomically(path, parts, replace=self.force)
+    def finish(self, source: Path, path: Path, data: bytes | Written, size: str, more: str) -> str:
+        """Write the image if it is not, remove the input if it is not to be kept; the message."""
+        if isinstance(data, bytes):
+            data = write_atomically(path, data, replace=self.force)
         if self.remove:
-            remove_input(source, path, written)
+            remove_input(source, path, data)
+        return self.settings.message(f"{source} -> {path}: {size}", more)
 
 
 @dataclass(frozen=True)
@@ -163,7 +170,7 @@ class Test:
     def pixels(self, source: Path) -> int | None:
         return _coded_pixels(source)
 
-    def __call__(self, source: Path, target: Target, threads: int, bar: bool) -> str:
+    def start(self, source: Path, target: Target, threads: int, bar: bool) -> Rest:
         del target
         started = time.perf_counter()
         data = read_file(source)
@@ -172,10 +179,11 @@ class Test:
             for _ in _bands_about(source, opened.bands):
                 pass
         seconds = time.perf_counter() - started
-        return self.settings.message(
+        message = self.settings.message(
             f"{source}: sound, {opened.header.width} x {opened.header.height}",
             f"{seconds:.2f} s, {_engine(effort, opened.model)}",
         )
+        return lambda: message
 
 
 @contextmanager

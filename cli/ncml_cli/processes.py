@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from types import TracebackType
 
-from ncml_cli.batch import Item
+from ncml_cli.batch import Item, in_turn
 from ncml_cli.jobs import Job
-from ncml_cli.report import Outcome, attempt
+from ncml_cli.report import Outcome
 from ncml_codec.errors import NcmlError
 
 _BLAS_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -21,7 +22,7 @@ class Processes:
     """`count` processes for one job, until the end of a `with` block.
 
     The job's threads are shared out among them. At an error or an interrupt each ends after the
-    file that it has in hand.
+    files that it has in hand.
     """
 
     def __init__(self, job: Job, count: int) -> None:
@@ -47,19 +48,22 @@ class Processes:
         for name in self._added:
             del os.environ[name]
 
-    def submit(self, item: Item) -> Future[Outcome]:
-        """Hand a file out."""
-        return self._pool.submit(_work, item, self.threads)
+    def submit(self, items: Sequence[Item]) -> Future[list[Outcome]]:
+        """Hand files out."""
+        return self._pool.submit(_work, items, self.threads)
 
-    def outcome(self, item: Item, future: Future[Outcome]) -> Outcome:
-        """What came of a file, waited for; an error if its process died."""
+    def outcomes(self, items: Sequence[Item], future: Future[list[Outcome]]) -> list[Outcome]:
+        """What came of these files, waited for; errors if their process died."""
         try:
             return future.result()
         except BrokenProcessPool:
-            return NcmlError(
-                f"{item.source}: a process that worked on the files ended unexpectedly, perhaps for"
-                " want of memory; try --threads 1"
-            )
+            return [
+                NcmlError(
+                    f"{item.source}: a process that worked on the files ended unexpectedly,"
+                    " perhaps for want of memory; try --threads 1"
+                )
+                for item in items
+            ]
 
 
 _job: Job | None = None  # of this process, if it is one of them
@@ -71,7 +75,6 @@ def _begin(job: Job) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends the others
 
 
-def _work(item: Item, threads: int) -> Outcome:
-    job = _job
-    assert job is not None
-    return attempt(lambda: job(item.source, item.target, threads, False))
+def _work(items: Sequence[Item], threads: int) -> list[Outcome]:
+    assert _job is not None
+    return list(in_turn(_job, items, threads, bar=False))

@@ -153,5 +153,5 @@ def _give(
     if isinstance(job, Test):
         return job.settings.message(f"{source}: sound, {size}", more)
     shape = (opened.header.height, opened.header.width, opened.header.planes)
-    job.finish(source, path, encode_parts(shape, opened.chunks, [samples], str(path)))
-    return job.settings.message(f"{source} -> {path}: {size}", more)
+    data = b"".join(encode_parts(shape, opened.chunks, [samples], str(path)))
+    return job.finish(source, path, data, size, more)
