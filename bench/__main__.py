@@ -74,6 +74,20 @@ def speed(
         plots.scaling(records, out.with_suffix(".png"))
 
 
+@main.command()
+@click.option("--photograph", type=click.Path(path_type=Path), required=True)
+@click.option("--model", default="photo")
+@click.option("--engine", default="auto")
+@click.option("--repeats", type=click.IntRange(1), default=5)
+@_OUT
+def profile(photograph: Path, model: str, engine: str, repeats: int, out: Path | None) -> None:
+    """Where the CPU time of coding one image goes, on one thread."""
+    from bench import profile as bench_profile
+
+    records = bench_profile.run(photograph, model, engine, repeats, click.echo)
+    _report(records, bench_profile.table(records), out)
+
+
 def _report(records: list[dict[str, object]], text: str, out: Path | None) -> None:
     from bench.record import write_lines
 

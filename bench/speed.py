@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,17 +205,30 @@ def _tool(command: str, threads: int, *arguments: str) -> list[str]:
     return [*tool, "--threads", str(threads), *arguments]
 
 
+# Starts a command from a process of its own: a child's peak memory begins with that of the process
+# that starts it, which here holds images, numpy and perhaps torch.
+_LAUNCHER = """
+import os, sys, time
+started = time.perf_counter()
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+_, status, usage = os.wait4(pid, 0)
+print(time.perf_counter() - started, usage.ru_maxrss, os.waitstatus_to_exitcode(status))
+"""
+
+
 def _run(command: list[str], threads: int) -> tuple[float, float]:
     """Wall seconds and peak MiB of one process (the largest, if it has others)."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    started = time.perf_counter()
-    process = subprocess.Popen(command, env=environment)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    seconds = time.perf_counter() - started
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command[:12])}: exit {process.returncode}")
-    return seconds, usage.ru_maxrss / 1024
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", _LAUNCHER, *command],
+        env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    seconds, kib, code = done.stdout.split()
+    if code != "0":
+        raise SystemExit(f"{' '.join(command[:12])}: exit {code}")
+    return float(seconds), int(kib) / 1024
 
 
 def _pixels(path: Path) -> npt.NDArray[np.uint8]:

@@ -192,16 +192,18 @@ def _settings(options: dict[str, Any]) -> jobs.Settings:
 
 
 def _facts(source: Path, data: bytes, extra: list[Any]) -> dict[str, Any]:
-    from ncml_codec import library, png
+    from ncml_codec import engines, library, png
     from ncml_codec.container import read_container
     from ncml_codec.errors import UnknownModel
 
     container = read_container(data)
     header = container.header
     try:
-        name = library.find(header.identity, extra)[0] or "given with -m"
+        found, model = library.find(header.identity, extra)
+        name = found or "given with -m"
+        engine = str(engines.load("auto", model.network, os.cpu_count() or 1))
     except UnknownModel:
-        name = "not at hand"
+        name, engine = "not at hand", "none"
     samples = header.width * header.height * header.planes
     chunks = [kind.decode("latin-1") for kind, _ in png.unpack_chunks(container.metadata)]
     return {
@@ -212,6 +214,7 @@ def _facts(source: Path, data: bytes, extra: list[Any]) -> dict[str, Any]:
         "model": name,
         "model_identity": header.identity.hex(),
         "adaptation": "static" if header.adaptation == 0 else header.adaptation,
+        "engine_here": engine,
         "bytes": len(data),
         "raw_bytes": samples,
         "bits_per_sub_pixel": round(8 * len(data) / samples, 4),
