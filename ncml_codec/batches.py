@@ -14,8 +14,8 @@ import numpy as np
 from ncml_codec import png
 from ncml_codec.codec import TILE_EXPONENT, Progress, Samples, samples_crc
 from ncml_codec.coder import Decoder, Encoder
-from ncml_codec.container import Container, Header, Tile, write_container
-from ncml_codec.errors import ChecksumMismatch, FormatError
+from ncml_codec.container import STATIC, Container, Header, Tile, write_container
+from ncml_codec.errors import ChecksumMismatch, FormatError, NcmlError, UsageError
 from ncml_codec.model import Model
 from ncml_codec.network import PLANES, Integers
 from ncml_codec.pixels import Picture
@@ -79,15 +79,24 @@ def encode(
 
 def decode(
     files: Sequence[Container], engine: BatchEngine, progress: Progress = lambda pixels: None
-) -> list[Samples | FormatError]:
+) -> list[Samples | NcmlError]:
     """Every file's samples [height, width, planes], or what is wrong with its payload.
 
-    All files must have been made with the engine's model.
+    All files must have been made with the engine's model. One that adapts to its image gives
+    UsageError: here all images have the same parameters.
     """
-    found: list[Samples | FormatError] = []
+    found: list[Samples | NcmlError] = []
     places = []
     for number, file in enumerate(files):
         header = file.header
+        if header.adaptation != STATIC:
+            found.append(
+                UsageError(
+                    f"adaptation {header.adaptation}: only files that do not adapt can be decoded"
+                    " together; leave out --device"
+                )
+            )
+            continue
         found.append(np.empty((header.height, header.width, header.planes), np.uint8))
         places += [
             (number, place, tile) for place, tile in zip(header.tiles(), file.tiles, strict=True)
@@ -99,7 +108,7 @@ def decode(
         for index, result in zip(group, results, strict=True):
             number, (top, left, height, width), tile = places[index]
             whole = found[number]
-            if isinstance(whole, FormatError):
+            if isinstance(whole, NcmlError):
                 continue
             if isinstance(result, FormatError):
                 found[number] = result

@@ -92,6 +92,15 @@ def test_damage_of_one_file_leaves_the_others(tiny: Model) -> None:
         assert np.array_equal(found[index], pictures[index].samples)
 
 
+def test_a_file_that_adapts_is_refused_and_the_others_decoded(tiny: Model) -> None:
+    picture = from_array(valley(0, 40, 12, 14))
+    file = read_container(codec.encode(picture, tiny))
+    adaptive = replace(file, header=replace(file.header, adaptation=1))
+    found = batches.decode([adaptive, file], batch.engine(tiny.network, "cpu"))
+    assert isinstance(found[0], UsageError)
+    assert np.array_equal(found[1], picture.samples)
+
+
 def test_groups_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "TOGETHER", 30)
     shapes = [(3, 4, 3), (3, 4, 1), (3, 4, 3), (3, 4, 3), (9, 9, 3)]

@@ -20,7 +20,7 @@ from ncml_cli.targets import free_target
 from ncml_codec import batches, codec, readers
 from ncml_codec.codec import Opened
 from ncml_codec.container import read_container
-from ncml_codec.errors import FormatError, NcmlError, RoundTripError
+from ncml_codec.errors import NcmlError, RoundTripError
 from ncml_codec.files import read_file
 from ncml_codec.model import Model
 from ncml_codec.pixels import Picture, Samples, encode_parts
@@ -100,9 +100,9 @@ def _compress(job: Compress, pairs: Pairs, engines: _Engines) -> list[Outcome]:
 
 
 def _difference(
-    picture: Picture, decoded: Samples | FormatError, chunks: Sequence[tuple[bytes, bytes]]
+    picture: Picture, decoded: Samples | NcmlError, chunks: Sequence[tuple[bytes, bytes]]
 ) -> str | None:
-    if isinstance(decoded, FormatError) or not np.array_equal(decoded, picture.samples):
+    if isinstance(decoded, NcmlError) or not np.array_equal(decoded, picture.samples):
         return "decoding gave other pixels"
     if list(chunks) != list(picture.chunks):
         return "decoding gave other metadata"
@@ -121,7 +121,7 @@ def _restore(job: Decompress | Test, pairs: Pairs, engines: _Engines) -> list[Ou
             opened[index] = path, about(source, partial(_open, source, job.models))
         except NcmlError as error:
             found[index] = error
-    decoded: dict[int, Samples | FormatError] = {}
+    decoded: dict[int, Samples | NcmlError] = {}
     models = {one.model.identity: one.model for _, one in opened.values()}
     for identity, model in models.items():
         mine = [index for index in opened if opened[index][1].model.identity == identity]
@@ -144,10 +144,10 @@ def _give(
     source: Path,
     path: Path,
     opened: Opened,
-    samples: Samples | FormatError,
+    samples: Samples | NcmlError,
     more: str,
 ) -> str:
-    if isinstance(samples, FormatError):
+    if isinstance(samples, NcmlError):
         raise type(samples)(f"{source}: {samples}")
     size = f"{opened.header.width} x {opened.header.height}"
     if isinstance(job, Test):
