@@ -36,10 +36,13 @@ def codecs(
 
 @main.command()
 @click.option("--photograph", type=click.Path(path_type=Path), required=True)
-@click.option("--sizes", default="32x32,768x512,2048x1365,24MP")
-@click.option("--engines", default="native,numpy")
+@click.option("--sizes", default="32x32,768x512,2048x1365,24MP", help="Of bench/speed.py.")
+@click.option("--engines", default="native,numpy", help="numpy: up to three megapixels.")
 @click.option("--threads", default="1,2")
-@click.option("--model", default="photo")
+@click.option(
+    "--models", default="photo,wave-fast,wave-max", help="The first at all sizes; or presets."
+)
+@click.option("--batch", default=1000, help="Images of 32 x 32 in one call; 0: none.")
 @click.option("--repeats", type=click.IntRange(1), default=3)
 @_OUT
 def speed(
@@ -47,26 +50,42 @@ def speed(
     sizes: str,
     engines: str,
     threads: str,
-    model: str,
+    models: str,
+    batch: int,
     repeats: int,
     out: Path | None,
 ) -> None:
-    """Seconds and peak memory of whole ncmlzip processes."""
+    """Seconds and peak memory of whole ncmlzip processes; with --out, plots in X.png too."""
+    from bench import plots
     from bench import speed as bench_speed
 
-    records = bench_speed.run(
+    plan = bench_speed.Plan(
         photograph,
         sizes.split(","),
         engines.split(","),
         [int(count) for count in threads.split(",")],
-        model,
+        models.split(","),
+        batch,
         repeats,
-        click.echo,
     )
-    counts = [int(count) for count in threads.split(",")]
-    records += bench_speed.walks(photograph, counts, model, repeats, click.echo)
-    records.append(dict(bench_speed.startup(click.echo)))
+    records = bench_speed.run(plan, click.echo)
     _report(records, bench_speed.table(records), out)
+    if out is not None:
+        plots.scaling(records, out.with_suffix(".png"))
+
+
+@main.command()
+@click.option("--photograph", type=click.Path(path_type=Path), required=True)
+@click.option("--model", default="photo")
+@click.option("--engine", default="auto")
+@click.option("--repeats", type=click.IntRange(1), default=5)
+@_OUT
+def profile(photograph: Path, model: str, engine: str, repeats: int, out: Path | None) -> None:
+    """Where the CPU time of coding one image goes, on one thread."""
+    from bench import profile as bench_profile
+
+    records = bench_profile.run(photograph, model, engine, repeats, click.echo)
+    _report(records, bench_profile.table(records), out)
 
 
 def _report(records: list[dict[str, object]], text: str, out: Path | None) -> None:

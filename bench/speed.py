@@ -1,201 +1,266 @@
-"""`python -m bench speed`: seconds and peak memory of `ncmlzip`, by engine and image size, and
-multiply-adds a second of the native engine's instruction sets beside their peak."""
+"""`python -m bench speed`: whole `ncmlzip` processes by engine, threads, model and image size, and
+batches of small images; their table."""
 
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
-from bench import record
-from ncml_codec import engines, library
-from ncml_codec.codec import walk_tile
-from ncml_codec.network import Integers
-from ncml_codec.tables import Weights
+from bench import record, walks
+from ncml_codec import library
+from ncml_codec.model import identified, read_model, write_model
 
-SIZES = {"32x32": (32, 32), "768x512": (768, 512), "2048x1365": (2048, 1365), "24MP": (6000, 4000)}
+SIZES = {
+    "32x32": (32, 32),
+    "768x512": (768, 512),
+    "2048x1365": (2048, 1365),
+    "24MP": (6000, 4000),
+    "100MP": (12500, 8000),
+}
+_NUMPY = 3_000_000  # pixels up to which the numpy engine is measured: it is eight times slower
+_ONCE = 10_000_000  # pixels from which once is enough: the run lasts long enough to be even
+_OTHER_MODELS = "768x512"  # where models beside the first are measured
+
+Say = Callable[[str], None]
 
 
-def run(
-    photograph: Path,
-    sizes: Sequence[str],
-    engines: Sequence[str],
-    threads: Sequence[int],
-    model: str,
-    repeats: int,
-    say: Callable[[str], None],
-) -> list[dict[str, Any]]:
-    """Time whole `ncmlzip` processes, start-up included, on one photograph, repeated or cut."""
-    records: list[dict[str, Any]] = [{"machine": record.machine(), "repeats": repeats}]
-    with tempfile.TemporaryDirectory() as folder:
-        for size in sizes:
-            image = Path(folder) / f"{size}.ppm"
-            _write(photograph, image, *SIZES[size])
-            for engine in engines:
-                for count in threads:
-                    result = _measure(image, engine, count, model, repeats)
-                    records.append({"size": size, **result})
-                    say(
-                        f"{size:10} {engine:6} {count} threads"
-                        f"  compress {result['compress_seconds']:7.2f} s"
-                        f"  decompress {result['decompress_seconds']:7.2f} s"
-                        f"  peak {result['peak_mib']:.0f} MiB"
-                    )
+@dataclass(frozen=True)
+class Plan:
+    """What to measure. models: released names or wave presets, the first at all sizes; batch:
+    images of 32 x 32 in one call, 0 for none."""
+
+    photograph: Path
+    sizes: Sequence[str]
+    engines: Sequence[str]
+    threads: Sequence[int]
+    models: Sequence[str]
+    batch: int
+    repeats: int
+
+
+def run(plan: Plan, say: Say) -> list[dict[str, Any]]:
+    """Everything, one record each, the machine first."""
+    records: list[dict[str, Any]] = [{"machine": record.machine(), "repeats": plan.repeats}]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        models = {model: _model_file(model, plan.photograph, folder) for model in plan.models}
+        records += _processes(plan, models, folder, say)
+        if plan.batch:
+            records += _batches(plan, models[plan.models[0]], folder, say)
+        small = folder / "64x64.png"
+        _write(plan.photograph, small, 64, 64)
+        network = read_model(models[plan.models[0]].read_bytes())
+        records += walks.walks(plan.photograph, plan.threads, network, plan.repeats, say)
+        records.append(dict(walks.startup(small, say)))
     return records
-
-
-def walks(
-    photograph: Path, threads: Sequence[int], model: str, repeats: int, say: Callable[[str], None]
-) -> list[dict[str, Any]]:
-    """The native engine's walk of a known image without a coder, for every instruction set.
-
-    The share is of a peak measured just before: a loop of nothing but multiply-adds in registers,
-    on one thread, times the threads.
-    """
-    if engines.why_not_native():
-        say(f"no native engine: {engines.why_not_native()}")
-        return []
-    from ncml_codec.engines import _native
-    from ncml_codec.engines.native_engine import INSTRUCTION_SETS, NativeEngine
-
-    network = library.load(model).network
-    with Image.open(photograph) as image:
-        samples = np.asarray(image.convert("RGB"))
-    multiply_adds = network.multiply_adds() * samples.shape[0] * samples.shape[1]
-    found = []
-    for isa in INSTRUCTION_SETS:
-        peak = _native.peak(isa)
-        for count in threads:
-            engine = NativeEngine(network, count, isa)
-            times = []
-            for _ in range(repeats):
-                started = time.perf_counter()
-                walk_tile(engine, samples.shape, samples, _NoCoder())
-                times.append(time.perf_counter() - started)
-            rate = multiply_adds / median(times)
-            share = rate / (peak * count)
-            found.append(
-                {"isa": isa, "threads": count, "multiply_adds_per_second": rate, "share": share}
-            )
-            say(
-                f"{isa:11} {count} threads {rate / 1e9:6.1f} G multiply-adds/s, {share:.0%} of peak"
-            )
-    return found
-
-
-class _NoCoder:
-    """Codes nothing, so that the walk alone is timed."""
-
-    def code(self, weights: Weights, symbols: Integers | None) -> Integers:
-        assert symbols is not None
-        return symbols
-
-
-def startup(say: Callable[[str], None]) -> dict[str, float]:
-    """CPU seconds of `ncmlzip --help` and of `import ncml_codec`, medians of seven."""
-    commands = {
-        "help_cpu_seconds": [sys.executable, "-m", "ncml_cli.ncmlzip", "--help"],
-        "import_cpu_seconds": [sys.executable, "-c", "import ncml_codec"],
-    }
-    found = {name: median(_cpu_seconds(line) for _ in range(7)) for name, line in commands.items()}
-    say("  ".join(f"{name} {seconds:.3f}" for name, seconds in found.items()))
-    return found
 
 
 def table(records: Sequence[dict[str, Any]]) -> str:
     """Markdown."""
-    head = (
-        "| image | engine | threads | compress, s | decompress, s | kpixel/s | peak, MiB |\n"
-        "|---|---|---|---|---|---|---|"
-    )
-    rows = [
-        f"| {r['size']} | {r['engine']} | {r['threads']} | {r['compress_seconds']:.2f} |"
-        f" {r['decompress_seconds']:.2f} | {r['pixels'] / r['decompress_seconds'] / 1e3:.0f} |"
-        f" {r['peak_mib']:.0f} |"
+    lines = [
+        "| image | model | engine | threads | compress, s | decompress, s | kpixel/s | peak, MiB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r['size']} | {r['model']} | {r['engine']} | {r['threads']} |"
+        f" {r['compress_seconds']:.2f} | {r['decompress_seconds']:.2f} |"
+        f" {r['pixels'] / r['compress_seconds'] / 1e3:.0f} /"
+        f" {r['pixels'] / r['decompress_seconds'] / 1e3:.0f} | {r['peak_mib']:.0f} |"
         for r in records
         if "size" in r
     ]
+    batches = [r for r in records if "images" in r]
+    if batches:
+        lines += ["", "| images at once | threads | compress, checked, s | decompress, s |"]
+        lines += ["|---|---|---|---|"]
+    lines += [
+        f"| {r['images']} of 32x32 | {r['threads']} | {r['compress_seconds']:.2f} |"
+        f" {r['decompress_seconds']:.2f} |"
+        for r in batches
+    ]
     walked = [r for r in records if "isa" in r]
     if walked:
-        rows += [
-            "",
-            "| instruction set | threads | G multiply-adds/s | share of peak |",
-            "|---|---|---|---|",
-        ]
-    rows += [
+        lines += ["", "| instruction set | threads | G multiply-adds/s | share of peak |"]
+        lines += ["|---|---|---|---|"]
+    lines += [
         f"| {r['isa']} | {r['threads']} | {r['multiply_adds_per_second'] / 1e9:.1f} |"
         f" {r['share']:.0%} |"
         for r in walked
     ]
-    return "\n".join([head, *rows]) + (
-        f"\n\nWhole processes, start-up included, without check. Measured on"
+    start = next((r for r in records if "compress_64x64_cpu_seconds" in r), None)
+    if start:
+        lines += [
+            "",
+            f"Start-up, CPU seconds: `ncmlzip compress` of 64 x 64 pixels, checked,"
+            f" {start['compress_64x64_cpu_seconds']:.2f}; `ncmlzip --help`"
+            f" {start['help_cpu_seconds']:.2f}; `import ncml_codec`"
+            f" {start['import_cpu_seconds']:.2f}.",
+        ]
+    return "\n".join(lines) + (
+        "\n\nWhole processes, start-up included, without check unless stated. kpixel/s: compress /"
+        " decompress. Models called wave-* have random weights, which does for speed; their files"
+        " are larger than trained ones', and so is the coder's work. Measured on"
         f" {record.describe(records[0]['machine'])}.\n"
     )
 
 
-def _measure(image: Path, engine: str, threads: int, model: str, repeats: int) -> dict[str, Any]:
+def _processes(
+    plan: Plan, models: dict[str, Path], folder: Path, say: Say
+) -> Iterator[dict[str, Any]]:
+    first, *others = models
+    for size in plan.sizes:
+        image = folder / f"{size}.ppm"
+        _write(plan.photograph, image, *SIZES[size])
+        pixels = SIZES[size][0] * SIZES[size][1]
+        repeats = plan.repeats if pixels < _ONCE else 1
+        for model in [first, *(others if size == _OTHER_MODELS else [])]:
+            for engine in plan.engines:
+                if engine == "numpy" and (pixels > _NUMPY or model != first):
+                    continue
+                for threads in plan.threads:
+                    result = _measure(image, engine, threads, models[model], repeats)
+                    yield {"size": size, "model": model, "pixels": pixels, **result}
+                    say(
+                        f"{size:10} {model:10} {engine:6} {threads} threads"
+                        f"  compress {result['compress_seconds']:7.2f} s"
+                        f"  decompress {result['decompress_seconds']:7.2f} s"
+                        f"  peak {result['peak_mib']:.0f} MiB"
+                    )
+        image.unlink()
+
+
+def _measure(image: Path, engine: str, threads: int, model: Path, repeats: int) -> dict[str, Any]:
     packed, back = image.with_suffix(".ppm.ncmz"), image.with_suffix(".back.ppm")
-    tool = [sys.executable, "-m", "ncml_cli.ncmlzip"]
-    common = ["-q", "-f", "-m", model, "--engine", engine, "--threads", str(threads)]
-    compress = [*tool, "compress", *common, "--no-check", str(image), "-o", str(packed)]
-    decompress = [*tool, "decompress", *common, str(packed), "-o", str(back)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    common = ["-m", str(model), "--engine", engine]
+    compress = _tool("compress", threads, *common, "--no-check", str(image), "-o", str(packed))
+    decompress = _tool("decompress", threads, *common, str(packed), "-o", str(back))
     times: dict[str, list[float]] = {"compress": [], "decompress": []}
     peak = 0.0
     for _ in range(repeats):
         for name, command in (("compress", compress), ("decompress", decompress)):
-            seconds, mib = _run(command, environment)
+            seconds, mib = _run(command, threads)
             times[name].append(seconds)
             peak = max(peak, mib)
-    with Image.open(image) as one, Image.open(back) as other:
-        if not np.array_equal(np.asarray(one), np.asarray(other)):
-            raise SystemExit(f"{image.name}: the pixels did not come back")
-        pixels = one.width * one.height
-    return {
+    if image.read_bytes() != back.read_bytes():
+        raise SystemExit(f"{image.name}: the pixels did not come back")
+    found = {
         "engine": engine,
         "threads": threads,
-        "model": model,
-        "pixels": pixels,
         "bytes": packed.stat().st_size,
         "compress_seconds": median(times["compress"]),
         "decompress_seconds": median(times["decompress"]),
         "peak_mib": peak,
     }
+    packed.unlink()
+    back.unlink()
+    return found
 
 
-def _run(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
-    """Wall seconds and peak MiB of one process."""
-    started = time.perf_counter()
-    process = subprocess.Popen(command, env=environment)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    seconds = time.perf_counter() - started
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)}: exit {process.returncode}")
-    return seconds, usage.ru_maxrss / 1024
+def _batches(plan: Plan, model: Path, folder: Path, say: Say) -> Iterator[dict[str, Any]]:
+    """Many small images in one call, with their check, as a user would call it."""
+    samples = _pixels(plan.photograph)
+    rows, columns = samples.shape[0] // 32, samples.shape[1] // 32
+    images = []
+    for index in range(plan.batch):
+        # Shifted by a pixel at each turn through the photograph, so that no two are equal.
+        turn, at = divmod(index, (rows - 1) * (columns - 1))
+        top, left = 32 * (at // (columns - 1)) + turn, 32 * (at % (columns - 1)) + turn
+        images.append(folder / f"batch{index}.png")
+        Image.fromarray(samples[top : top + 32, left : left + 32]).save(images[-1])
+    packed, back = folder / "packed", folder / "back"
+    packed.mkdir()
+    back.mkdir()
+    files = [str(image) for image in images]
+    coded = [str(packed / f"{image.name}.ncmz") for image in images]
+    for threads in plan.threads:
+        times: dict[str, list[float]] = {"compress": [], "decompress": []}
+        for _ in range(plan.repeats):
+            for name, names, target in (("compress", files, packed), ("decompress", coded, back)):
+                command = _tool(name, threads, "-m", str(model), "-O", str(target), *names)
+                times[name].append(_run(command, threads=1)[0])
+        for image in images:
+            if not np.array_equal(_pixels(image), _pixels(back / image.name)):
+                raise SystemExit(f"{image.name}: the pixels did not come back")
+        found = {f"{name}_seconds": median(seconds) for name, seconds in times.items()}
+        yield {"images": plan.batch, "threads": threads, **found}
+        say(
+            f"{plan.batch} of 32x32  {threads} threads  compress, checked,"
+            f" {found['compress_seconds']:.2f} s  decompress {found['decompress_seconds']:.2f} s"
+        )
 
 
-def _cpu_seconds(command: list[str]) -> float:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+def _tool(command: str, threads: int, *arguments: str) -> list[str]:
+    tool = [sys.executable, "-m", "ncml_cli.ncmlzip", command, "-q", "-f"]
+    return [*tool, "--threads", str(threads), *arguments]
+
+
+# Starts a command from a process of its own: a child's peak memory begins with that of the process
+# that starts it, which here holds images, numpy and perhaps torch.
+_LAUNCHER = """
+import os, sys, time
+started = time.perf_counter()
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+_, status, usage = os.wait4(pid, 0)
+print(time.perf_counter() - started, usage.ru_maxrss, os.waitstatus_to_exitcode(status))
+"""
+
+
+def _run(command: list[str], threads: int) -> tuple[float, float]:
+    """Wall seconds and peak MiB of one process (the largest, if it has others)."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", _LAUNCHER, *command],
+        env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    seconds, kib, code = done.stdout.split()
+    if code != "0":
+        raise SystemExit(f"{' '.join(command[:12])}: exit {code}")
+    return float(seconds), int(kib) / 1024
+
+
+def _pixels(path: Path) -> npt.NDArray[np.uint8]:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _model_file(name: str, photograph: Path, folder: Path) -> Path:
+    """The file of a released model, or of a wave preset with random weights."""
+    target = folder / f"{name}.ncpn"
+    if name in library.released():
+        target.write_bytes(write_model(library.load(name).network))
+        return target
+    import torch
+
+    from ncpn import export, presets
+    from ncpn.wave import WaveNCPN
+
+    torch.manual_seed(0)
+    model = presets.build(presets.preset(name, 1.0))
+    if not isinstance(model, WaveNCPN):
+        raise SystemExit(f"model {name}: not a wave network, so it has no integers")
+    sample = _pixels(photograph)[:64, :64]
+    seen = export.observe(model.eval(), [sample])
+    network = export.to_integers(model, export.choose_units(seen), seen)
+    target.write_bytes(write_model(identified(network).network))
+    return target
 
 
 def _write(photograph: Path, target: Path, width: int, height: int) -> None:
     """The photograph repeated, mirrored at each seam, and cut to the size."""
-    with Image.open(photograph) as image:
-        tile = np.asarray(image.convert("RGB"))
+    tile = _pixels(photograph)
     block = np.concatenate([tile, tile[:, ::-1]], axis=1)
     block = np.concatenate([block, block[::-1]], axis=0)
     repeats = (-(-height // block.shape[0]), -(-width // block.shape[1]), 1)

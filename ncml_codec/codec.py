@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,16 +23,17 @@ from ncml_codec.engines import Engine, Surveyor
 from ncml_codec.errors import ChecksumMismatch, FormatError, RoundTripError
 from ncml_codec.model import Model
 from ncml_codec.network import PLANES
-from ncml_codec.pixels import Picture
+from ncml_codec.pixels import MAX_PIXELS, Picture, Source
+from ncml_codec.schedule import Shares, in_order, shares
 from ncml_codec.wave import wave_count, wave_pixels
 
 TILE_EXPONENT = 11  # 2048 x 2048: a border costs nothing measurable, memory stays small
-MAX_PIXELS = 1 << 29
+_COMPARED = 64  # rows compared at a time, so that the check holds no second band
 
 Samples = npt.NDArray[np.uint8]
 Progress = Callable[[int], None]
-A = TypeVar("A")
-B = TypeVar("B")
+_NOTHING = np.empty((0, 0, 0), np.uint8)
+Place = tuple[int, int, int, int]  # top, left, height, width
 
 
 @dataclass(frozen=True)
@@ -51,35 +50,54 @@ class Effort:
 
 
 def encode(
-    picture: Picture,
+    picture: Source,
     model: Model,
     effort: Effort | None = None,
     tile_exponent: int = TILE_EXPONENT,
 ) -> bytes:
-    """The file's bytes for a picture. The same for every engine and number of threads."""
+    """The file's bytes for a picture. The same for every engine and number of threads.
+
+    Rows are asked for once, from top to bottom, a row of tiles at a time.
+    """
     effort = effort or Effort()
     header = Header(picture.width, picture.height, picture.planes, model.identity, tile_exponent)
-    at_once = min(effort.threads, len(header.tiles()))
-    engine = engines.load(effort.engine, model.network, effort.threads // at_once)
+    engine, at_once = _engine(effort, model, header)
 
-    def one(place: tuple[int, int, int, int]) -> Tile:
-        top, left, height, width = place
-        samples = picture.samples[top : top + height, left : left + width]
+    def one(samples: Samples) -> Tile:
         encoder = Encoder()
         walk_tile(engine, samples.shape, samples, encoder, effort.progress)
         return Tile(encoder.finish(), samples_crc(samples))
 
-    tiles = _map(one, header.tiles(), at_once)
+    tiles = list(in_order(one, _samples(picture, header), at_once))
     return write_container(Container(header, png.pack_chunks(picture.chunks), tiles))
 
 
-def decode(
+@dataclass(frozen=True)
+class Opened:
+    """A file whose header, checksums and metadata are sound, and whose model is at hand.
+
+    chunks: metadata, as in `Picture`. bands: decodes as it is read, once: the samples of each row
+    of tiles, from top to bottom, each valid until the next is asked for; raises FormatError if a
+    tile is not sound.
+    """
+
+    container: Container
+    model: Model
+    chunks: Sequence[png.Chunk]
+    bands: Iterator[Samples]
+
+    @property
+    def header(self) -> Header:
+        return self.container.header
+
+
+def open_file(
     data: bytes,
     models: Iterable[Model] = (),
     effort: Effort | None = None,
     max_pixels: int = MAX_PIXELS,
-) -> Picture:
-    """The picture in a file's bytes. models: looked at before the released ones.
+) -> Opened:
+    """A file's bytes, ready to be decoded. models: looked at before the released ones.
 
     Raises FormatError (its kinds say which) for anything but a sound file whose model is at hand.
     """
@@ -93,33 +111,47 @@ def decode(
         )
     chunks = png.unpack_chunks(container.metadata)
     _, model = library.find(header.identity, models)
-    at_once = min(effort.threads, len(container.tiles))
-    engine = engines.load(effort.engine, model.network, effort.threads // at_once)
+    return Opened(container, model, chunks, _bands(container, model, effort))
+
+
+def decode(
+    data: bytes,
+    models: Iterable[Model] = (),
+    effort: Effort | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Picture:
+    """The picture in a file's bytes, whole; see `open_file`."""
+    opened = open_file(data, models, effort, max_pixels)
+    header = opened.header
     samples = np.empty((header.height, header.width, header.planes), np.uint8)
-
-    def one(place: tuple[tuple[int, int, int, int], tuple[int, Tile]]) -> None:
-        (top, left, height, width), (index, tile) = place
-        decoder = Decoder(tile.payload)
-        shape = (height, width, header.planes)
-        decoded = walk_tile(engine, shape, None, decoder, effort.progress)
-        if samples_crc(decoded) != tile.samples_crc:
-            raise ChecksumMismatch(
-                f"tile {index}: the decoded samples do not match their checksum; the file was not"
-                " written by a correct encoder, or this decoder is at fault"
-            )
-        samples[top : top + height, left : left + width] = decoded
-
-    places = zip(header.tiles(), enumerate(container.tiles), strict=True)
-    _map(one, list(places), at_once)
-    return Picture(samples, chunks)
+    top = 0
+    for band in opened.bands:
+        samples[top : top + len(band)] = band
+        top += len(band)
+    return Picture(samples, opened.chunks)
 
 
-def verify(data: bytes, picture: Picture, model: Model, effort: Effort | None = None) -> None:
-    """Raise RoundTripError unless decoding `data` gives `picture` back, metadata included."""
-    decoded = decode(data, [model], effort, max_pixels=picture.width * picture.height)
-    if not np.array_equal(decoded.samples, picture.samples):
-        raise RoundTripError("decoding gave other pixels; nothing was written")
-    if list(decoded.chunks) != list(picture.chunks):
+def verify(data: bytes, picture: Source, model: Model, effort: Effort | None = None) -> None:
+    """Raise RoundTripError unless decoding `data` gives `picture` back, metadata included.
+
+    Needs no second picture: rows of tiles are decoded and compared one after the other.
+    """
+    opened = open_file(data, [model], effort, max_pixels=picture.width * picture.height)
+    header = opened.header
+    if (header.height, header.width, header.planes) != (
+        picture.height,
+        picture.width,
+        picture.planes,
+    ):
+        raise RoundTripError("decoding gave an image of another size; nothing was written")
+    top = 0
+    for band in opened.bands:
+        for at in range(0, len(band), _COMPARED):
+            rows = band[at : at + _COMPARED]
+            if not np.array_equal(rows, picture.rows(top, top + len(rows))):
+                raise RoundTripError("decoding gave other pixels; nothing was written")
+            top += len(rows)
+    if list(opened.chunks) != list(picture.chunks):
         raise RoundTripError("decoding gave other metadata; nothing was written")
 
 
@@ -166,11 +198,51 @@ def walk_tile(
 
 def samples_crc(samples: Samples) -> int:
     """CRC-32 of samples, one byte each, by rows, pixels, planes."""
-    return zlib.crc32(np.ascontiguousarray(samples).tobytes())
+    return zlib.crc32(np.ascontiguousarray(samples).data)
 
 
-def _map(function: Callable[[A], B], items: list[A], threads: int) -> list[B]:
-    if threads <= 1 or len(items) <= 1:
-        return [function(item) for item in items]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(function, items))
+def _engine(effort: Effort, model: Model, header: Header) -> tuple[Engine, int]:
+    """The engine with the threads that it gets within a tile, and the tiles coded at once."""
+    sizes = [(height, width) for _, _, height, width in header.tiles()]
+    name = engines.chosen(effort.engine)
+    share: Shares = shares(sizes, effort.threads, within=name == "native")
+    return engines.load(name, model.network, share.threads), share.at_once
+
+
+def _samples(picture: Source, header: Header) -> Iterator[Samples]:
+    """The samples of every tile in order, views of one row of tiles after the other."""
+    band = _NOTHING
+    for top, left, height, width in header.tiles():
+        if left == 0:
+            band = picture.rows(top, top + height)
+        # A copy, so that no tile keeps its band; and the band goes before the next one comes.
+        tile = np.ascontiguousarray(band[:, left : left + width])
+        if left + width == header.width:
+            band = _NOTHING
+        yield tile
+
+
+def _bands(container: Container, model: Model, effort: Effort) -> Iterator[Samples]:
+    """See `Opened.bands`."""
+    header = container.header
+    engine, at_once = _engine(effort, model, header)
+
+    def one(item: tuple[int, Place, Tile]) -> tuple[Place, Samples]:
+        index, place, tile = item
+        shape = (*place[2:], header.planes)
+        decoded = walk_tile(engine, shape, None, Decoder(tile.payload), effort.progress)
+        if samples_crc(decoded) != tile.samples_crc:
+            raise ChecksumMismatch(
+                f"tile {index}: the decoded samples do not match their checksum; the file was not"
+                " written by a correct encoder, or this decoder is at fault"
+            )
+        return place, decoded
+
+    places = header.tiles()
+    items = zip(range(len(places)), places, container.tiles, strict=True)
+    # One band for all rows of tiles: whoever reads it may hold it while the next one is decoded.
+    band = np.empty((places[0][2], header.width, header.planes), np.uint8)
+    for (_, left, height, width), decoded in in_order(one, items, at_once):
+        band[:height, left : left + width] = decoded
+        if left + width == header.width:
+            yield band[:height]

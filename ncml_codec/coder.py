@@ -53,7 +53,7 @@ class Encoder:
 class Decoder:
     """Words to symbols. Raises FormatError where constriction notices damage, which is seldom."""
 
-    def __init__(self, payload: bytes) -> None:
+    def __init__(self, payload: bytes | memoryview) -> None:
         if len(payload) % 4:
             raise FormatError(f"payload of {len(payload)} bytes: not a whole number of words")
         words = np.frombuffer(payload, "<u4").astype(np.uint32)

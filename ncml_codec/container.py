@@ -55,9 +55,12 @@ class Header:
 
 @dataclass(frozen=True)
 class Tile:
-    """A tile's coded words, and the CRC-32 of its samples (rows, pixels, planes; one byte each)."""
+    """A tile's coded words, and the CRC-32 of its samples (rows, pixels, planes; one byte each).
 
-    payload: bytes
+    payload: read from a file, a view of its bytes, so that a large file is in memory once.
+    """
+
+    payload: bytes | memoryview
     samples_crc: int
 
 
@@ -79,7 +82,7 @@ def write_container(container: Container) -> bytes:
     if container.metadata:
         head += _varint(len(container.metadata))
     head += b"".join(_varint(len(tile.payload)) for tile in container.tiles)
-    parts = [head, _crc(head)]
+    parts: list[bytes | memoryview] = [head, _crc(head)]
     if container.metadata:
         parts += [container.metadata, _crc(container.metadata)]
     for tile in container.tiles:
@@ -101,7 +104,7 @@ def read_container(data: bytes) -> Container:
     reader = _Reader(data, at)
     metadata = b""
     if metadata_length is not None:
-        metadata = reader.section("metadata", metadata_length)
+        metadata = bytes(reader.section("metadata", metadata_length))
     tiles = []
     for index, length in enumerate(lengths):
         payload = reader.section(f"tile {index}", length)
@@ -125,7 +128,7 @@ def _read_head(data: bytes) -> tuple[Header, int | None, list[int], int]:
             f"format version {version}; this program reads version {VERSION}:"
             f" {'update it' if version > VERSION else 'the file is damaged'}"
         )
-    identity = reader.take("header", IDENTITY_BYTES)
+    identity = bytes(reader.take("header", IDENTITY_BYTES))
     width, height = reader.varint("header"), reader.varint("header")
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         raise FormatError(
@@ -155,9 +158,9 @@ class _Reader:
     """Takes bytes from the front, or says what is missing."""
 
     def __init__(self, data: bytes, at: int) -> None:
-        self.data, self.at = data, at
+        self.data, self.at = memoryview(data), at
 
-    def take(self, what: str, count: int) -> bytes:
+    def take(self, what: str, count: int) -> memoryview:
         left = len(self.data) - self.at
         if count > left:
             raise Truncated(
@@ -167,7 +170,7 @@ class _Reader:
         self.at += count
         return self.data[self.at - count : self.at]
 
-    def section(self, what: str, count: int) -> bytes:
+    def section(self, what: str, count: int) -> memoryview:
         """`count` bytes that their CRC-32 follows."""
         start = self.at
         section = self.take(what, count)
@@ -202,5 +205,5 @@ def _varint(value: int) -> bytes:
     return bytes([*out, value])
 
 
-def _crc(data: bytes) -> bytes:
+def _crc(data: bytes | memoryview) -> bytes:
     return struct.pack("<I", zlib.crc32(data))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import stat
 import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from ncml_codec.errors import InputError, OutputError
@@ -19,18 +22,32 @@ def read_file(path: Path) -> bytes:
         raise InputError(f"{path}: {_reason(error)}") from error
 
 
-def write_atomically(path: Path, data: bytes, *, replace: bool) -> None:
+@dataclass(frozen=True)
+class Written:
+    """What was written, to compare a file with."""
+
+    size: int
+    sha256: bytes
+
+
+def write_atomically(path: Path, data: bytes | Iterable[bytes], *, replace: bool) -> Written:
     """Write `data` to `path` so that at every moment `path` is the old file, none, or the new one.
 
-    replace: whether an existing file may go; if not, it is also not overwritten when it appears
-    while we write. A symbolic link is followed. Raises OutputError, and leaves no temporary file.
+    data: whole, or in parts, which are asked for one after the other; an error of theirs leaves
+    everything as it was. replace: whether an existing file may go; if not, it is also not
+    overwritten when it appears while we write. A symbolic link is followed. Raises OutputError,
+    and leaves no temporary file.
     """
     target = Path(os.path.realpath(path))
     temporary = None
+    size, digest = 0, hashlib.sha256()
     try:
         handle, temporary = tempfile.mkstemp(prefix=".ncml-", suffix=".tmp", dir=target.parent)
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            for part in [data] if isinstance(data, bytes) else data:
+                file.write(part)
+                size += len(part)
+                digest.update(part)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, _mode(target))
@@ -40,6 +57,7 @@ def write_atomically(path: Path, data: bytes, *, replace: bool) -> None:
             _move_to_new_name(temporary, target)
         temporary = None
         _sync_folder(target.parent)
+        return Written(size, digest.digest())
     except FileExistsError as error:
         raise OutputError(f"{path}: exists already; -f replaces it") from error
     except OSError as error:
@@ -48,6 +66,18 @@ def write_atomically(path: Path, data: bytes, *, replace: bool) -> None:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def is_what_was_written(path: Path, written: Written) -> bool:
+    """Whether the file holds these bytes. Raises InputError if it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while part := file.read(1 << 20):
+                digest.update(part)
+            return file.tell() == written.size and digest.digest() == written.sha256
+    except OSError as error:
+        raise InputError(f"{path}: {_reason(error)}") from error
 
 
 def _move_to_new_name(temporary: str, target: Path) -> None:

@@ -103,9 +103,9 @@ class Tables:
     logistic: Integers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Network:
-    """A whole integer network. k: mixture components."""
+    """A whole integer network, equal only to itself. k: mixture components."""
 
     window: Sequence[Tap]
     near: Sequence[Tap]

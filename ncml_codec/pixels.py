@@ -7,15 +7,17 @@ converted.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from ncml_codec import png
+from ncml_codec import png, writers
 from ncml_codec.errors import InputError, UnsupportedImage, UsageError
 
 WRITABLE = {
@@ -27,9 +29,38 @@ WRITABLE = {
     ".ppm": "PPM",
     ".pgm": "PPM",
 }
+MAX_PIXELS = 1 << 29  # of an image, read or decoded: 1.6 GB of RGB samples
 _READABLE = ("PNG", "WEBP", "BMP", "TIFF", "PPM")
 _KNOWN_CRITICAL = {b"PLTE", png.PIXELS}
 _ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
+_BAND = 1 << 20  # pixels that are copied out of Pillow's memory at a time
+_PILLOW_LIMIT = threading.Lock()
+
+Samples = npt.NDArray[np.uint8]
+
+
+class Source(Protocol):
+    """An image whose samples are asked for by rows: a `Picture`, or one still in its file."""
+
+    @property
+    def height(self) -> int: ...
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def planes(self) -> int:
+        """1 (grey) or 3 (RGB)."""
+        ...
+
+    @property
+    def chunks(self) -> Sequence[png.Chunk]:
+        """As of `Picture`."""
+        ...
+
+    def rows(self, top: int, stop: int) -> Samples:
+        """The samples of some rows, uint8 [stop - top, width, planes]. Cheap from top to bottom."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -37,8 +68,12 @@ class Picture:
     """samples: uint8 [height, width, planes], 1 plane (grey) or 3 (RGB). chunks: metadata as PNG
     chunks, in order, with one empty `png.PIXELS` where the pixels stand."""
 
-    samples: npt.NDArray[np.uint8]
+    samples: Samples
     chunks: Sequence[png.Chunk] = field(default_factory=list)
+
+    def rows(self, top: int, stop: int) -> Samples:
+        """Some rows, a view: see `Source`."""
+        return self.samples[top:stop]
 
     @property
     def height(self) -> int:
@@ -101,6 +136,21 @@ def encode_file(picture: Picture, name: str) -> bytes:
 
     Raises UsageError for a suffix that is not in WRITABLE.
     """
+    shape = (picture.height, picture.width, picture.planes)
+    return b"".join(encode_parts(shape, picture.chunks, [picture.samples], name))
+
+
+def encode_parts(
+    shape: tuple[int, int, int],
+    chunks: Sequence[png.Chunk],
+    bands: Iterable[Samples],
+    name: str,
+) -> Iterator[bytes]:
+    """`encode_file` part by part, of an image whose rows come in bands from top to bottom.
+
+    shape: height, width, planes. PNG, PPM and PGM hold one band at a time, other formats the
+    image. The suffix is looked at at once, bands are not.
+    """
     suffix = PurePath(name).suffix.lower()
     if suffix not in WRITABLE:
         known = " ".join(WRITABLE)
@@ -108,32 +158,57 @@ def encode_file(picture: Picture, name: str) -> bytes:
             f"{name}: no lossless format for the suffix {suffix or 'of an empty name'!r};"
             f" name the output with -o, ending in one of {known}"
         )
+    if suffix == ".png":
+        return writers.png_parts(shape, chunks, bands)
+    if suffix in (".ppm", ".pgm"):
+        return writers.pnm_parts(shape, bands)
+    return _pillow_parts(shape, chunks, bands, name)
+
+
+def _pillow_parts(
+    shape: tuple[int, int, int],
+    chunks: Sequence[png.Chunk],
+    bands: Iterable[Samples],
+    name: str,
+) -> Iterator[bytes]:
+    suffix = PurePath(name).suffix.lower()
     options: dict[str, object] = {}
     if suffix == ".webp":
         options = {"lossless": True, "exact": True, "quality": 80}
     if suffix in (".webp", ".tif", ".tiff"):
-        found = {"icc_profile": png.icc_profile(picture.chunks), "exif": png.exif(picture.chunks)}
+        found = {"icc_profile": png.icc_profile(chunks), "exif": png.exif(chunks)}
         options.update({key: value for key, value in found.items() if value})
-    samples = picture.samples[:, :, 0] if picture.planes == 1 else picture.samples
+    height, width, planes = shape
+    image = Image.new("L" if planes == 1 else "RGB", (width, height))
+    top = 0
+    for band in bands:
+        image.paste(Image.fromarray(band[:, :, 0] if planes == 1 else band), (0, top))
+        top += len(band)
     out = io.BytesIO()
     try:
-        Image.fromarray(samples).save(out, WRITABLE[suffix], **options)
+        image.save(out, WRITABLE[suffix], **options)
     except (OSError, ValueError) as error:
         raise UsageError(f"{name}: this picture cannot be written so: {error}") from error
-    return png.join(out.getvalue(), picture.chunks) if suffix == ".png" else out.getvalue()
+    yield out.getvalue()
 
 
 def _decode_png(data: bytes, name: str) -> Picture:
     header, chunks = png.split(data, name)
     kinds = {kind for kind, _ in chunks}
-    problem = _png_problem(header, kinds)
+    problem = png_problem(header, kinds)
     if problem:
-        raise UnsupportedImage(f"{name}: {problem}; 8-bit grey and RGB are handled")
+        raise refuse(name, problem)
     with _opened(data, name, ("PNG",)) as image:
         return Picture(_samples(image, name), chunks if len(chunks) > 1 else [])
 
 
-def _png_problem(header: png.ImageHeader, kinds: set[bytes]) -> str | None:
+def refuse(name: str, problem: str) -> UnsupportedImage:
+    """The error for a sound file that cannot be held."""
+    return UnsupportedImage(f"{name}: {problem}; 8-bit grey and RGB are handled")
+
+
+def png_problem(header: png.ImageHeader, kinds: set[bytes]) -> str | None:
+    """What the codec cannot hold of a PNG with this header and these kinds of chunks, if any."""
     names = {3: "a palette", 4: "an alpha channel", 6: "an alpha channel"}
     if header.colour_type in names:
         return f"a PNG with {names[header.colour_type]}"
@@ -150,13 +225,33 @@ def _png_problem(header: png.ImageHeader, kinds: set[bytes]) -> str | None:
 
 
 def _opened(data: bytes, name: str, formats: Sequence[str]) -> Image.Image:
-    """The image, its header read. Pillow's limit against decompression bombs holds."""
+    """The image, its header read. Raises InputError beyond MAX_PIXELS, before anything is unpacked.
+
+    MAX_PIXELS stands in for Pillow's limits (a warning at 89 million pixels, an error at 179),
+    which are for programs that open what strangers send.
+    """
     try:
-        return Image.open(io.BytesIO(data), formats=tuple(formats))
+        with _PILLOW_LIMIT:
+            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                image = Image.open(io.BytesIO(data), formats=tuple(formats))
+            finally:
+                Image.MAX_IMAGE_PIXELS = limit
     except UnidentifiedImageError as error:
         raise InputError(f"{name}: {_unidentified(data)}") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError) as error:
         raise InputError(f"{name}: cannot be read: {error}") from error
+    check_size(image.width, image.height, name)
+    return image
+
+
+def check_size(width: int, height: int, name: str) -> None:
+    """Raise InputError for more than MAX_PIXELS pixels. name: of the file."""
+    if width * height > MAX_PIXELS:
+        raise InputError(
+            f"{name}: an image of {width} x {height} pixels, beyond the limit of {MAX_PIXELS};"
+            " cut it into parts"
+        )
 
 
 def _unidentified(data: bytes) -> str:
@@ -174,11 +269,18 @@ def _samples(image: Image.Image, name: str) -> npt.NDArray[np.uint8]:
         raise UnsupportedImage(
             f"{name}: a transparent colour; 8-bit grey and RGB without one are handled"
         )
+    width, height = image.size
+    samples = np.empty((height, width, 1 if image.mode == "L" else 3), np.uint8)
+    step = max(1, _BAND // width)
     try:
-        array = np.asarray(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        # Pillow keeps four bytes a pixel, and would hold two copies more while it gives them all.
+        for top in range(0, height, step):
+            stop = min(top + step, height)
+            band = np.asarray(image.crop((0, top, width, stop)))
+            samples[top:stop] = band.reshape(stop - top, width, -1)
+    except (OSError, ValueError, SyntaxError) as error:
         raise InputError(f"{name}: its pixels cannot be read: {error}") from error
-    return from_array(array).samples
+    return samples
 
 
 def _is_lossless_webp(data: bytes) -> bool:

@@ -1,7 +1,7 @@
 """PNG chunks: what a PNG holds beside its pixels, taken out whole and put back whole.
 
-The pixels themselves are Pillow's business (see `pixels`). Source: PNG specification, third
-edition.
+The pixels themselves are not its business: see `pixels`, `readers`, `writers`. Source: PNG
+specification, third edition.
 """
 
 from __future__ import annotations
@@ -60,14 +60,17 @@ def split(data: bytes, name: str) -> tuple[ImageHeader, list[Chunk]]:
     return header, kept
 
 
-def join(data: bytes, chunks: Sequence[Chunk]) -> bytes:
-    """The plain PNG `data` with its chunks around the image data replaced by `chunks`."""
-    own = list(_chunks(data, "the encoded PNG"))
-    before = [own[0]]
-    image = [chunk for chunk in own if chunk[0] == PIXELS]
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """A chunk as it stands in a file."""
+    checksum = struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
+    return struct.pack(">I", len(content)) + kind + content + checksum
+
+
+def around_pixels(chunks: Sequence[Chunk]) -> tuple[bytes, bytes]:
+    """What a PNG with these chunks holds between its header and its pixels, and after them."""
     at = chunks.index((PIXELS, b"")) if (PIXELS, b"") in chunks else len(chunks)
-    ordered = [*before, *chunks[:at], *image, *chunks[at + 1 :], (b"IEND", b"")]
-    return SIGNATURE + b"".join(_chunk(kind, content) for kind, content in ordered)
+    before, after = chunks[:at], [*chunks[at + 1 :], (b"IEND", b"")]
+    return b"".join(chunk(*one) for one in before), b"".join(chunk(*one) for one in after)
 
 
 def pack_chunks(chunks: Iterable[Chunk]) -> bytes:
@@ -135,12 +138,3 @@ def _chunks(data: bytes, name: str) -> Iterable[Chunk]:
         at += 12 + length
         if kind == b"IEND":
             return
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return (
-        struct.pack(">I", len(content))
-        + kind
-        + content
-        + struct.pack(">I", zlib.crc32(kind + content))
-    )

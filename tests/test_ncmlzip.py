@@ -166,9 +166,8 @@ def test_a_missing_model_is_named(photo: Path) -> None:
     result = ncmlzip("test", f"{photo}.ncmz")
     assert result.exit_code == 4
     assert "not at hand" in result.stderr
-    assert json.loads(ncmlzip("info", "--json", f"{photo}.ncmz").stdout)[0]["model"] == (
-        "not at hand"
-    )
+    (facts,) = json.loads(ncmlzip("info", "--json", f"{photo}.ncmz").stdout)
+    assert (facts["model"], facts["engine_here"]) == ("not at hand", "none")
 
 
 def test_info_says_what_a_file_holds(photo: Path) -> None:
@@ -178,6 +177,8 @@ def test_info_says_what_a_file_holds(photo: Path) -> None:
     assert facts["bytes"] == Path(f"{photo}.ncmz").stat().st_size
     assert facts["metadata"] == ["pHYs"]
     assert facts["model"] == "given with -m"
+    expected = "numpy" if engines.why_not_native() else "native ("
+    assert facts["engine_here"].startswith(expected)
     text = ncmlzip("info", "-m", TINY, f"{photo}.ncmz").stdout
     assert "8-bit RGB" in text
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ncml_codec.errors import InputError, NcmlError, OutputError, UsageError
-from ncml_codec.files import read_file
+from ncml_codec.files import Written, is_what_was_written
 
 SUFFIX = ".ncmz"
 
@@ -56,9 +56,9 @@ def free_target(source: Path, target: Path | NcmlError, force: bool) -> Path:
     return target
 
 
-def remove_input(source: Path, target: Path, data: bytes) -> None:
+def remove_input(source: Path, target: Path, written: Written) -> None:
     """Remove the input, once the output read back from the disk is what was written."""
-    if read_file(target) != data:
+    if not is_what_was_written(target, written):
         raise OutputError(f"{target}: reads back differently; {source} is kept")
     try:
         source.unlink()

@@ -82,6 +82,13 @@ def load(name: str, network: Network, threads: int = 1) -> Engine:
     threads: for each walk; only the native engine has them. Raises UsageError for an unknown name
     or a missing package.
     """
+    module = importlib.import_module(_MODULES[chosen(name)])
+    engine: Engine = module.engine(network, threads)
+    return engine
+
+
+def chosen(name: str) -> str:
+    """The engine that `name` stands for here: itself, or what `auto` means. Raises as `load`."""
     if name not in NAMES:
         raise UsageError(f"engine {name!r}: not one of {', '.join(NAMES)}")
     if name == "torch" and importlib.util.find_spec("torch") is None:
@@ -90,10 +97,8 @@ def load(name: str, network: Network, threads: int = 1) -> Engine:
     if name == "native" and missing:
         raise UsageError(f"engine native: {missing}")
     if name == "auto":
-        name = "numpy" if missing else "native"
-    module = importlib.import_module(_MODULES[name])
-    engine: Engine = module.engine(network, threads)
-    return engine
+        return "numpy" if missing else "native"
+    return name
 
 
 def why_not_native() -> str | None:

@@ -6,6 +6,7 @@ compiler. It checks again all that the safety of memory rests on.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 
@@ -40,19 +41,7 @@ class NativeEngine:
         if isa not in INSTRUCTION_SETS:
             raise UsageError(f"instruction set {isa!r}: not one of {', '.join(INSTRUCTION_SETS)}")
         self.threads, self.isa = threads, isa
-        tables = network.tables
-        try:
-            self.packed = _native.Engine(
-                isa,
-                list(network.window),
-                list(network.near),
-                list(network.neighbours),
-                network.k,
-                [(layer.weight, layer.bias, layer.shift) for _, layer in named_layers(network)],
-                [getattr(tables, name) for name in table_names()],
-            )
-        except ValueError as error:
-            raise UsageError(f"{error}; the numpy engine may take it") from error
+        self.packed = _packed(network, isa)
 
     def __str__(self) -> str:
         return f"native ({self.isa}, {self.threads} thread{'s' if self.threads > 1 else ''})"
@@ -65,3 +54,21 @@ class NativeEngine:
     ) -> Iterator[tuple[Weights, Integers]]:
         """See `engines.Surveyor`: the next wave is computed while the caller codes one."""
         return _native.Survey(self.packed, np.ascontiguousarray(samples), self.threads, strength)
+
+
+# Packing takes as long as coding 300 pixels, so images that follow each other share it.
+@functools.lru_cache(maxsize=8)
+def _packed(network: Network, isa: str) -> _native.Engine:
+    tables = network.tables
+    try:
+        return _native.Engine(
+            isa,
+            list(network.window),
+            list(network.near),
+            list(network.neighbours),
+            network.k,
+            [(layer.weight, layer.bias, layer.shift) for _, layer in named_layers(network)],
+            [getattr(tables, name) for name in table_names()],
+        )
+    except ValueError as error:
+        raise UsageError(f"{error}; the numpy engine may take it") from error

@@ -1,0 +1,124 @@
+"""Many files: small images one to a process, large ones with all threads, messages in order.
+
+Processes and not threads: for small images most of the time goes in Python and in the range coder,
+which both hold Python's lock. Within a process, outputs go to the disk while the next image is
+computed: to wait for the disk takes longer than to code a small image. bench/LOG.md, "Batches and
+large images".
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from ncml_cli.jobs import SMALL, Job, Target
+from ncml_cli.report import Outcome, attempt, report
+from ncml_codec.errors import NcmlError
+
+WORTH = 1 << 19  # pixels that a process must have to do, or its start takes longer
+_OVERHEAD = 4096  # an image costs as much as that many pixels more
+_WRITERS = 8  # files on their way to the disk, for each process
+_CHUNK = 16  # files handed out at a time
+_CHUNK_PIXELS = 1 << 20  # of all files of a chunk but the last
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file to work on. pixels: None if its beginning does not tell."""
+
+    source: Path
+    target: Target
+    pixels: int | None
+
+    @property
+    def is_small(self) -> bool:
+        return self.pixels is not None and self.pixels <= SMALL
+
+
+def run(job: Job, targets: Mapping[Path, Target], files: Sequence[Path]) -> None:
+    """Do every file whatever happens to the others; exit as `report.report` says.
+
+    Memory: for each process what it needs by itself, an image of at most SMALL pixels, and outputs
+    of at most _WRITERS such images; large images come one at a time.
+    """
+    threads = job.settings.threads
+    if job.settings.device is not None:
+        from ncml_cli import together
+
+        pairs = [(source, targets[source]) for source in files]
+        report(files, together.run(job, pairs, job.settings.device))
+        return
+    if len(files) == 1:
+        item = Item(files[0], targets[files[0]], None)
+        report(files, [attempt(lambda: job.start(item.source, item.target, threads, True)())])
+        return
+    items = [Item(source, targets[source], job.pixels(source)) for source in files]
+    count = workers([item.pixels or 0 for item in items if item.is_small], threads)
+    if count == 1:
+        report(files, in_turn(job, items, threads, bar=True))
+    else:
+        report(files, _with_processes(job, items, count))
+
+
+def workers(sizes: Sequence[int], threads: int) -> int:
+    """How many processes are worth their start for images of these numbers of pixels."""
+    work = sum(size + _OVERHEAD for size in sizes)
+    return max(1, min(threads, len(sizes), work // WORTH))
+
+
+def in_turn(job: Job, items: Sequence[Item], threads: int, bar: bool) -> Iterator[Outcome]:
+    """What comes of every file, one computed after the other; small ones are written meanwhile."""
+    waiting: deque[Future[Outcome] | NcmlError] = deque()
+    with ThreadPoolExecutor(_WRITERS) as writers:
+        for item in items:
+            while waiting and (len(waiting) >= _WRITERS or not item.is_small):
+                yield _outcome(waiting.popleft())
+            try:
+                rest = job.start(item.source, item.target, threads, bar)
+            except NcmlError as error:
+                waiting.append(error)
+                continue
+            waiting.append(writers.submit(attempt, rest))
+        while waiting:
+            yield _outcome(waiting.popleft())
+
+
+def _outcome(found: Future[Outcome] | NcmlError) -> Outcome:
+    return found if isinstance(found, NcmlError) else found.result()
+
+
+def _with_processes(job: Job, items: Sequence[Item], count: int) -> Iterator[Outcome]:
+    from ncml_cli.processes import Processes
+
+    waiting: deque[tuple[Sequence[Item], Future[list[Outcome]]]] = deque()
+    with Processes(job, count) as processes:
+        for chunk in _chunks(items):
+            large = not chunk[0].is_small
+            # Two chunks for each process: it never waits for the one that hands them out.
+            while waiting and (large or len(waiting) >= 2 * count):
+                yield from processes.outcomes(*waiting.popleft())
+            if large:
+                yield from in_turn(job, chunk, job.settings.threads, bar=True)
+            else:
+                waiting.append((chunk, processes.submit(chunk)))
+        for chunk, future in waiting:
+            yield from processes.outcomes(chunk, future)
+
+
+def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """All items in order: small ones in chunks, every large one alone."""
+    chunk: list[Item] = []
+    for item in items:
+        full = len(chunk) == _CHUNK or sum(one.pixels or 0 for one in chunk) > _CHUNK_PIXELS
+        if chunk and (full or not item.is_small):
+            yield chunk
+            chunk = []
+        if item.is_small:
+            chunk.append(item)
+        else:
+            yield [item]
+    if chunk:
+        yield chunk
