@@ -2,36 +2,113 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-_OUT = click.option("--out", type=click.Path(path_type=Path), help="JSON lines; .md beside it.")
+from ncml_codec.errors import NcmlError
+
+if TYPE_CHECKING:
+    from bench.record import Record
+
+_OUT = click.option(
+    "--out", type=click.Path(path_type=Path), help="JSON lines; .md and .html beside it."
+)
+_COMPARE = click.option(
+    "--compare", type=click.Path(path_type=Path), help="Older JSON lines: print what moved."
+)
 
 
 @click.group(context_settings={"show_default": True})
 def main() -> None:
-    """Measure sizes and speed."""
+    """Measure sizes, likelihoods and speed, and draw what was measured."""
 
 
 @main.command()
 @click.option("--images", "folders", type=click.Path(path_type=Path), multiple=True, required=True)
-@click.option("--models", default="photo", help="Released models, separated by commas.")
-@click.option("--rivals", default="png,webp,jpegls,jxl3,jxl7,jxl9", help="Of bench/rivals.py.")
-@click.option("--engine", default="auto")
+@click.option("--models", default="photo", help="Released models or *.ncpn, separated by commas.")
+@click.option("--levels", default="static", help="Of compression, separated by commas.")
+@click.option("--rivals", default="all", help="Short names of bench/rivals.py and programs.py.")
+@click.option("--engine", default="auto", help="Of our codec.")
+@click.option("--threads", type=click.IntRange(0), default=0, help="Also so many; 0: all cores.")
 @click.option("--repeats", type=click.IntRange(1), default=1, help="Times are medians of these.")
+@click.option("--limit", type=click.IntRange(1), help="The first so many images of each folder.")
+@click.option("--pictures/--no-pictures", default=True, help="Keep thumbnails and cost maps.")
 @_OUT
+@_COMPARE
 def codecs(
-    folders: tuple[Path, ...], models: str, rivals: str, engine: str, repeats: int, out: Path | None
+    folders: tuple[Path, ...],
+    models: str,
+    levels: str,
+    rivals: str,
+    engine: str,
+    threads: int,
+    repeats: int,
+    limit: int | None,
+    pictures: bool,
+    out: Path | None,
+    compare: Path | None,
 ) -> None:
-    """Sizes and times of our models and of rivals on the same images."""
+    """Sizes, times and memory of our models and of rivals on the same images."""
     from bench import codecs as bench_codecs
+    from bench.codec_tables import table
+    from bench.measuring import Plan
+    from bench.ours import variants
+    from bench.subjects import image_files
 
-    images = sorted(path for folder in folders for path in folder.iterdir() if path.is_file())
-    names = [name for name in models.split(",") if name]
-    others = [name for name in rivals.split(",") if name]
-    records = bench_codecs.run(images, names, others, engine, repeats, click.echo)
-    _report(records, bench_codecs.table(records), out)
+    records = bench_codecs.run(
+        image_files(folders, limit),
+        variants(_split(models), _split(levels)),
+        _split(rivals),
+        engine,
+        Plan(repeats, threads or os.cpu_count() or 1),
+        pictures,
+        click.echo,
+    )
+    _report(records, table(records), out, compare)
+
+
+@main.command()
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    multiple=True,
+    required=True,
+    help="Folder of a training run; RUN=MODEL names the integer network that was made of it.",
+)
+@click.option("--data", "source", required=True, help="Folder of images, cifar10:DIR, ...")
+@click.option("--pi", "shares", default="0,0.5,1", help="Shares of sub-pixels moved by a level.")
+@click.option("--limit", type=click.IntRange(1), help="The first so many images only.")
+@click.option("--crop", type=click.IntRange(4), help="Central part used, pixels.")
+@click.option("--seed", type=int, default=0, help="Of the moves.")
+@_OUT
+@_COMPARE
+def likelihood(
+    checkpoints: tuple[str, ...],
+    source: str,
+    shares: str,
+    limit: int | None,
+    crop: int | None,
+    seed: int,
+    out: Path | None,
+    compare: Path | None,
+) -> None:
+    """From bits per dimension of trained networks to bytes of files, step by step."""
+    from bench import likelihood as bench_likelihood
+
+    records = bench_likelihood.run(
+        checkpoints,
+        source,
+        [float(share) for share in _split(shares)],
+        limit,
+        crop,
+        seed,
+        click.echo,
+    )
+    _report(records, bench_likelihood.table(records), out, compare)
 
 
 @main.command()
@@ -56,7 +133,7 @@ def speed(
     out: Path | None,
 ) -> None:
     """Seconds and peak memory of whole ncmlzip processes; with --out, plots in X.png too."""
-    from bench import plots
+    from bench import speed_plots
     from bench import speed as bench_speed
 
     plan = bench_speed.Plan(
@@ -69,9 +146,9 @@ def speed(
         repeats,
     )
     records = bench_speed.run(plan, click.echo)
-    _report(records, bench_speed.table(records), out)
+    _report(records, bench_speed.table(records), out, None)
     if out is not None:
-        plots.scaling(records, out.with_suffix(".png"))
+        speed_plots.scaling(records, out.with_suffix(".png"))
 
 
 @main.command()
@@ -85,17 +162,49 @@ def profile(photograph: Path, model: str, engine: str, repeats: int, out: Path |
     from bench import profile as bench_profile
 
     records = bench_profile.run(photograph, model, engine, repeats, click.echo)
-    _report(records, bench_profile.table(records), out)
+    _report(records, bench_profile.table(records), out, None)
 
 
-def _report(records: list[dict[str, object]], text: str, out: Path | None) -> None:
-    from bench.record import write_lines
+@main.command()
+@click.argument("results", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="*.html")
+@click.option("--plots", type=click.Path(path_type=Path), help="Folder for the plots as PNG.")
+def report(results: tuple[Path, ...], output: Path, plots: Path | None) -> None:
+    """One page, complete in itself, with tables and plots of RESULTS (JSON lines)."""
+    from bench.record import read_lines
+    from bench.report import page, save_plots
+
+    files = {path.stem: read_lines(path) for path in results}
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(page(files), encoding="utf-8")
+    click.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
+    if plots is not None:
+        for path in save_plots(files, plots):
+            click.echo(str(path))
+
+
+def _report(records: list[Record], text: str, out: Path | None, compare: Path | None) -> None:
+    from bench.comparing import moved
+    from bench.record import read_lines, write_lines
+    from bench.report import page
 
     click.echo("\n" + text)
+    older = None if compare is None else read_lines(compare)
     if out is not None:
         write_lines(out, records)
-        out.with_suffix(".md").write_text(text)
+        out.with_suffix(".md").write_text(text, encoding="utf-8")
+        out.with_suffix(".html").write_text(page({out.stem: records}), encoding="utf-8")
+    if older is not None:
+        click.echo(moved(older, records))
+
+
+def _split(names: str) -> list[str]:
+    return [name for name in names.split(",") if name]
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except NcmlError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -1,138 +1,137 @@
-"""`python -m bench codecs`: file sizes and times of our models and of rivals on the same images."""
+"""`python -m bench codecs`: sizes, times and memory of our models and of rivals, same images."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
-from statistics import median
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
+from bench import costs, ours, programs, quoted, record
+from bench.contenders import Contender, Refused
+from bench.measuring import LOSSLESS, Plan, Result, measure
+from bench.ours import Variant
+from bench.record import Record
+from bench.rivals import rivals
+from bench.subjects import Subject, read_subject
+from ncml_codec import library
+from ncml_codec.errors import InputError, UsageError
+from ncml_codec.pixels import Picture
 
-from bench import record
-from bench.rivals import Rival, rivals
-from ncml_codec import codec, engines, library
-from ncml_codec.codec import Effort, walk_tile
-from ncml_codec.coder import Meter
-from ncml_codec.pixels import from_array
+INPUT = "the file as given"
 
-Samples = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Result:
-    """One codec on one image. bytes counts the whole file; lossless is checked before timing.
-
-    ideal_bytes: of the integer tables' cross-entropy, for our models.
-    """
-
-    codec: str
-    settings: str
-    image: str
-    samples: int
-    bytes: int
-    lossless: bool
-    encode_seconds: float
-    decode_seconds: float
-    ideal_bytes: float | None = None
+Say = Callable[[str], None]
 
 
 def run(
     images: Sequence[Path],
-    models: Sequence[str],
+    variants: Sequence[Variant],
     rival_names: Sequence[str],
     engine: str,
-    repeats: int,
-    say: Callable[[str], None],
-) -> list[dict[str, Any]]:
-    """Measure everything; one record by codec and image, preceded by the machine's."""
-    known = rivals()
-    contenders = [known[name] for name in rival_names]
-    contenders += [_ours(name, engine) for name in models]
-    records: list[dict[str, Any]] = [{"machine": record.machine(), "repeats": repeats}]
+    plan: Plan,
+    pictures: bool,
+    say: Say,
+) -> list[Record]:
+    """Measure everything; a header, then one record by image and codec.
+
+    pictures: also record a thumbnail of each image, and the map of what its pixels cost by the
+    first variant's model. Raises UsageError for unknown rivals, models, levels and engines.
+    """
+    others = choose(rival_names)
+    contenders = [*others.values(), *(ours.contender(variant, engine) for variant in variants)]
+    folders = sorted({path.resolve().parent.name for path in images})
+    measured = {short for short in others if short in programs.PROGRAMS}
+    figures = quoted.figures_for({path.name for path in images}, measured)
+    records = [
+        record.header(
+            "codecs",
+            repeats=plan.repeats,
+            threads=plan.threads,
+            folders=folders,
+            contenders=[
+                {"codec": c.name, "settings": c.settings, "version": c.version} for c in contenders
+            ],
+            quoted=[asdict(figure) for figure in figures],
+        )
+    ]
     for path in images:
-        with Image.open(path) as image:
-            samples = np.asarray(image.convert("RGB"))
+        try:
+            subject = read_subject(path)
+        except InputError as error:
+            records.append({"image": path.name, "unreadable": str(error)})
+            say(f"{path.name}: {error}")
+            continue
+        records.append(_input_file(subject))
+        if pictures:
+            records.append(_pictures(subject, variants, engine))
         for contender in contenders:
-            result = measure(contender, path.name, samples, repeats)
-            if contender.name.startswith("ncml"):
-                result = _with_ideal(result, samples, contender.name.split()[1], engine)
+            result = measure(contender, subject, plan)
+            variant = next((v for v in variants if v.name == contender.name), None)
+            if variant is not None and result.state == LOSSLESS and variant.level == "static":
+                result = _with_ideal(result, contender.prepare(subject), variant, engine)
             records.append(asdict(result))
-            bits = 8 * result.bytes / result.samples
-            mark = "" if result.lossless else "  NOT LOSSLESS"
-            say(
-                f"{path.name:16} {contender.name:18} {bits:.4f} bpsp"
-                f"  {result.encode_seconds:6.2f} s  {result.decode_seconds:6.2f} s{mark}"
-            )
+            say(_line(result))
     return records
 
 
-def measure(contender: Rival, name: str, samples: Samples, repeats: int) -> Result:
-    """Encode and decode `repeats` times, comparing pixels each time; medians of the seconds."""
-    encode_seconds, decode_seconds, lossless = [], [], True
-    for _ in range(repeats):
-        started = time.perf_counter()
-        data = contender.encode(samples)
-        encoded = time.perf_counter()
-        decoded = contender.decode(data)
-        encode_seconds.append(encoded - started)
-        decode_seconds.append(time.perf_counter() - encoded)
-        lossless = lossless and bool(np.array_equal(decoded, samples))
-    return Result(
-        contender.name,
-        contender.settings,
-        name,
-        samples.size,
-        len(data),
-        lossless,
-        median(encode_seconds),
-        median(decode_seconds),
-    )
-
-
-def table(records: Sequence[dict[str, Any]]) -> str:
-    """Markdown: totals by codec over all images, smallest last."""
-    results = [line for line in records if "codec" in line]
-    names = list(dict.fromkeys(line["codec"] for line in results))
-    rows = []
+def choose(names: Sequence[str]) -> dict[str, Contender]:
+    """Rivals by short name; `all` is every one that is here. Raises UsageError for others."""
+    known = {**rivals(), **programs.installed()}
+    if list(names) == ["all"]:
+        return known
     for name in names:
-        mine = [line for line in results if line["codec"] == name]
-        bits = 8 * sum(line["bytes"] for line in mine) / sum(line["samples"] for line in mine)
-        encode, decode = (
-            sum(line[key] for line in mine) / len(mine)
-            for key in ("encode_seconds", "decode_seconds")
+        if name in programs.PROGRAMS and name not in known:
+            needed = " and ".join(
+                sorted({programs.PROGRAMS[name].encode[0], programs.PROGRAMS[name].decode[0]})
+            )
+            raise UsageError(f"rival {name}: {needed} not found on the path")
+        if name not in known:
+            raise UsageError(f"rival {name!r}: not one of all, {', '.join(known)}")
+    return {name: known[name] for name in names}
+
+
+def _input_file(subject: Subject) -> Record:
+    """The size of the file that was given: its maker's PNG may beat every PNG made here."""
+    return asdict(
+        Result(
+            INPUT,
+            "size of the file, metadata included; nothing is run",
+            subject.name,
+            subject.folder,
+            subject.samples.size,
+            LOSSLESS,
+            bytes=len(subject.data),
+            lossless=True,
         )
-        state = "yes" if all(line["lossless"] for line in mine) else "**no**"
-        rows.append((bits, f"| {name} | {bits:.4f} | {encode:.2f} | {decode:.2f} | {state} |"))
-    head = (
-        "| codec | bits per sub-pixel | encode, s | decode, s | lossless |\n|---|---|---|---|---|"
-    )
-    count = len({line["image"] for line in results})
-    machine = record.describe(records[0]["machine"])
-    lines = [row for _, row in sorted(rows, reverse=True)]
-    return "\n".join([f"{count} images, whole files, mean seconds an image.", "", head, *lines]) + (
-        f"\n\nMeasured on {machine}.\n"
     )
 
 
-def _ours(name: str, engine: str) -> Rival:
-    model = library.load(name)
-    effort = Effort(engine)
+def _pictures(subject: Subject, variants: Sequence[Variant], engine: str) -> Record:
+    found: Record = {
+        "picture": subject.name,
+        "folder": subject.folder,
+        "thumbnail": costs.thumbnail(subject),
+    }
+    if variants:
+        model = variants[0].model
+        try:
+            picture = ours.prepare(subject)
+        except Refused:
+            return found
+        bits = costs.bits_by_pixel(library.load(model), picture.samples, engine)
+        found |= {"cost_map": costs.cost_picture(bits), "cost_model": model}
+        found |= {"cost_full_scale_bits": costs.FULL_SCALE_BITS, "ideal_bytes": bits.sum() / 8}
+    return found
 
-    def encode(samples: Samples) -> bytes:
-        return codec.encode(from_array(samples), model, effort)
 
-    def decode(data: bytes) -> Samples:
-        return codec.decode(data, [model], effort).samples
-
-    return Rival(f"ncml {name}", f"static, engine {engine}, without check", encode, decode)
+def _with_ideal(result: Result, picture: Picture, variant: Variant, engine: str) -> Result:
+    bits = costs.bits_by_pixel(library.load(variant.model), picture.samples, engine)
+    return replace(result, ideal_bytes=float(bits.sum()) / 8)
 
 
-def _with_ideal(result: Result, samples: Samples, model: str, engine: str) -> Result:
-    meter = Meter()
-    walk_tile(engines.load(engine, library.load(model).network), samples.shape, samples, meter)
-    return Result(**{**asdict(result), "ideal_bytes": meter.bits / 8})
+def _line(result: Result) -> str:
+    if result.state != LOSSLESS or result.bytes is None:
+        return f"{result.image[:24]:24} {result.codec:22} {result.state.upper()}: {result.why}"
+    return (
+        f"{result.image[:24]:24} {result.codec:22} {8 * result.bytes / result.samples:.4f} bpsp"
+        f"  {result.encode_seconds:7.3f} s  {result.decode_seconds:7.3f} s"
+    )
