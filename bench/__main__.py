@@ -133,8 +133,8 @@ def speed(
     out: Path | None,
 ) -> None:
     """Seconds and peak memory of whole ncmlzip processes; with --out, plots in X.png too."""
-    from bench import speed_plots
     from bench import speed as bench_speed
+    from bench import speed_plots
 
     plan = bench_speed.Plan(
         photograph,

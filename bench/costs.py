@@ -12,12 +12,12 @@ from PIL import Image
 
 from bench.subjects import Subject
 from ncml_codec import engines
-from ncml_codec.adaptation import STATIC
 from ncml_codec.codec import TILE_EXPONENT, walk_tile
 from ncml_codec.container import Header
 from ncml_codec.engines import Engine, Walk
 from ncml_codec.model import Model
 from ncml_codec.network import Integers
+from ncml_codec.strength import STATIC
 from ncml_codec.tables import Weights
 from ncml_codec.wave import wave_count, wave_pixels
 

@@ -20,7 +20,6 @@ from bench.record import Record
 from bench.rendering import markdown
 from bench.subjects import SUFFIXES
 from ncml_codec import codec, engines, library
-from ncml_codec.adaptation import STATIC
 from ncml_codec.codec import walk_tile
 from ncml_codec.coder import Meter
 from ncml_codec.container import Header, read_container
@@ -32,6 +31,7 @@ from ncml_codec.learn.perturbation import perturbed
 from ncml_codec.model import Model, identified
 from ncml_codec.network import PARAMETER_UNIT, Integers
 from ncml_codec.pixels import from_array
+from ncml_codec.strength import STATIC
 from ncpn import export, presets, validation
 from ncpn.wave import WaveNCPN
 

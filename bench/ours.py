@@ -9,13 +9,13 @@ from pathlib import Path
 from bench.contenders import Contender, Refused, Samples
 from bench.record import commit
 from bench.subjects import Subject
-from ncml_codec import __version__, codec, library
+from ncml_codec import __version__, codec, levels, library
 from ncml_codec.codec import Effort
 from ncml_codec.errors import UnsupportedImage, UsageError
 from ncml_codec.model import Model
 from ncml_codec.pixels import Picture, decode_file
 
-LEVELS = ("static",)  # of compression, fastest first; `_encode` knows what each means
+LEVELS = ("static", *(str(level) for level in levels.LEVELS if level > 1))  # fastest first
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,8 @@ def contender(variant: Variant, engine: str) -> Contender:
 
 
 def _encode(picture: Picture, model: Model, level: str, effort: Effort) -> bytes:
-    """The one place that knows what a level is."""
-    assert level in LEVELS
-    return codec.encode(picture, model, effort)
+    """The file at a level by its name here."""
+    return codec.encode(picture, model, effort, level=1 if level == "static" else int(level))
 
 
 def prepare(subject: Subject) -> Picture:

@@ -30,8 +30,6 @@ from ncml_codec.tables import Mixtures, bins
 
 Doubles = npt.NDArray[np.float64]
 
-STATIC = 0
-STRONGEST = 7  # strength a > 0 moves weights at most by about 2**(a - 10) of their size a wave
 PHASES = 4  # of a pixel: (row mod 2) * 2 + column mod 2, each with its own bias of the hidden layer
 FIRST_DECAY, SECOND_DECAY = 3 / 4, 63 / 64
 EPSILON = 64.0
@@ -43,7 +41,10 @@ _UNIT_BITS = (6, 9, 6, 8)
 
 
 class AdaptiveHead:
-    """One plane's head and the optimiser's state. strength: 1 to STRONGEST."""
+    """One plane's head and the optimiser's state.
+
+    strength: 1 to STRONGEST; weights move by about 2**(strength - 10) of their size a wave.
+    """
 
     def __init__(self, head: Head, k: int, strength: int) -> None:
         self.trunk, self.earlier, self.out = head.trunk, head.earlier, head.out
@@ -79,7 +80,7 @@ class AdaptiveHead:
         return shifted(sums, self.out).astype(np.int32)
 
     def learn(self, gradient: Doubles) -> None:
-        """Take a step. gradient: whole numbers [n, outputs] of `gradients`, for the last outputs."""
+        """Take a step. gradient: of `gradients`, [n, outputs], for the last outputs."""
         count, back = len(gradient), gradient @ self._backward()
         half = 2.0 ** (self.hidden_shift - 1) if self.hidden_shift else 0.0
         inner = np.floor((back + half) * 2.0**-self.hidden_shift)
@@ -118,7 +119,8 @@ class Schedule:
     def rates(self, layer: Layer) -> Doubles:
         """Each row's step: the rate times the mean size of its weights, [outputs, 1]."""
         sizes = np.abs(layer.weight).sum(axis=1, keepdims=True).astype(np.float64)
-        return self.rate * sizes / layer.inputs
+        rates: Doubles = self.rate * sizes / layer.inputs
+        return rates
 
 
 class Adapted:

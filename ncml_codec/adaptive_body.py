@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from ncml_codec.adaptation import (
     GRADIENT_MAX,
-    AdaptiveHead,
     Adapted,
+    AdaptiveHead,
     Doubles,
     Schedule,
     rounded_shift,
@@ -33,7 +33,6 @@ from ncml_codec.network import (
     first_input_bounds,
 )
 
-BODY = 8  # added to the strength in a file's header: the body learns, too
 BODY_RATE = 2.0**-2  # of the heads' rate
 SLOPE_REACH = 8  # the sigmoid's slope is taken over 2 * 8 entries of its table
 _BACK_BITS = 24  # of what a layer passes back at most, at the start; beyond 16 it is clipped
@@ -75,7 +74,8 @@ class AdaptiveBody:
         at = g.astype(np.int32) + ACTIVATION_MAX
         self._traces.append(_Trace(x, inner, a, at))
         share = np.floor((a * self._sigmoid[at] + (1 << (GATE_BITS - 1))) / 2**GATE_BITS)
-        return np.clip(x + share, -ACTIVATION_MAX, ACTIVATION_MAX)
+        after: Doubles = x + share
+        return np.clip(after, -ACTIVATION_MAX, ACTIVATION_MAX)
 
     def learn(self, last: Doubles, planes: int) -> None:
         """Take a step. last: x after the last block; planes: coded, whose heads have learned."""
@@ -127,10 +127,12 @@ class AdaptiveBody:
         least = min(int(way.bits.min()) for way in trunks)
         extra = _extra(trunks, least)
         self._trunk_shifts = [way.shifts(least, extra) for way in trunks]
-        largest = sum(way.largest(least, extra, room=False) for way in trunks)
-        self._trunk_shift = _down(largest)
+        sums = np.stack([way.largest(least, extra, room=False) for way in trunks])
+        self._trunk_shift = _down(sums.sum(axis=0))
         stream = least - 1 - extra - self._trunk_shift
-        self._back = [_Through.planned(taps, gate, stream, self._own) for taps, gate in self._blocks]
+        self._back = [
+            _Through.planned(taps, gate, stream, self._own) for taps, gate in self._blocks
+        ]
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,8 @@ class _Way:
 
     def shifts(self, least: int, extra: int) -> npt.NDArray[np.int64]:
         """[outputs, 1]."""
-        return np.minimum(self.bits - least + 1 + extra, 30)[:, None]
+        shifts: npt.NDArray[np.int64] = np.minimum(self.bits - least + 1 + extra, 30)[:, None]
+        return shifts
 
     def largest(
         self, least: int, extra: int, room: bool, inputs: slice | None = None
@@ -181,7 +184,7 @@ class _Way:
             sizes = rounded_shift(self.weight.high - start + most, shifts)
         else:
             sizes = np.abs(rounded_shift(start, shifts))
-        sums = sizes.sum(axis=0).astype(np.int64) * GRADIENT_MAX
+        sums: npt.NDArray[np.int64] = sizes.sum(axis=0).astype(np.int64) * GRADIENT_MAX
         return sums if inputs is None else sums[inputs]
 
 
@@ -205,9 +208,7 @@ class _Through:
     taps_shift: int
 
     @classmethod
-    def planned(
-        cls, taps: _Learning, gate: _Learning, stream: int, own: slice | None
-    ) -> _Through:
+    def planned(cls, taps: _Learning, gate: _Learning, stream: int, own: slice | None) -> _Through:
         """stream: log2 of the unit of the gradient by x."""
         way = _Way(gate.layer.shift, gate.weight)
         least = int(way.bits.min())
@@ -228,11 +229,11 @@ class _Through:
 
 def _extra(ways: list[_Way], least: int, inputs: slice | None = None) -> int:
     """The fewest more bits to drop so that no sum reaches 2**30 whatever the layers learn."""
-    for extra in range(31):
-        sums = sum(way.largest(least, extra, room=True, inputs=inputs) for way in ways)
-        if np.max(sums, initial=0) < _LARGEST_SUM:
+    for extra in range(30):
+        sums = np.stack([way.largest(least, extra, room=True, inputs=inputs) for way in ways])
+        if sums.sum(axis=0).max() < _LARGEST_SUM:
             return extra
-    raise AssertionError("weights below 2**11 are 0 after a shift by 30")
+    return 30  # every weight is 0 after such a shift
 
 
 def _down(largest: npt.NDArray[np.int64]) -> int:
@@ -242,7 +243,8 @@ def _down(largest: npt.NDArray[np.int64]) -> int:
 def _passed(sums: Doubles, shift: int) -> Doubles:
     """Rounded to what the next layer takes."""
     half = 2.0 ** (shift - 1) if shift else 0.0
-    return np.clip(np.floor((sums + half) * 2.0**-shift), -GRADIENT_MAX, GRADIENT_MAX)
+    rounded: Doubles = np.floor((sums + half) * 2.0**-shift)
+    return np.clip(rounded, -GRADIENT_MAX, GRADIENT_MAX)
 
 
 def _leaked(gradient: Doubles, before: Doubles) -> Doubles:
@@ -251,6 +253,5 @@ def _leaked(gradient: Doubles, before: Doubles) -> Doubles:
 
 
 def _leaky(x: Doubles) -> Doubles:
-    return np.maximum(x, np.floor(x / 2**LEAK_SHIFT))
-
-
+    leaked: Doubles = np.maximum(x, np.floor(x * 2.0**-LEAK_SHIFT))
+    return leaked

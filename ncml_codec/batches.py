@@ -14,11 +14,12 @@ import numpy as np
 from ncml_codec import png
 from ncml_codec.codec import TILE_EXPONENT, Progress, Samples, samples_crc
 from ncml_codec.coder import Decoder, Encoder
-from ncml_codec.container import STATIC, Container, Header, Tile, write_container
+from ncml_codec.container import Container, Header, Tile, write_container
 from ncml_codec.errors import ChecksumMismatch, FormatError, NcmlError, UsageError
 from ncml_codec.model import Model
 from ncml_codec.network import PLANES, Integers
 from ncml_codec.pixels import Picture
+from ncml_codec.strength import STATIC
 from ncml_codec.tables import Weights
 from ncml_codec.wave import wave_count, wave_pixels
 
@@ -55,7 +56,7 @@ def encode(
     tile_exponent: int = TILE_EXPONENT,
     progress: Progress = lambda pixels: None,
 ) -> list[bytes]:
-    """Every picture's file: the bytes of `codec.encode`."""
+    """Every picture's file: the bytes of `codec.encode` at level 1, without learning."""
     headers = [
         Header(one.width, one.height, one.planes, model.identity, tile_exponent) for one in pictures
     ]
@@ -89,11 +90,11 @@ def decode(
     places = []
     for number, file in enumerate(files):
         header = file.header
-        if header.adaptation != STATIC:
+        if any(tile.adaptation != STATIC for tile in file.tiles):
             found.append(
                 UsageError(
-                    f"adaptation {header.adaptation}: only files that do not adapt can be decoded"
-                    " together; leave out --device"
+                    "only files whose network does not learn (level 1) can be decoded together;"
+                    " leave out --device"
                 )
             )
             continue

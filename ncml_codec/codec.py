@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ncml_codec import engines, library, png
-from ncml_codec.adaptation import STATIC
-from ncml_codec.coder import Coder, Decoder, Encoder
+from ncml_codec import engines, levels, library, png
+from ncml_codec.coder import Coder, Decoder, Encoder, Meter
 from ncml_codec.container import (
     Container,
     Header,
@@ -25,9 +24,13 @@ from ncml_codec.model import Model
 from ncml_codec.network import PLANES
 from ncml_codec.pixels import MAX_PIXELS, Picture, Source
 from ncml_codec.schedule import Shares, in_order, shares
+from ncml_codec.strength import STATIC
 from ncml_codec.wave import wave_count, wave_pixels
 
 TILE_EXPONENT = 11  # 2048 x 2048: a border costs nothing measurable, memory stays small
+# So thin a band is tried without and with learning, if it has so many pixels; below, or if it
+# does not become smaller by half a per cent, the whole tile is coded both ways.
+_BAND_SHARE, _BAND_PIXELS, _SURE = 16, 1 << 14, 0.995
 _COMPARED = 64  # rows compared at a time, so that the check holds no second band
 
 Samples = npt.NDArray[np.uint8]
@@ -54,22 +57,64 @@ def encode(
     model: Model,
     effort: Effort | None = None,
     tile_exponent: int = TILE_EXPONENT,
+    level: int = levels.DEFAULT,
 ) -> bytes:
     """The file's bytes for a picture. The same for every engine and number of threads.
 
-    Rows are asked for once, from top to bottom, a row of tiles at a time.
+    level: of `levels.LEVELS`, 1 to 9. Rows are asked for once, from top to bottom, a row of tiles
+    at a time.
     """
     effort = effort or Effort()
     header = Header(picture.width, picture.height, picture.planes, model.identity, tile_exponent)
     engine, at_once = _engine(effort, model, header)
 
     def one(samples: Samples) -> Tile:
-        encoder = Encoder()
-        walk_tile(engine, samples.shape, samples, encoder, effort.progress)
-        return Tile(encoder.finish(), samples_crc(samples))
+        return encode_tile(engine, samples, levels.LEVELS[level].strengths, effort.progress)
 
     tiles = list(in_order(one, _samples(picture, header), at_once))
     return write_container(Container(header, png.pack_chunks(picture.chunks), tiles))
+
+
+def encode_tile(
+    engine: Engine,
+    samples: Samples,
+    strengths: Sequence[int],
+    progress: Progress = lambda pixels: None,
+) -> Tile:
+    """The tile coded with the strength that makes it smallest; never larger than without learning.
+
+    Unless STATIC is among the strengths it is tried as well if the image is small, or if learning
+    does not help on a band of it. progress: hears of the pixels once.
+    """
+
+    def coded(strength: int, progress: Progress) -> tuple[int, int, bytes]:
+        encoder = Encoder()
+        walk_tile(engine, samples.shape, samples, encoder, progress, strength)
+        payload = encoder.finish()
+        return len(payload), strength, payload
+
+    tried = [coded(strengths[0], progress)]
+    tried += [coded(strength, lambda pixels: None) for strength in strengths[1:]]
+    if STATIC not in strengths and not _surely_learns(engine, samples, strengths[0]):
+        tried.append(coded(STATIC, lambda pixels: None))
+    _, strength, payload = min(tried)
+    return Tile(payload, samples_crc(samples), strength)
+
+
+def _surely_learns(engine: Engine, samples: Samples, strength: int) -> bool:
+    """Whether learning makes the middle band of a large tile smaller, and by enough to be sure."""
+    height, width, _ = samples.shape
+    rows = height // _BAND_SHARE
+    if rows * width < _BAND_PIXELS:
+        return False
+    top = (height - rows) // 2
+    band = np.ascontiguousarray(samples[top : top + rows])
+    bits = []
+    for tried in (STATIC, strength):
+        meter = Meter()
+        walk_tile(engine, band.shape, band, meter, strength=tried)
+        bits.append(meter.bits)
+    return bits[1] < _SURE * bits[0]
 
 
 @dataclass(frozen=True)
@@ -165,6 +210,8 @@ def walk_tile(
 ) -> Samples:
     """Code one tile of shape [height, width, planes]; the one walk for both directions.
 
+    strength: how the network learns, see `strength`.
+
     samples: the tile when encoding, None when decoding. Returns the tile. A grey tile is fed to
     the network as three equal planes, of which only the first is coded.
     """
@@ -230,7 +277,8 @@ def _bands(container: Container, model: Model, effort: Effort) -> Iterator[Sampl
     def one(item: tuple[int, Place, Tile]) -> tuple[Place, Samples]:
         index, place, tile = item
         shape = (*place[2:], header.planes)
-        decoded = walk_tile(engine, shape, None, Decoder(tile.payload), effort.progress)
+        decoder = Decoder(tile.payload)
+        decoded = walk_tile(engine, shape, None, decoder, effort.progress, tile.adaptation)
         if samples_crc(decoded) != tile.samples_crc:
             raise ChecksumMismatch(
                 f"tile {index}: the decoded samples do not match their checksum; the file was not"

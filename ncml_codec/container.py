@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 from ncml_codec.errors import ChecksumMismatch, FormatError, Truncated
 from ncml_codec.model import IDENTITY_BYTES
+from ncml_codec.strength import STATIC, is_known
 
 MAGIC = b"\x89NCZ"
 VERSION = 1
-STATIC = 0  # adaptation: none
+BY_TILE = 255  # adaptation: every tile has its own
 TILE_EXPONENTS = range(5, 15)
 MAX_SIDE = 2**24 - 1
 
@@ -36,7 +37,6 @@ class Header:
     planes: int
     identity: bytes
     tile_exponent: int
-    adaptation: int = STATIC
 
     def tiles(self) -> list[tuple[int, int, int, int]]:
         """Every tile as (top, left, height, width)."""
@@ -57,11 +57,13 @@ class Header:
 class Tile:
     """A tile's coded words, and the CRC-32 of its samples (rows, pixels, planes; one byte each).
 
-    payload: read from a file, a view of its bytes, so that a large file is in memory once.
+    adaptation: how the network learns, see `strength`. payload: read from a file, a view of its
+    bytes, so that a large file is in memory once.
     """
 
     payload: bytes | memoryview
     samples_crc: int
+    adaptation: int = STATIC
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,9 @@ def write_container(container: Container) -> bytes:
     """The file's bytes."""
     header = container.header
     kind = (_RGB if header.planes == 3 else 0) | (_METADATA if container.metadata else 0)
-    head = MAGIC + bytes([VERSION, kind, header.adaptation, header.tile_exponent])
+    adaptations = {tile.adaptation for tile in container.tiles}
+    adaptation = adaptations.pop() if len(adaptations) == 1 else BY_TILE
+    head = MAGIC + bytes([VERSION, kind, adaptation, header.tile_exponent])
     head += header.identity + _varint(header.width) + _varint(header.height)
     if container.metadata:
         head += _varint(len(container.metadata))
@@ -86,7 +90,9 @@ def write_container(container: Container) -> bytes:
     if container.metadata:
         parts += [container.metadata, _crc(container.metadata)]
     for tile in container.tiles:
-        parts += [tile.payload, _crc(tile.payload), struct.pack("<I", tile.samples_crc)]
+        own = bytes([tile.adaptation]) if adaptation == BY_TILE else b""
+        checksum = zlib.crc32(tile.payload, zlib.crc32(own))
+        parts += [own, tile.payload, struct.pack("<II", checksum, tile.samples_crc)]
     return b"".join(parts)
 
 
@@ -100,23 +106,30 @@ def read_container(data: bytes) -> Container:
 
     Raises FormatError that names what is wrong: foreign, cut short, damaged where, too long.
     """
-    header, metadata_length, lengths, at = _read_head(data)
+    header, adaptation, metadata_length, lengths, at = _read_head(data)
     reader = _Reader(data, at)
     metadata = b""
     if metadata_length is not None:
         metadata = bytes(reader.section("metadata", metadata_length))
     tiles = []
     for index, length in enumerate(lengths):
-        payload = reader.section(f"tile {index}", length)
+        own = 1 if adaptation == BY_TILE else 0
+        section = reader.section(f"tile {index}", own + length)
+        strength = section[0] if own else adaptation
+        if not is_known(strength):
+            raise FormatError(
+                f"tile {index}: adaptation {strength}, which this version does not know"
+            )
         (crc,) = struct.unpack("<I", reader.take(f"tile {index}'s samples checksum", 4))
-        tiles.append(Tile(payload, crc))
+        tiles.append(Tile(section[own:], crc, strength))
     if reader.at != len(data):
         raise FormatError(f"{len(data) - reader.at} bytes follow the end of the last section")
     return Container(header, metadata, tiles)
 
 
-def _read_head(data: bytes) -> tuple[Header, int | None, list[int], int]:
-    """Header, length of the metadata if there is any, lengths of the payloads, where they begin."""
+def _read_head(data: bytes) -> tuple[Header, int, int | None, list[int], int]:
+    """Header, adaptation, length of the metadata if there is any, the payloads' lengths, and where
+    they begin."""
     if not data:
         raise Truncated("the file is empty")
     if not data.startswith(MAGIC[: len(data)]):
@@ -139,7 +152,7 @@ def _read_head(data: bytes) -> tuple[Header, int | None, list[int], int]:
     if kind > (_RGB | _METADATA):
         raise FormatError(f"header: image kind {kind}, which this version does not know")
     planes = 3 if kind & _RGB else 1
-    header = Header(width, height, planes, identity, exponent, adaptation)
+    header = Header(width, height, planes, identity, exponent)
     metadata_length = reader.varint("header") if kind & _METADATA else None
     count = header.tile_count()
     if count > len(data) - reader.at:
@@ -149,9 +162,9 @@ def _read_head(data: bytes) -> tuple[Header, int | None, list[int], int]:
     (checksum,) = struct.unpack("<I", reader.take("header checksum", 4))
     if zlib.crc32(data[:end]) != checksum:
         raise ChecksumMismatch("header: its bytes do not match their checksum; the file is damaged")
-    if adaptation != STATIC:
+    if adaptation != BY_TILE and not is_known(adaptation):
         raise FormatError(f"header: adaptation {adaptation}, which this version does not know")
-    return header, metadata_length, lengths, reader.at
+    return header, adaptation, metadata_length, lengths, reader.at
 
 
 class _Reader:

@@ -109,12 +109,11 @@ def bins(mixture: Mixtures, values: Integers, tables: Tables) -> tuple[Doubles, 
     values: [n], 0 to 255. Both [2, n, k], whole numbers: z of FORMAT.md, section 5, from -2**17 to
     2**17 - 1; and the function, of 2**16. Bins 0 and 255 take the tails.
     """
-    boundaries = values[:, None] + np.arange(2, dtype=np.int32)
-    z = [(boundaries[:, side, None] << 6) - (128 * 64 + 32) - mixture.mean for side in range(2)]
-    at = [
-        np.clip(side * mixture.mantissa >> mixture.shift, -_Z_LIMIT, _Z_LIMIT - 1) + _Z_LIMIT
-        for side in z
-    ]
+    at: list[Integers] = []
+    for boundary in (values, values + 1):
+        position: Integers = (boundary[:, None] << 6) - (128 * 64 + 32) - mixture.mean
+        z: Integers = (position * mixture.mantissa) >> mixture.shift
+        at.append(np.clip(z, -_Z_LIMIT, _Z_LIMIT - 1) + _Z_LIMIT)
     level = [_logistic(index, tables) for index in at]
     level[0][values == 0] = 0
     level[1][values == 255] = 1 << 16

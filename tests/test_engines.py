@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncml_codec import engines
-from ncml_codec.adaptation import STATIC
 from ncml_codec.codec import walk_tile
 from ncml_codec.engines import Engine, Walk
 from ncml_codec.errors import UsageError
 from ncml_codec.network import Integers, Network
+from ncml_codec.strength import STATIC
 from ncml_codec.tables import Weights
 from tests.networks import random_network
 from tests.pictures import Samples, extremes, valley

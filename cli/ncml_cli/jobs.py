@@ -87,6 +87,7 @@ class Compress:
     force: bool
     remove: bool
     check: bool
+    level: int
 
     def pixels(self, source: Path) -> int | None:
         return readers.size_of(source)
@@ -98,7 +99,7 @@ class Compress:
         passes = 2 if self.check else 1
         pixels = picture.width * picture.height
         with _effort(self.settings, threads, bar, pixels * passes, source) as effort:
-            data = codec.encode(picture, self.model, effort)
+            data = codec.encode(picture, self.model, effort, level=self.level)
             if self.check:
                 codec.verify(data, picture, self.model, effort)
         more = f"{time.perf_counter() - started:.2f} s, {_engine(effort, self.model)}"

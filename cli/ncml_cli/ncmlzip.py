@@ -71,11 +71,34 @@ def _output_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _level_options(command: Callable[..., None]) -> Callable[..., None]:
+    said = {
+        1: "Fastest: the network stays as it is.",
+        5: "The default: its heads learn from the image (-2 to -4 are the same).",
+        6: "With three learning rates tried; -7: with five.",
+        8: "The whole network learns.",
+        9: "Smallest: several rates tried, the whole network learning.",
+    }
+    for level in reversed(range(1, 10)):
+        option = click.option(
+            f"-{level}",
+            "level",
+            flag_value=level,
+            type=int,
+            default=None,
+            help=said.get(level),
+            hidden=level not in said,
+        )
+        command = option(command)
+    return command
+
+
 @main.command()
 @_files
 @_output_options
 @_effort_options
 @click.option("--no-check", is_flag=True, help="Do not decode the result to check it.")
+@_level_options
 @failing_cleanly
 def compress(
     files: Paths,
@@ -84,6 +107,7 @@ def compress(
     force: bool,
     remove: bool,
     no_check: bool,
+    level: int | None,
     **settings: Any,
 ) -> None:
     """Compress images: img.png becomes img.png.ncmz.
@@ -92,14 +116,17 @@ def compress(
     again and compared before it is written.
     """
     from ncml_cli import batch, jobs
-    from ncml_codec import library
+    from ncml_codec import levels, library
 
     if remove and no_check:
         raise UsageError("--rm needs the check: leave out --no-check")
     targets = plan(files, output, folder, lambda name: name + SUFFIX)
     found = _settings(settings)
     model = library.load(found.model or library.DEFAULT)
-    batch.run(jobs.Compress(found, model, force, remove, not no_check), targets, files)
+    level = levels.DEFAULT if level is None else level
+    if found.device is not None and level != 1:
+        raise UsageError("--device codes images together, whose networks cannot learn: add -1")
+    batch.run(jobs.Compress(found, model, force, remove, not no_check, level), targets, files)
 
 
 @main.command()
@@ -195,6 +222,7 @@ def _facts(source: Path, data: bytes, extra: list[Any]) -> dict[str, Any]:
     from ncml_codec import engines, library, png
     from ncml_codec.container import read_container
     from ncml_codec.errors import UnknownModel
+    from ncml_codec.strength import describe
 
     container = read_container(data)
     header = container.header
@@ -213,7 +241,7 @@ def _facts(source: Path, data: bytes, extra: list[Any]) -> dict[str, Any]:
         "kind": "8-bit RGB" if header.planes == 3 else "8-bit grey",
         "model": name,
         "model_identity": header.identity.hex(),
-        "adaptation": "static" if header.adaptation == 0 else header.adaptation,
+        "adaptation": ", ".join(sorted({describe(tile.adaptation) for tile in container.tiles})),
         "engine_here": engine,
         "bytes": len(data),
         "raw_bytes": samples,

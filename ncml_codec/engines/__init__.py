@@ -15,9 +15,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from ncml_codec.adaptation import STATIC
 from ncml_codec.errors import UsageError
 from ncml_codec.network import Integers, Network
+from ncml_codec.strength import STATIC
 from ncml_codec.tables import Weights
 
 _MODULES = {

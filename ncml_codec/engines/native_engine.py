@@ -13,10 +13,10 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from ncml_codec.adaptation import STATIC
 from ncml_codec.engines import _native
 from ncml_codec.errors import UsageError
 from ncml_codec.network import Integers, Network, named_layers, table_names
+from ncml_codec.strength import STATIC
 from ncml_codec.tables import Weights
 
 INSTRUCTION_SETS = tuple(_native.instruction_sets())  # of this processor, fastest first

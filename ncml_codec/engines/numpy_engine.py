@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ncml_codec import tables
-from ncml_codec.adaptation import STATIC, AdaptiveHead, Coded, gradients
-from ncml_codec.adaptive_body import BODY, AdaptiveBody
+from ncml_codec.adaptation import AdaptiveHead, Coded, gradients
+from ncml_codec.adaptive_body import AdaptiveBody
 from ncml_codec.network import (
     FEATURE_GAINS,
     FEATURE_MAX,
@@ -29,6 +29,7 @@ from ncml_codec.network import (
     Layer,
     Network,
 )
+from ncml_codec.strength import BODY, STATIC
 from ncml_codec.tables import Weights
 from ncml_codec.wave import Tap, lag, wave_rows
 
@@ -90,7 +91,8 @@ class NumpyWalk:
             AdaptiveHead(head, network.k, rate) for head in network.heads if rate != STATIC
         ]
         self.body = AdaptiveBody(network, self.adaptive, rate) if strength >= BODY else None
-        self.coded = 0
+        self.coded = 0  # planes of the last wave
+        self.last = np.empty((0, network.width), np.float32)  # its x after all blocks
         self.engine, self.height, self.width = engine, height, width
         seen = {*network.window, _WEST, _NORTH, _NORTH_EAST}
         self.samples = _Ring(height, PLANES + 1, seen)  # 4 (x - 128) by plane, 1 if inside
@@ -99,21 +101,24 @@ class NumpyWalk:
     def begin(self, wave: int) -> int:
         if self.body is not None:
             if self.coded:
-                self.body.learn(self.x.astype(np.float64), self.coded)
+                self.body.learn(_doubles(self.last), self.coded)
             self.body.remember_heads()
         self.wave, self.coded = wave, 0
         self.rows = wave_rows(wave, self.height, self.width)
         self._window()
         inputs = self._first_inputs()
-        x = self.engine.first(inputs) if self.body is None else self.body.first(_doubles(inputs))
+        if self.body is None:
+            x = self.engine.first(inputs)
+        else:
+            x = _floats(self.body.first(_doubles(inputs)))
         for index, ring in enumerate(self.hidden):
             ring.open(wave, self.rows)[:] = _leaky(x)
             neighbours = ring.gather(wave, self.rows)
             if self.body is None:
                 x = self.engine.block(index, neighbours, x)
             else:
-                x = self.body.block(index, _doubles(neighbours), _doubles(x))
-        self.x = x
+                x = _floats(self.body.block(index, _doubles(neighbours), _doubles(x)))
+        self.last = x
         self.trunk = _leaky(x)
         self.current = self.samples.open(wave, self.rows)
         self.current[:, PLANES] = 1
@@ -125,9 +130,8 @@ class NumpyWalk:
         engine = self.engine
         features = _features(self.residuals[:, :plane]) if plane else None
         if self.adaptive:
-            outputs = self.adaptive[plane].outputs(
-                self.trunk.astype(np.float64), features, self._phases()
-            )
+            seen = None if features is None else _doubles(features)
+            outputs = self.adaptive[plane].outputs(_doubles(self.trunk), seen, self._phases())
         else:
             outputs = engine.head(plane, self.trunk, features)
         self.coding, self.outputs = plane, outputs
@@ -246,6 +250,10 @@ class _Ring:
 
 def _doubles(x: Floats) -> npt.NDArray[np.float64]:
     return x.astype(np.float64)
+
+
+def _floats(x: npt.NDArray[np.float64]) -> Floats:
+    return x.astype(np.float32)
 
 
 def _leaky(x: Floats) -> Floats:

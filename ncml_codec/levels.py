@@ -1,0 +1,38 @@
+"""Levels of compression, 1 to 9: what an encoder tries for every tile. README.md has their prices.
+
+A decoder knows nothing of levels: a tile says how its network learns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ncml_codec.strength import BODY, STATIC
+
+DEFAULT = 5
+
+
+@dataclass(frozen=True)
+class Level:
+    """strengths: all of them are tried on the whole tile, and the smallest result is kept.
+
+    Where STATIC is not among them it is tried as well, unless a part of the tile has shown that
+    learning helps (`codec`).
+    """
+
+    strengths: tuple[int, ...]
+
+
+_HEADS, _WHOLE = 3, BODY + 3  # the best single strengths on validation images, bench/LOG.md
+
+LEVELS = {
+    1: Level((STATIC,)),
+    2: Level((_HEADS,)),
+    3: Level((_HEADS,)),
+    4: Level((_HEADS,)),
+    5: Level((_HEADS,)),
+    6: Level((2, 3, 4)),
+    7: Level((STATIC, 1, 2, 3, 4, 5)),
+    8: Level((_WHOLE,)),
+    9: Level((STATIC, 3, BODY + 1, BODY + 2, BODY + 3, BODY + 4)),
+}
