@@ -24,6 +24,11 @@ from tests.pictures import GOLDEN, VALLEY, extremes, valley
 IDAT = (b"IDAT", b"")
 
 
+def level_of(name: str) -> int:
+    """The level at which a golden file was made, by its name: level5_scene, or 1."""
+    return int(name[5]) if name.startswith("level") else 1
+
+
 def pictures() -> dict[str, tuple[Picture, int]]:
     """Name to picture and tile exponent."""
     scene = valley(100, 200, 37, 29)
@@ -38,6 +43,13 @@ def pictures() -> dict[str, tuple[Picture, int]]:
     }
     for name, samples in extremes(12, 17).items():
         made[name] = (from_array(samples), 11)
+    noise = np.random.default_rng(1).integers(0, 256, (33, 40, 3), np.uint8)
+    by_tile = np.concatenate([valley(180, 90, 33, 40), noise])  # noise has nothing to be learned
+    for level in (5, 8):
+        made[f"level{level}_scene"] = (from_array(scene), 11)
+        made[f"level{level}_grey"] = (from_array(scene[:, :, 1]), 11)
+        made[f"level{level}_column"] = (from_array(scene[:, :1]), 11)
+        made[f"level{level}_by_tile"] = (from_array(by_tile), 5)
     return made
 
 
@@ -53,7 +65,8 @@ def refused(good: bytes) -> dict[str, bytes]:
         "text_mode": good.replace(b"\x89NCZ", b"NCZ"),
         "version": good[:4] + b"\x02" + good[5:],
         "kind": _resealed(good, head, 5, 9),
-        "adaptation": _resealed(good, head, 6, 1),
+        "adaptation": _resealed(good, head, 6, 8),
+        "adaptation_of_tile": _resealed(good, head, 6, 255),
         "exponent": _resealed(good, head, 7, 15),
         "header_flip": good[:9] + bytes([good[9] ^ 1]) + good[10:],
         "unknown_model": _resealed(good, head, 9, good[9] ^ 1),
@@ -88,7 +101,8 @@ def main(tiny: Path) -> None:
     for name, samples in extremes(9, 10).items():
         _write(f"wild_{name}", from_array(samples), identified(wild), 11)
     photo = library.load(library.DEFAULT)
-    _write("photo", from_array(valley(60, 300, 40, 48)), photo, 11)
+    for name in ("photo", "level5_photo", "level8_photo"):
+        _write(name, from_array(valley(60, 300, 40, 48)), photo, 11)
     whole = decode_file(VALLEY.read_bytes(), VALLEY.name)
     grey = np.ascontiguousarray(whole.samples[200:216, 100:140, :1])
     _write("photo_grey", Picture(grey), photo, 11)
@@ -104,7 +118,7 @@ def main(tiny: Path) -> None:
 
 
 def _write(name: str, picture: Picture, model: Model, exponent: int) -> None:
-    data = codec.encode(picture, model, tile_exponent=exponent)
+    data = codec.encode(picture, model, tile_exponent=exponent, level=level_of(name))
     codec.verify(data, picture, model)
     (GOLDEN / f"{name}.ncmz").write_bytes(data)
     (GOLDEN / f"{name}.png").write_bytes(encode_file(picture, f"{name}.png"))

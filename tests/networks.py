@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -35,13 +36,18 @@ def random_network(
     window: Sequence[Tap] = tuple(window_taps()),
     near: Sequence[Tap] = tuple(near_taps()),
     neighbours: Sequence[Tap] = tuple(block_taps()),
+    room: int = 1,
 ) -> Network:
-    """A sound network whose layers use the range up to 2**24, most with coarse outputs."""
+    """A sound network whose layers use the range up to 2**24, most with coarse outputs.
+
+    room: weights are so many times smaller, so that they can grow when they learn.
+    """
     random = np.random.default_rng(seed)
     features = len(FEATURE_GAINS)
 
     def layer(outputs: int, bounds: Integers, limit: int = ACTIVATION_MAX) -> Layer:
-        return _layer(random, outputs, bounds, limit)
+        drawn = _layer(random, outputs, bounds, limit)
+        return replace(drawn, weight=drawn.weight // room)
 
     def inner(count: int, bound: int = ACTIVATION_MAX) -> Integers:
         return np.full(count, bound, np.int32)

@@ -21,7 +21,7 @@ from tests.pictures import valley
 
 def check_all(pictures: list[Picture], model: Model, device: str, exponent: int = 5) -> None:
     engine = batch.engine(model.network, device)
-    single = [codec.encode(one, model, codec.Effort("numpy"), exponent) for one in pictures]
+    single = [codec.encode(one, model, codec.Effort("numpy"), exponent, 1) for one in pictures]
     assert batches.encode(pictures, model, engine, exponent) == single
     found = batches.decode([read_container(data) for data in single], engine)
     for picture, samples in zip(pictures, found, strict=True):
@@ -82,7 +82,7 @@ def test_a_frame_of_fixed_length_gives_the_same(
 
 def test_damage_of_one_file_leaves_the_others(tiny: Model) -> None:
     pictures = [from_array(valley(top, 40, 12, 14)) for top in (0, 50, 90)]
-    files = [read_container(codec.encode(picture, tiny)) for picture in pictures]
+    files = [read_container(codec.encode(picture, tiny, level=1)) for picture in pictures]
     payload = bytearray(files[1].tiles[0].payload)
     payload[5] ^= 255
     files[1] = replace(files[1], tiles=[Tile(bytes(payload), files[1].tiles[0].samples_crc)])
@@ -94,8 +94,8 @@ def test_damage_of_one_file_leaves_the_others(tiny: Model) -> None:
 
 def test_a_file_that_adapts_is_refused_and_the_others_decoded(tiny: Model) -> None:
     picture = from_array(valley(0, 40, 12, 14))
-    file = read_container(codec.encode(picture, tiny))
-    adaptive = replace(file, header=replace(file.header, adaptation=1))
+    file = read_container(codec.encode(picture, tiny, level=1))
+    adaptive = replace(file, tiles=[replace(file.tiles[0], adaptation=1)])
     found = batches.decode([adaptive, file], batch.engine(tiny.network, "cpu"))
     assert isinstance(found[0], UsageError)
     assert np.array_equal(found[1], picture.samples)

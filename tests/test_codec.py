@@ -17,6 +17,7 @@ from ncml_codec.container import read_container
 from ncml_codec.errors import FormatError, RoundTripError, UsageError
 from ncml_codec.model import Model, identified, read_model
 from ncml_codec.pixels import Picture, from_array
+from ncml_codec.strength import STATIC
 from tests.networks import random_network
 from tests.pictures import GOLDEN, Samples, extremes, valley
 
@@ -60,6 +61,29 @@ def test_extremes_come_back(name: str) -> None:
     # Noise of 256 levels cannot shrink; what the worst model costs is bounded by the floor of a
     # count in each stage: 2 * 24 bits a sub-pixel.
     assert len(data) <= 60 + 6 * picture.samples.size
+
+
+@given(samples(), st.integers(0, 3), st.sampled_from([2, 6, 7, 8, 9]))
+@settings(QUICK, max_examples=40)
+def test_learning_gives_any_picture_back_and_never_a_larger_file(
+    array: Samples, seed: int, level: int
+) -> None:
+    picture, model = from_array(array), identified(random_network(seed, room=4))
+    data = codec.encode(picture, model, level=level)
+    assert np.array_equal(codec.decode(data, [model]).samples, picture.samples)
+    assert len(data) <= len(codec.encode(picture, model, level=1))
+
+
+@pytest.mark.parametrize("level", [5, 8])
+@pytest.mark.parametrize("name", sorted(extremes(40, 50)))
+def test_nothing_diverges_on_extremes(name: str, level: int) -> None:
+    """Where there is nothing to learn, or the steps are as large as they may be."""
+    picture = from_array(extremes(40, 50)[name])
+    for model in (TINY, identified(random_network(1, room=16))):
+        data = codec.encode(picture, model, tile_exponent=5, level=level)
+        assert np.array_equal(codec.decode(data, [model]).samples, picture.samples)
+        plain = codec.encode(picture, model, tile_exponent=5, level=1)
+        assert len(data) <= len(plain) + 4  # a byte for every tile
 
 
 def test_threads_do_not_change_the_bytes() -> None:
@@ -114,11 +138,14 @@ def test_a_grey_picture_costs_less_than_the_same_in_three_planes() -> None:
     assert len(one) < len(three)
 
 
-def test_the_file_is_as_large_as_the_cross_entropy() -> None:
+@pytest.mark.parametrize("level", [1, 5, 8])
+def test_the_file_is_as_large_as_the_cross_entropy(level: int) -> None:
     array = valley(100, 100, 120, 160)
+    (tile,) = read_container(codec.encode(from_array(array), TINY, level=level)).tiles
     meter = Meter()
-    walk_tile(engines.load("numpy", TINY.network), array.shape, array, meter)
-    (tile,) = read_container(codec.encode(from_array(array), TINY)).tiles
+    engine = engines.load("numpy", TINY.network)
+    walk_tile(engine, array.shape, array, meter, strength=tile.adaptation)
+    assert (level == 1) == (tile.adaptation == STATIC)
     assert meter.bits <= 8 * len(tile.payload) <= 1.001 * meter.bits
 
 

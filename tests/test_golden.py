@@ -15,6 +15,7 @@ from ncml_codec.errors import FormatError
 from ncml_codec.model import Model
 from ncml_codec.pixels import decode_file, encode_file
 from tests import plain_decoder
+from tests.make_golden import level_of
 from tests.pictures import GOLDEN, Samples
 from tests.test_engines import INSTRUCTION_SETS, native
 
@@ -61,7 +62,8 @@ def test_golden_files_decode_and_encode_on_native(
     effort = Effort("native", threads=2)
     picture = codec.decode(data, [model], effort)
     assert np.array_equal(picture.samples, truth(path))
-    assert codec.encode(picture, model, effort, header.tile_exponent) == data
+    level = level_of(path.stem)
+    assert codec.encode(picture, model, effort, header.tile_exponent, level) == data
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -70,7 +72,8 @@ def test_golden_files_are_encoded_to_the_same_bytes(path: Path, tiny: Model, wil
     header = read_header(data)
     _, model = library.find(header.identity, [tiny, wild])
     picture = codec.decode(data, [model])
-    assert codec.encode(picture, model, tile_exponent=header.tile_exponent) == data
+    level = level_of(path.stem)
+    assert codec.encode(picture, model, None, header.tile_exponent, level) == data
 
 
 def test_golden_metadata_comes_back(tiny: Model) -> None:
