@@ -18,16 +18,22 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def compress(pixels: npt.ArrayLike, model: str | None = None) -> bytes:
+def compress(pixels: npt.ArrayLike, model: str | None = None, level: int | None = None) -> bytes:
     """The `.ncmz` bytes of an image.
 
     pixels: uint8 [height, width] or [height, width, 3]. model: a released model's name or a model
-    file's path. Raises UnsupportedImage for other arrays, UsageError for an unknown model.
+    file's path. level: 1 (fastest) to 9 (smallest), 5 if None. Raises UnsupportedImage for other
+    arrays, UsageError for an unknown model or level.
     """
-    from ncml_codec import codec, library
+    from ncml_codec import codec, levels, library
+    from ncml_codec.errors import UsageError
     from ncml_codec.pixels import from_array
 
-    return codec.encode(from_array(pixels), library.load(model or library.DEFAULT))
+    level = levels.DEFAULT if level is None else level
+    if level not in levels.LEVELS:
+        raise UsageError(f"level {level!r}: not one of 1 to 9")
+    found = library.load(model or library.DEFAULT)
+    return codec.encode(from_array(pixels), found, level=level)
 
 
 def decompress(data: bytes, model: str | None = None) -> npt.NDArray[np.uint8]:

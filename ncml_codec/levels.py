@@ -34,5 +34,5 @@ LEVELS = {
     6: Level((2, 3, 4)),
     7: Level((STATIC, 1, 2, 3, 4, 5)),
     8: Level((_WHOLE,)),
-    9: Level((STATIC, 3, BODY + 1, BODY + 2, BODY + 3, BODY + 4)),
+    9: Level((STATIC, 3, BODY + 2, BODY + 3, BODY + 4)),
 }

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import ncml_codec
 from ncml_codec import codec, engines
 from ncml_codec.codec import Effort, walk_tile
 from ncml_codec.coder import Meter
@@ -187,3 +188,12 @@ def _environment() -> dict[str, str]:
     import os
 
     return dict(os.environ)
+
+
+def test_levels_from_python() -> None:
+    array = valley(0, 0, 40, 50)
+    sizes = [len(ncml_codec.compress(array, level=level)) for level in (1, 5)]
+    assert sizes[1] < sizes[0]
+    assert np.array_equal(ncml_codec.decompress(ncml_codec.compress(array, level=9)), array)
+    with pytest.raises(UsageError, match="level 10"):
+        ncml_codec.compress(array, level=10)
