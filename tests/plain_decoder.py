@@ -1,8 +1,9 @@
 """A plain decoder of `.ncmz` files: FORMAT.md, section by section, in plain integers.
 
 Written from FORMAT.md alone; it shares no code with the program, so that where the two differ, the
-program, the page or this file has a bug. It goes pixel by pixel, uses no float anywhere, and
-numpy only for arrays and int64 products. It is not fast and does not encode.
+program, the page or this file has a bug. It goes pixel by pixel, uses no float but where section
+4.4 does, and numpy only for arrays and int64 products. It is not fast and does not encode. The
+heads and how they learn, sections 4.3 and 4.4, are in `plain_adaptation`.
 """
 
 import hashlib
@@ -18,6 +19,8 @@ from typing import Any
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
+
+from tests.plain_adaptation import Head, Seen, output_gradient
 
 IntArray = NDArray[np.int64]
 
@@ -48,7 +51,7 @@ def decode(data: bytes, models: Sequence[bytes]) -> Decoded:
     version, kind, adaptation, exponent = file.take(4)
     require(version == 1, f"version {version}, must be 1")
     require(kind <= 3, f"kind {kind}, must be 0 to 3")
-    require(adaptation == 0, f"adaptation {adaptation}, must be 0")
+    require(adaptation <= 7, f"adaptation {adaptation}, must be 0 to 7")
     require(5 <= exponent <= 14, f"tile exponent {exponent}, must be 5 to 14")
     identity = file.take(8)
     width, height = file.varint(), file.varint()
@@ -70,7 +73,7 @@ def decode(data: bytes, models: Sequence[bytes]) -> Decoded:
         where = f"tile at row {top}, column {left}"
         payload = file.take_checked(length, f"payload of the {where}")
         tile = samples[top : top + side, left : left + side]
-        tile[:] = decode_tile(payload, known[identity], *tile.shape)
+        tile[:] = decode_tile(payload, known[identity], *tile.shape, adaptation)
         file.check_crc(tile.tobytes(), where)
     return Decoded(samples, chunks)
 
@@ -147,22 +150,24 @@ def decompress(frame: bytes, what: str) -> bytes:
 
 
 def decode_tile(
-    payload: bytes, model: "Model", height: int, width: int, planes: int
+    payload: bytes, model: "Model", height: int, width: int, planes: int, adaptation: int
 ) -> NDArray[np.uint8]:
     """The samples [height, width, planes] of a tile."""
-    network = Network(model, height, width)
+    network = Network(model, height, width, adaptation)
     decoder = RangeDecoder(payload)
     for wave in range(width + 2 * (height - 1)):
         pixels = [(i, wave - 2 * i) for i in range(height) if 0 <= wave - 2 * i < width]
         for i, j in pixels:
             network.compute_body(i, j)
         for c in range(planes):
-            functions = [network.distribution(c, i, j) for i, j in pixels]
-            highs = [decoder.symbol(high_counts(function)) for function in functions]
-            for (i, j), function, high in zip(pixels, functions, highs, strict=True):
-                level = 16 * high + decoder.symbol(low_counts(function, high)) - 128
+            mixtures = [network.distribution(c, i, j) for i, j in pixels]
+            highs = [decoder.symbol(high_counts(each.function)) for each in mixtures]
+            for (i, j), mixture, high in zip(pixels, mixtures, highs, strict=True):
+                level = 16 * high + decoder.symbol(low_counts(mixture.function, high)) - 128
                 # A grey image is computed as an RGB image with three equal planes.
                 network.d[i, j, c if planes == 3 else slice(None)] = level
+            if adaptation:
+                network.learn(c, wave, pixels, mixtures)
     return (network.d[:, :, :planes] + 128).astype(np.uint8)
 
 
@@ -178,10 +183,11 @@ class Network:
     """The network at work on one tile.
 
     d: sample - 128 [row, column, plane], of the pixels decoded. r: their references, likewise.
-    h: [block, row, column, channel], with t as that of one block more.
+    h: [block, row, column, channel], with t as that of one block more. seen: what the head of each
+    plane computed for the pixels of the wave at hand.
     """
 
-    def __init__(self, model: "Model", height: int, width: int) -> None:
+    def __init__(self, model: "Model", height: int, width: int, adaptation: int) -> None:
         channels = len(model.layers["first"].bias)
         self.model = model
         self.height = height
@@ -189,6 +195,17 @@ class Network:
         self.d: IntArray = np.zeros((height, width, 3), dtype=np.int64)
         self.r: IntArray = np.zeros((height, width, 3), dtype=np.int64)
         self.h: IntArray = np.zeros((model.blocks + 1, height, width, channels), dtype=np.int64)
+        self.heads = [
+            Head(
+                model.layers[f"heads.{c}.trunk"],
+                model.layers.get(f"heads.{c}.earlier"),
+                model.layers[f"heads.{c}.out"],
+                model.components,
+                adaptation,
+            )
+            for c in range(3)
+        ]
+        self.seen: dict[tuple[int, int, int], Seen] = {}
 
     def compute_body(self, i: int, j: int) -> None:
         """Sets r and h of pixel (i, j). Sections 4.1, the reference, and 4.2."""
@@ -234,16 +251,30 @@ class Network:
         flags = [128 * self.inside(i + m, j + n) for m, n in ((0, -1), (-1, 0), (-1, 1))]
         return np.concatenate([*coarse, *fine, r, flags])
 
-    def distribution(self, c: int, i: int, j: int) -> Callable[[int], int]:
-        """The distribution function of plane c of pixel (i, j). Section 4.3."""
-        layers, r, t = self.model.layers, self.r[i, j], self.h[self.model.blocks, i, j]
-        e = 4 * self.d[i, j, :c] - r[:c]
-        z = layers[f"heads.{c}.trunk"](t)
-        if c > 0:
-            f = np.stack([4 * e, 16 * e, e], axis=1).reshape(-1)
-            z = np.clip(z + layers[f"heads.{c}.earlier"](np.clip(f, -256, 256)), -2047, 2047)
-        o = layers[f"heads.{c}.out"](leaky(z))
-        return distribution_function(self.model, o.tolist(), int(r[c]), e.tolist())
+    def distribution(self, c: int, i: int, j: int) -> "Mixture":
+        """The distribution of plane c of pixel (i, j). Section 4.3."""
+        e = self.earlier(c, i, j)
+        f = [clip(g * each, 256) for each in e for g in (4, 16, 1)]
+        t = self.h[self.model.blocks, i, j]
+        seen = self.heads[c].compute(t, np.array(f, dtype=np.int64), i, j)
+        self.seen[c, i, j] = seen
+        return mixture(self.model, seen.o, int(self.r[i, j, c]), e)
+
+    def learn(
+        self, c: int, wave: int, pixels: list[tuple[int, int]], mixtures: list["Mixture"]
+    ) -> None:
+        """Changes the head of plane c after the samples of a wave are known. Section 4.4."""
+        seen = [self.seen.pop((c, i, j)) for i, j in pixels]
+        gradients = [
+            output_gradient(each, known.o, self.earlier(c, i, j), int(self.d[i, j, c]) + 128)
+            for (i, j), each, known in zip(pixels, mixtures, seen, strict=True)
+        ]
+        self.heads[c].learn(wave, seen, gradients)
+
+    def earlier(self, c: int, i: int, j: int) -> list[int]:
+        """e of the planes before plane c of pixel (i, j)."""
+        e: list[int] = (4 * self.d[i, j, :c] - self.r[i, j, :c]).tolist()
+        return e
 
 
 # Section 5: the distribution.
@@ -253,33 +284,54 @@ def clip(x: int, m: int) -> int:
     return min(max(x, -m), m)
 
 
-def distribution_function(
-    model: "Model", o: list[int], r: int, e: list[int]
-) -> Callable[[int], int]:
-    """F, on 0 to 256, of a sample: o of its plane, its r, and e of the planes before."""
-    k, logistic = model.components, model.tables["logistic"]
+@dataclass(frozen=True)
+class Mixture:
+    """The distribution of a sample: one entry for each component, and the logistic table."""
+
+    weight: list[int]
+    mean: list[int]
+    mantissa: list[int]
+    shift: list[int]
+    logistic: list[int]
+
+    def function(self, v: int) -> int:
+        """F, on 0 to 256."""
+        if v in (0, 256):
+            return 2**30 if v else 0
+        return sum(w * level for w, level in zip(self.weight, self.levels(v), strict=True))
+
+    def levels(self, v: int) -> list[int]:
+        """L of each component at boundary v."""
+        levels = []
+        for place in self.places(v):
+            z = place + 131072
+            low, high = self.logistic[z >> 8], self.logistic[(z >> 8) + 1]
+            levels.append(low + (((high - low) * (z & 255) + 128) >> 8))
+        return levels
+
+    def places(self, v: int) -> list[int]:
+        """z of each component at boundary v, without the + 131072."""
+        parts = zip(self.mean, self.mantissa, self.shift, strict=True)
+        places = [((64 * v - 8224 - mean) * mantissa) >> shift for mean, mantissa, shift in parts]
+        return [min(max(each, -131072), 131071) for each in places]
+
+
+def mixture(model: "Model", o: list[int], r: int, e: list[int]) -> Mixture:
+    """The distribution of a sample: o of its plane, its r, and e of the planes before."""
+    k = model.components
     logits, means, scales, coefficients = o[:k], o[k : 2 * k], o[2 * k : 3 * k], o[3 * k :]
     raw = [model.tables["exponential"][min(max(logits) - logit, 1023)] for logit in logits]
     weight = [each * 2**14 // sum(raw) for each in raw]
     weight[0] += 2**14 - sum(weight)
     shifts = [(clip(x, 2047) * y + 8) >> 4 for x, y in zip(coefficients, e, strict=True)]
-    mean = [clip(m + 16 * r + sum(shifts), 16320) for m in means]
     indices = [min(max(s, -256), 320) + 256 for s in scales]
-    mantissa = [model.tables["scale_mantissa"][index] for index in indices]
-    shift = [model.tables["scale_shift"][index] for index in indices]
-
-    def function(v: int) -> int:
-        if v in (0, 256):
-            return 2**30 if v else 0
-        total = 0
-        for a in range(k):
-            z = ((64 * v - 8224 - mean[a]) * mantissa[a]) >> shift[a]
-            z = min(max(z, -131072), 131071) + 131072
-            low, high = logistic[z >> 8], logistic[(z >> 8) + 1]
-            total += weight[a] * (low + (((high - low) * (z & 255) + 128) >> 8))
-        return total
-
-    return function
+    return Mixture(
+        weight=weight,
+        mean=[clip(m + 16 * r + sum(shifts), 16320) for m in means],
+        mantissa=[model.tables["scale_mantissa"][index] for index in indices],
+        shift=[model.tables["scale_shift"][index] for index in indices],
+        logistic=model.tables["logistic"],
+    )
 
 
 # Section 6: counts and the coder.

@@ -1,0 +1,109 @@
+"""The plain decoder, written from FORMAT.md alone, reads files whose heads adapt.
+
+Every pixel depends on all distributions before it, so that one parameter in one wave that
+the program and the page see differently is a tile whose samples do not match their checksum.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ncml_codec import engines, library
+from ncml_codec.adaptation import STATIC
+from ncml_codec.codec import samples_crc, walk_tile
+from ncml_codec.coder import Encoder
+from ncml_codec.container import Container, Header, Tile, write_container
+from ncml_codec.model import Model, identified, read_model, write_model
+from tests import plain_decoder
+from tests.networks import random_network
+from tests.pictures import GOLDEN, Samples, extremes, valley
+
+STRENGTHS = range(1, 8)
+
+
+def encoded(array: Samples, model: Model, strength: int, tile_exponent: int = 11) -> bytes:
+    """A file whose heads adapt with this strength, by the engine that is the specification."""
+    height, width, planes = array.shape
+    header = Header(width, height, planes, model.identity, tile_exponent, strength)
+    engine = engines.load("numpy", model.network)
+    tiles = []
+    for top, left, rows, columns in header.tiles():
+        encoder = Encoder()
+        samples = array[top : top + rows, left : left + columns]
+        walk_tile(engine, samples.shape, samples, encoder, strength=strength)
+        tiles.append(Tile(encoder.finish(), samples_crc(samples)))
+    return write_container(Container(header, b"", tiles))
+
+
+def comes_back(array: Samples, model: Model, strength: int, tile_exponent: int = 11) -> bytes:
+    """The file, after the plain decoder has given the pixels back."""
+    data = encoded(array, model, strength, tile_exponent)
+    decoded = plain_decoder.decode(data, [write_model(model.network)])
+    assert np.array_equal(decoded.samples, array)
+    return data
+
+
+@cache
+def tiny_golden() -> Model:
+    return read_model((GOLDEN / "tiny.ncpn").read_bytes())
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_the_plain_decoder_reads_every_strength(strength: int) -> None:
+    array = valley(110, 90, 17, 23)
+    data = comes_back(array, tiny_golden(), strength)
+    assert data[24:] != encoded(array, tiny_golden(), STATIC)[24:], "nothing has adapted"
+
+
+def test_the_plain_decoder_reads_the_released_model() -> None:
+    comes_back(valley(30, 200, 16, 20), library.load("photo"), 3)
+
+
+def test_the_plain_decoder_reads_grey_images() -> None:
+    comes_back(valley(60, 40, 19, 16)[:, :, 1:2], tiny_golden(), 4)
+
+
+@pytest.mark.parametrize("shape", [(1, 40), (40, 1), (1, 1), (2, 30)])
+@pytest.mark.parametrize("planes", [1, 3])
+def test_the_plain_decoder_reads_narrow_images(shape: tuple[int, int], planes: int) -> None:
+    comes_back(valley(200, 100, *shape)[:, :, :planes], tiny_golden(), 5)
+
+
+@pytest.mark.parametrize("name", extremes(1, 1))
+def test_the_plain_decoder_reads_extremes(name: str, wild: Model) -> None:
+    for model, strength in ((tiny_golden(), 7), (wild, 6)):
+        comes_back(extremes(13, 12)[name], model, strength)
+
+
+def test_the_plain_decoder_starts_every_tile_anew() -> None:
+    comes_back(valley(180, 90, 35, 37), tiny_golden(), 6, tile_exponent=5)
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    hidden=st.integers(1, 6),
+    k=st.integers(1, 4),
+    size=st.tuples(st.integers(1, 8), st.integers(1, 8)),
+    planes=st.sampled_from([1, 3]),
+    strength=st.sampled_from(STRENGTHS),
+)
+@settings(deadline=None, max_examples=25)
+def test_the_plain_decoder_reads_files_of_random_networks(
+    seed: int, hidden: int, k: int, size: tuple[int, int], planes: int, strength: int
+) -> None:
+    network = random_network(seed, 4, 1, hidden, k)
+    array = np.random.default_rng(seed).integers(0, 256, (*size, planes), np.uint8)
+    comes_back(array, identified(network), strength)
+
+
+def test_the_plain_decoder_is_written_apart() -> None:
+    """It shares no code with the program, or it would be no witness."""
+    for name in ("plain_decoder.py", "plain_adaptation.py"):
+        lines = (Path(__file__).parent / name).read_text().splitlines()
+        assert not [line for line in lines if "import" in line and "ncml" in line]
