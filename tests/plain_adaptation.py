@@ -85,7 +85,7 @@ class Parameters:
         g = sums.astype(np.float64) / n
         self.p = self.p * 0.75 + g * 0.25
         self.q = self.q * 0.984375 + (g * g) * 0.015625
-        v = self.v - ((self.rate * first) * self.p) / (np.sqrt(self.q * second) + 16.0)
+        v = self.v - ((self.rate * first) * self.p) / (np.sqrt(self.q * second) + 64.0)
         self.v = np.minimum(np.maximum(v, self.least), self.most)
 
 

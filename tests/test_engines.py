@@ -54,10 +54,12 @@ class Stepwise:
         return self._engine.walk(height, width, strength)
 
 
-def all_counts(engine: str | Engine, network: Network, array: Samples) -> Integers:
+def all_counts(
+    engine: str | Engine, network: Network, array: Samples, strength: int = STATIC
+) -> Integers:
     recorder = Recorder()
     engine = engines.load(engine, network) if isinstance(engine, str) else engine
-    walk_tile(engine, array.shape, array, recorder)
+    walk_tile(engine, array.shape, array, recorder, strength=strength)
     return np.concatenate(recorder.counts)
 
 
@@ -203,7 +205,7 @@ def test_what_is_later_in_wave_order_changes_no_distribution() -> None:
         after = before.copy()
         after[row, column] ^= 255
         first, second = (all_counts("numpy", network, array) for array in (before, after))
-        place = _first_row_of_pixel(before.shape, row, column)
+        place = first_row_of_pixel(before.shape, row, column)
         assert (first[:place] == second[:place]).all()
         assert (first != second).any() or (row, column) == (10, 12)
 
@@ -222,7 +224,7 @@ def with_far_taps(seed: int) -> Network:
     return random_network(seed, 5, 2, 4, 2, far, far[:1:-1], [(0, 0), *far, (2, -8)])
 
 
-def _first_row_of_pixel(shape: tuple[int, ...], row: int, column: int) -> int:
+def first_row_of_pixel(shape: tuple[int, ...], row: int, column: int) -> int:
     """Where the wave of a pixel begins in the counts, plus nothing of the wave itself but plane 0's
     high nibbles, which depend on earlier waves alone."""
     from ncml_codec.wave import wave_rows

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncml_codec import engines, library
-from ncml_codec.adaptation import STATIC
+from ncml_codec.adaptation import STATIC, STRONGEST
 from ncml_codec.codec import samples_crc, walk_tile
 from ncml_codec.coder import Encoder
 from ncml_codec.container import Container, Header, Tile, write_container
@@ -24,7 +24,7 @@ from tests import plain_decoder
 from tests.networks import random_network
 from tests.pictures import GOLDEN, Samples, extremes, valley
 
-STRENGTHS = range(1, 8)
+STRENGTHS = range(STATIC + 1, STRONGEST + 1)
 
 
 def encoded(array: Samples, model: Model, strength: int, tile_exponent: int = 11) -> bytes:

@@ -2,7 +2,7 @@
 
 It states the same computation as `numpy_engine` in other words (shifts of integers, not `floor` of
 floats), so that the two check each other. Tensors live on one device; counts come back as
-numpy arrays, since the coder works on the CPU.
+numpy arrays, since the coder works on the CPU. Heads that adapt are in `torch_adaptation`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from ncml_codec.adaptation import STATIC, STRONGEST
+from ncml_codec.engines.torch_adaptation import Coded, LearningHead, gradients
+from ncml_codec.errors import UsageError
 from ncml_codec.network import (
     COEFFICIENT_UNIT,
     FEATURE_GAINS,
@@ -68,15 +71,26 @@ class TorchEngine:
     def __str__(self) -> str:
         return self.name
 
-    def walk(self, height: int, width: int) -> TorchWalk:
-        return TorchWalk(self, height, width)
+    def walk(self, height: int, width: int, strength: int = STATIC) -> TorchWalk:
+        """See `engines.Engine`. Raises UsageError for strengths at which the body learns, too."""
+        if not STATIC <= strength <= STRONGEST:
+            raise UsageError(
+                f"engine torch: adapts with strengths 0 to {STRONGEST}, not {strength}; the engine"
+                " numpy has them all"
+            )
+        return TorchWalk(self, height, width, strength)
 
 
 class TorchWalk:
     """State of one image; see `engines.Walk`."""
 
-    def __init__(self, engine: TorchEngine, height: int, width: int) -> None:
+    def __init__(self, engine: TorchEngine, height: int, width: int, strength: int) -> None:
         network = engine.network
+        self.learning = [
+            LearningHead(head, network.k, strength, 1, engine.device)
+            for head in network.heads
+            if strength != STATIC
+        ]
         self.engine, self.height, self.width = engine, height, width
         taps = {*network.window, _WEST, _NORTH, _NORTH_EAST}
         self.samples = _Ring(height, PLANES + 1, taps, engine.device)
@@ -100,17 +114,17 @@ class TorchWalk:
         self.current = self.samples.open(wave, rows)
         self.current[:, PLANES] = 1
         self.residuals = torch.zeros((len(x), PLANES), dtype=torch.int32, device=engine.device)
+        row = torch.arange(*rows, device=engine.device)
+        self.phases = 2 * (row & 1) + (wave & 1)
+        self.coding = -1
         return len(x)
 
     @torch.inference_mode()
     def high(self, plane: int) -> Weights:
         engine, k = self.engine, self.engine.network.k
-        trunk, earlier, out = engine.heads[plane]
-        z = trunk(self.trunk)
-        if earlier is not None:
-            z = (z + earlier(self._features(plane))).clamp(-earlier.limit, earlier.limit)
-        outputs = out(_leaky(z))
+        self.coding, outputs = plane, self._outputs(plane)
         logits, means, scales, coefficients = outputs.split([k, k, k, plane], 1)
+        self.log_scales = scales
         limit = 8 * COEFFICIENT_UNIT - 1
         linear = (coefficients.clamp(-limit, limit) * self.residuals[:, :plane] + 8) >> 4
         centre = 16 * self.reference[:, plane] + linear.sum(1, dtype=torch.int32)
@@ -122,9 +136,9 @@ class TorchWalk:
         self.shift = engine.tables["scale_shift"][index]
         self.weight = self._softmax(logits)
         boundaries = torch.arange(16, 256, 16, dtype=torch.int32, device=engine.device)
-        at = self._cumulative(boundaries.expand(len(z), -1))
+        at = self._cumulative(boundaries.expand(len(outputs), -1))
         ends = torch.tensor([0, CUMULATIVE_ONE], dtype=torch.int32, device=engine.device)
-        first, last = ends.expand(len(z), -1).split(1, 1)
+        first, last = ends.expand(len(outputs), -1).split(1, 1)
         at = torch.cat([first, at, last], 1)
         return _weights((at >> 6) - (at >> 26) + self._ranks())
 
@@ -145,7 +159,10 @@ class TorchWalk:
 
     @torch.inference_mode()
     def put(self, plane: int, values: Integers) -> None:
-        quarters = 4 * (torch.from_numpy(values).to(self.engine.device).int() - 128)
+        known = torch.from_numpy(values).to(self.engine.device).int()
+        if self.learning and self.coding == plane:
+            self._learn(plane, known)
+        quarters = 4 * (known - 128)
         self.current[:, plane] = quarters
         self.residuals[:, plane] = quarters - self.reference[:, plane]
 
@@ -174,6 +191,33 @@ class TorchWalk:
         north_east = torch.where(j == self.width - 1, north, north_east)
         return (2 * west + north + north_east) >> 2
 
+    def _outputs(self, plane: int) -> Tensor:
+        """The outputs of a plane's head, [n, 3 k + plane]."""
+        if self.learning:
+            features = self._features(plane)[None] if plane else None
+            return self.learning[plane].outputs(self.trunk[None], features, self.phases)[0]
+        trunk, earlier, out = self.engine.heads[plane]
+        z = trunk(self.trunk)
+        if earlier is not None:
+            z = (z + earlier(self._features(plane))).clamp(-earlier.limit, earlier.limit)
+        return out(_leaky(z))
+
+    def _learn(self, plane: int, values: Tensor) -> None:
+        """Changes the head of a plane whose samples are known."""
+        edges, levels = self._logistic(torch.stack([values, values + 1], 1))
+        coded = Coded(
+            values=values,
+            weight=self.weight,
+            mantissa=self.mantissa,
+            shift=self.shift,
+            edges=edges,
+            levels=levels,
+            log_scales=self.log_scales,
+            residuals=self.residuals[:, :plane],
+        )
+        pixels = torch.tensor(len(values), dtype=torch.float64, device=values.device)
+        self.learning[plane].learn(gradients(coded)[None], pixels)
+
     def _features(self, plane: int) -> Tensor:
         gains = torch.tensor(FEATURE_GAINS, dtype=torch.int32, device=self.engine.device)
         scaled = self.residuals[:, :plane, None] * gains
@@ -188,14 +232,19 @@ class TorchWalk:
         return torch.cat([weight[:, :1] + rest[:, None], weight[:, 1:]], 1)
 
     def _cumulative(self, boundaries: Tensor) -> Tensor:
+        """The distribution function at boundaries [n, m] of grey levels, of 2**30."""
+        _, levels = self._logistic(boundaries)
+        return (levels * self.weight[:, None]).sum(2, dtype=torch.int32)
+
+    def _logistic(self, boundaries: Tensor) -> tuple[Tensor, Tensor]:
+        """z of each component at boundaries [n, m], and the table's function of it: [n, m, k]."""
         table, end = self.engine.tables["logistic"], 16 << 13
         position = 64 * boundaries - (128 * 64 + 32)
         z = (position[:, :, None] - self.mean[:, None]) * self.mantissa[:, None]
-        z = (z >> self.shift[:, None]).clamp(-end, end - 1) + end
-        index = (z >> 8).long()
+        z = (z >> self.shift[:, None]).clamp(-end, end - 1)
+        index = (z + end >> 8).long()
         below, above = table[index], table[index + 1]
-        value = below + ((above - below) * (z & 255) + 128 >> 8)
-        return (value * self.weight[:, None]).sum(2, dtype=torch.int32)
+        return z, below + ((above - below) * (z & 255) + 128 >> 8)
 
     def _ranks(self) -> Tensor:
         return torch.arange(SYMBOLS + 1, dtype=torch.int32, device=self.engine.device)

@@ -1,0 +1,252 @@
+"""Heads that learn from the image, in torch: what `adaptation` specifies, in other words.
+
+A bias is here the weight of an input that is 1: one such input for each phase before the hidden
+layer, one before the outputs. So a head is two or three matrices under one rule. Tensors have an
+axis of images in front; each image has parameters of its own.
+
+Sums are float64 products of whole numbers below 2**53, exact in any order. All else in float64 is
+one operation at a time, each rounded on its own: no addcmul, addcdiv, lerp or `alpha`, which may
+fuse two. Nor is a tensor divided by a Python number: CUDA multiplies by the reciprocal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ncml_codec.adaptation import (
+    EPSILON,
+    FIRST_DECAY,
+    GRADIENT_MAX,
+    GRADIENT_UNIT,
+    LEAST_MASS,
+    OUT_BIAS,
+    PHASES,
+    SECOND_DECAY,
+    TRUNK_BIAS,
+)
+from ncml_codec.network import (
+    ACTIVATION_MAX,
+    FEATURE_MAX,
+    LEAK_SHIFT,
+    LOG_SCALE_MAX,
+    LOG_SCALE_MIN,
+    PARAMETER_UNIT,
+    SUM_LIMIT,
+    WEIGHT_MAX,
+    Head,
+    Layer,
+)
+
+_ONE = 1 << 16  # of the logistic table
+_INNER_BITS = 20  # that the gradient by a hidden value may have, before it is limited
+_LOGIT_BITS, _MEAN_BITS, _SCALE_BITS, _COEFFICIENT_BITS = 6, 9, 6, 8  # FORMAT.md, section 4.4
+
+
+class LearningHead:
+    """One plane's head for several images at once. Its tensors stay; `learn` changes them in place.
+
+    k: mixture components; strength: 1 to `adaptation.STRONGEST`.
+    """
+
+    def __init__(
+        self, head: Head, k: int, strength: int, images: int, device: torch.device
+    ) -> None:
+        place = _Place(images, device, 2.0 ** (strength - 10))
+        self.trunk = _Matrix(head.trunk, ACTIVATION_MAX, [TRUNK_BIAS] * PHASES, place)
+        self.out = _Matrix(head.out, ACTIVATION_MAX, [OUT_BIAS], place)
+        self.earlier = None
+        if head.earlier is not None:
+            self.earlier = _Matrix(head.earlier, FEATURE_MAX, [], place)
+
+        unit = torch.full((head.out.outputs,), _COEFFICIENT_BITS)
+        unit[:k], unit[k : 2 * k], unit[2 * k : 3 * k] = _LOGIT_BITS, _MEAN_BITS, _SCALE_BITS
+        unit += torch.from_numpy(head.out.shift.astype(np.int64))
+        self._cut = (unit - unit.min() + 1).to(device)[:, None]
+        largest = int(self._back()[0].abs().sum(0).max()) * GRADIENT_MAX
+        self._drop = max(0, largest.bit_length() - _INNER_BITS)
+        self._phase_numbers = torch.arange(PHASES, device=device)
+        self._decays = _doubles([FIRST_DECAY, SECOND_DECAY], device)
+        self._powers = torch.ones_like(self._decays)
+
+    def outputs(self, trunk: Tensor, features: Tensor | None, phases: Tensor) -> Tensor:
+        """What the head puts out, int32 [image, n, outputs].
+
+        trunk: [image, n, width]; features: of the earlier planes, [image, n, 3 c]; phases: [n], of
+        the wave's pixels, 0 to 3. All whole numbers. `learn` learns from the last call.
+        """
+        ones = (phases[:, None] == self._phase_numbers).double()
+        self._inputs = torch.cat([trunk.double(), ones.expand(len(trunk), -1, -1)], 2)
+        self._column = phases[0] & 1
+        z = self.trunk(self._inputs)
+        if self.earlier is not None:
+            assert features is not None, "only the first plane has no earlier ones"
+            self._features = features.double()
+            limit = ACTIVATION_MAX
+            z = (z + self.earlier(self._features)).clamp(-limit, limit)
+        self._negative = z < 0
+        active = torch.where(self._negative, z >> LEAK_SHIFT, z).double()
+        self._active = torch.cat([active, torch.ones_like(active[:, :, :1])], 2)
+        return self.out(self._active).int()
+
+    def learn(self, gradient: Tensor, pixels: Tensor) -> None:
+        """Take a step down `gradients` [image, n, outputs]; zeros for what is not a pixel.
+
+        pixels: how many there are in each image, float64 [].
+        """
+        inner = torch.matmul(gradient, self._back().double()).long()
+        inner = (inner + (1 << self._drop >> 1)) >> self._drop
+        inner = inner.clamp(-GRADIENT_MAX, GRADIENT_MAX)
+        inner = torch.where(self._negative, inner >> LEAK_SHIFT, inner).double()
+
+        self._powers *= self._decays
+        one = torch.ones_like(self._powers)
+        pace = _Pace(pixels, *(one / (one - self._powers)).unbind())
+        self.out.step(_outer(gradient, self._active), pace)
+        if self.earlier is not None:
+            self.earlier.step(_outer(inner, self._features), pace)
+        weights = self._phase_numbers.new_zeros(self._inputs.shape[2] - PHASES, dtype=torch.bool)
+        still = torch.cat([weights, (self._phase_numbers & 1) != self._column])
+        self.trunk.step(_outer(inner, self._inputs), pace, still)
+
+    def _back(self) -> Tensor:
+        """The output weights in the gradient's one unit, [image, outputs, hidden]."""
+        weight = self.out.used[:, :, :-1].long()
+        return (weight + (1 << (self._cut - 1))) >> self._cut
+
+
+@dataclass(frozen=True)
+class _Pace:
+    """Of one step, all float64 []: pixels, and the corrections of Adam's two averages."""
+
+    pixels: Tensor
+    first: Tensor
+    second: Tensor
+
+
+@dataclass(frozen=True)
+class _Place:
+    """How many images, on which device, at which rate."""
+
+    images: int
+    device: torch.device
+    rate: float
+
+
+class _Matrix:
+    """A layer that learns. ones: for each input that is 1 and stands for a bias, how large an
+    input its rate takes it for; without any, the layer's own bias is added and stays.
+
+    used: [image, outputs, inputs and ones], the whole numbers in use, as float64.
+    """
+
+    def __init__(self, layer: Layer, bound: int, ones: Sequence[float], place: _Place) -> None:
+        def tensor(values: npt.NDArray[Any]) -> Tensor:
+            return torch.from_numpy(values).to(place.device)
+
+        weight, bias = layer.weight.astype(np.int64), layer.bias.astype(np.int64)[:, None]
+        sizes = np.abs(weight)
+        size = sizes.sum(axis=1, keepdims=True)
+        room = SUM_LIMIT - 1 - (size * bound + np.abs(bias))
+        reach = room // (2 * bound * layer.inputs)
+        reach = np.minimum(reach, WEIGHT_MAX - sizes.max(axis=1, keepdims=True))
+        reach = np.hstack([reach] * layer.inputs + [room // 2 for _ in ones])
+        gains = np.concatenate([np.ones(layer.inputs), np.array(ones)])
+        start = tensor(np.hstack([weight, *[bias for _ in ones]])).double()
+        self._low, self._high = start - tensor(reach), start + tensor(reach)
+        self._rates = tensor(place.rate * size.astype(np.float64) / layer.inputs * gains)
+        self._bias = tensor(np.zeros_like(bias[:, 0]) if ones else bias[:, 0])
+        self._shift, self._limit = tensor(layer.shift.astype(np.int64)), layer.limit
+        self._values = start.repeat(place.images, 1, 1)
+        self._mean = torch.zeros_like(self._values)
+        self._square = torch.zeros_like(self._values)
+        self.used = self._values.clone()
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """clip((inputs @ used + bias) >> shift), int64 [image, n, outputs]."""
+        sums = torch.matmul(inputs, self.used.mT).long() + self._bias
+        return (sums >> self._shift).clamp(-self._limit, self._limit)
+
+    def step(self, sums: Tensor, pace: _Pace, still: Tensor | None = None) -> None:
+        """One step of Adam. sums: over the pixels, as `used`; still: columns that take none."""
+        gradient = sums / pace.pixels
+        mean = self._mean * FIRST_DECAY + gradient * (1 - FIRST_DECAY)
+        square = self._square * SECOND_DECAY + (gradient * gradient) * (1 - SECOND_DECAY)
+        move = (self._rates * pace.first) * mean
+        move = move / ((square * pace.second).sqrt() + EPSILON)
+        values = torch.clamp(self._values - move, self._low, self._high)
+        if still is not None:
+            mean = torch.where(still, self._mean, mean)
+            square = torch.where(still, self._square, square)
+            values = torch.where(still, self._values, values)
+        self._mean.copy_(mean)
+        self._square.copy_(square)
+        self._values.copy_(values)
+        self.used.copy_((values + 0.5).floor())
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Samples of one plane and what coded them, int32; the leading axes are free, [...].
+
+    values: [...], 0 to 255; weight, mantissa, shift: of the mixture, [..., k]; edges: where the
+    sample's bin begins and ends, [..., 2, k], z of FORMAT.md, section 5, without its 131072;
+    levels: the logistic function there, likewise; log_scales: outputs before they are limited,
+    [..., k]; residuals: of the c earlier planes, in quarter levels, [..., c].
+    """
+
+    values: Tensor
+    weight: Tensor
+    mantissa: Tensor
+    shift: Tensor
+    edges: Tensor
+    levels: Tensor
+    log_scales: Tensor
+    residuals: Tensor
+
+
+def gradients(coded: Coded) -> Tensor:
+    """-d ln P / d outputs in units of 1 / 512, whole numbers up to +-32767, float64 [..., 3 k + c].
+
+    Float units: of logits, of means (8 grey levels), of log-scales, of coefficients.
+    """
+    value, weight = coded.values[..., None], coded.weight.long()
+    begin, end = coded.levels.long().unbind(-2)
+    begin, end = begin.masked_fill(value == 0, 0), end.masked_fill(value == 255, _ONE)
+    mass = weight * (end - begin)
+    total = (mass.sum(-1, keepdim=True) + LEAST_MASS).double()
+    inverse = torch.ones_like(total) / total
+
+    logit = weight.double() * 2.0**-14 - mass.double() * inverse
+    share = weight.double() * inverse
+    begin_slope, end_slope = begin * (_ONE - begin), end * (_ONE - end)
+    powers = _doubles([2.0 ** (-20 - shift) for shift in range(32)], weight.device)
+    mean = share * (end_slope - begin_slope).double()
+    mean = mean * coded.mantissa.double() * powers[coded.shift.long()]
+    z_begin, z_end = coded.edges.long().unbind(-2)
+    scale = share * (z_end * end_slope - z_begin * begin_slope).double() * 2.0**-29
+    least, most = (int(limit * PARAMETER_UNIT) for limit in (LOG_SCALE_MIN, LOG_SCALE_MAX))
+    outward = (coded.log_scales <= least) & (scale > 0) | (coded.log_scales >= most) & (scale < 0)
+    scale = scale.masked_fill(outward, 0.0)
+
+    centre, *others = mean.unbind(-1)
+    for other in others:  # One by one: the order of this sum matters to the last bit.
+        centre = centre + other
+    linear = centre[..., None] * coded.residuals.double() * 2.0**-5
+    scaled = torch.cat([logit, mean, scale, linear], -1) * GRADIENT_UNIT
+    return (scaled.clamp(-GRADIENT_MAX, GRADIENT_MAX) + 0.5).floor()
+
+
+def _outer(gradient: Tensor, inputs: Tensor) -> Tensor:
+    """Sums over pixels of gradient times input, [image, outputs, inputs]."""
+    return torch.matmul(gradient.mT, inputs)
+
+
+def _doubles(values: Sequence[float], device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64, device=device)
