@@ -44,6 +44,8 @@ class Head:
         self.trunk, self.earlier, self.out = trunk, earlier, out
         self.trunk_bias = [trunk.bias] * 4
         self.learner = Learner(trunk, earlier, out, components, strength) if strength else None
+        self.inner: IntArray = np.zeros((0, len(trunk.bias)), dtype=np.int64)
+        self.coded_trunk = trunk.weight
 
     def compute(self, t: IntArray, f: IntArray, i: int, j: int) -> Seen:
         """Section 4.3."""
@@ -54,11 +56,15 @@ class Head:
         return Seen(phase, t, f, z, self.out(np.maximum(z, z >> 3)).tolist())
 
     def learn(self, wave: int, pixels: list[Seen], gradients: list[list[int]]) -> None:
-        """Changes the layers after a wave, by G of each of its pixels. Section 4.4."""
+        """Changes the layers after a wave, by G of each of its pixels. Section 4.4.
+
+        Keeps E of the pixels as `inner`, and the weights that coded the wave as `coded_trunk`.
+        """
         learner = self.learner
         if learner is None or not pixels:
             return
-        learner.step(wave, pixels, gradients, self.out.weight)
+        self.inner = learner.step(wave, pixels, gradients, self.out.weight)
+        self.coded_trunk = self.trunk.weight
         self.trunk = replace(self.trunk, weight=learner.trunk_weight.integers())
         self.trunk_bias = [each.integers() for each in learner.trunk_bias]
         self.out = replace(
@@ -72,6 +78,7 @@ class Parameters:
     """Values v that begin as v0, and the averages p and q of their gradients."""
 
     def __init__(self, v0: IntArray, rate: FloatArray, reach: IntArray) -> None:
+        self.v0, self.reach = v0, reach
         self.v = v0.astype(np.float64)
         self.rate, self.least, self.most = rate, self.v - reach, self.v + reach
         self.p = np.zeros_like(self.v)
@@ -95,20 +102,20 @@ class Learner:
     def __init__(
         self, trunk: Layer, earlier: Layer | None, out: Layer, components: int, strength: int
     ) -> None:
-        rate, room = rate_and_room(trunk, 2047, strength)
-        self.trunk_weight = weights(trunk, 2047, strength)
-        self.trunk_bias = [Parameters(trunk.bias, rate * 256, room // 2) for _ in range(4)]
-        self.earlier_weight = weights(earlier, 256, strength) if earlier else None
-        rate, room = rate_and_room(out, 2047, strength)
-        self.out_weight = weights(out, 2047, strength)
-        self.out_bias = Parameters(out.bias, rate * 128, room // 2)
+        scale = 2.0 ** (strength - 10)
+        self.trunk_weight = weights(trunk, full(trunk, 2047), scale)
+        self.trunk_bias = [biases(trunk, full(trunk, 2047), scale, 256) for _ in range(4)]
+        self.earlier_weight = weights(earlier, full(earlier, 256), scale) if earlier else None
+        self.out_weight = weights(out, full(out, 2047), scale)
+        self.out_bias = biases(out, full(out, 2047), scale, 128)
 
         unit = np.full(len(out.bias), 8)
         unit[: 3 * components] = np.repeat([6, 9, 6], components)
-        self.cut = out.shift + unit - (out.shift + unit).min() + 1
+        self.least = int((out.shift + unit).min())
+        self.cut = out.shift + unit - self.least + 1
         most = int(np.abs(self.output_weights(out.weight)).sum(axis=0).max()) * 32767
         self.drop = max(0, most.bit_length() - 20)
-        self.f = self.s = 1.0
+        self.waves = Waves()
 
     def output_weights(self, weight: IntArray) -> IntArray:
         """V."""
@@ -117,8 +124,8 @@ class Learner:
 
     def step(
         self, wave: int, pixels: list[Seen], gradients: list[list[int]], out_weight: IntArray
-    ) -> None:
-        """One step of all parameters; out_weight: those that coded the wave."""
+    ) -> IntArray:
+        """One step of all parameters; out_weight: those that coded the wave. Returns E."""
         t, f, z = (np.stack([getattr(each, name) for each in pixels]) for name in "tfz")
         phase = np.array([each.phase for each in pixels])
         by_output = np.array(gradients, dtype=np.int64)
@@ -127,9 +134,7 @@ class Learner:
         inner = np.clip((inner + half) >> self.drop, -32767, 32767)
         inner = np.where(z < 0, inner >> 3, inner)
 
-        self.f = self.f * 0.75
-        self.s = self.s * 0.984375
-        pace = len(pixels), 1 / (1 - self.f), 1 / (1 - self.s)
+        pace = (len(pixels), *self.waves.next())
         self.out_weight.step(by_output.T @ np.maximum(z, z >> 3), *pace)
         self.out_bias.step(by_output.sum(axis=0), *pace)
         self.trunk_weight.step(inner.T @ t, *pace)
@@ -138,21 +143,46 @@ class Learner:
         for ph in range(4):
             if ph % 2 == wave % 2:
                 self.trunk_bias[ph].step(inner[phase == ph].sum(axis=0), *pace)
+        return inner
 
 
-def rate_and_room(layer: Layer, bound: int, strength: int) -> tuple[FloatArray, IntArray]:
-    """The rate and the room of each row of a layer."""
-    size = np.abs(layer.weight).sum(axis=1)
-    rate = (2.0 ** (strength - 10) * size.astype(np.float64)) / layer.weight.shape[1]
-    return rate, 2**24 - 1 - (size * bound + np.abs(layer.bias))
+class Waves:
+    """How many waves there were, as f and s."""
+
+    def __init__(self) -> None:
+        self.f = self.s = 1.0
+
+    def next(self) -> tuple[float, float]:
+        """F and S of the wave after the last."""
+        self.f = self.f * 0.75
+        self.s = self.s * 0.984375
+        return 1 / (1 - self.f), 1 / (1 - self.s)
 
 
-def weights(layer: Layer, bound: int, strength: int) -> Parameters:
-    """The weights of a layer as parameters."""
-    rate, room = rate_and_room(layer, bound, strength)
+def weights(layer: Layer, bounds: IntArray, scale: float) -> Parameters:
+    """The weights of a layer as parameters. bounds: of its inputs; scale: 2^(a - 10) or such."""
+    rate, room = rate_and_room(layer, bounds, scale)
     largest = np.abs(layer.weight).max(axis=1)
-    reach = np.minimum(room // (2 * bound * layer.weight.shape[1]), 2047 - largest)
+    reach = np.minimum(room // (2 * bounds.sum()), 2047 - largest)
     return Parameters(layer.weight, rate[:, None], reach[:, None])
+
+
+def biases(layer: Layer, bounds: IntArray, scale: float, gain: int) -> Parameters:
+    """The biases of a layer as parameters."""
+    rate, room = rate_and_room(layer, bounds, scale)
+    return Parameters(layer.bias, rate * gain, room // 2)
+
+
+def rate_and_room(layer: Layer, bounds: IntArray, scale: float) -> tuple[FloatArray, IntArray]:
+    """The rate and the room of each row of a layer."""
+    weight = np.abs(layer.weight)
+    rate = (scale * weight.sum(axis=1).astype(np.float64)) / weight.shape[1]
+    return rate, 2**24 - 1 - (weight @ bounds + np.abs(layer.bias))
+
+
+def full(layer: Layer, bound: int) -> IntArray:
+    """The same bound for all inputs of a layer."""
+    return np.full(layer.weight.shape[1], bound)
 
 
 def output_gradient(mixture: Mixture, o: list[int], e: list[int], x: int) -> list[int]:

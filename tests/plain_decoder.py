@@ -3,7 +3,8 @@
 Written from FORMAT.md alone; it shares no code with the program, so that where the two differ, the
 program, the page or this file has a bug. It goes pixel by pixel, uses no float but where section
 4.4 does, and numpy only for arrays and int64 products. It is not fast and does not encode. The
-heads and how they learn, sections 4.3 and 4.4, are in `plain_adaptation`.
+heads and how they learn, sections 4.3 and 4.4, are in `plain_adaptation`; how the layers before
+them learn, section 4.5, in `plain_body`.
 """
 
 import hashlib
@@ -21,10 +22,13 @@ import zstandard
 from numpy.typing import NDArray
 
 from tests.plain_adaptation import Head, Seen, output_gradient
+from tests.plain_body import Body, Trace
 
 IntArray = NDArray[np.int64]
 
 MAX_PIXELS = 2**20  # Section 8 leaves the limit to the decoder, and this one is slow.
+ADAPTATIONS = [*range(8), *range(9, 16)]  # Those of 9 and more are of the body, too.
+BY_TILE = 255
 MAX_CONTENT_BYTES = 2**28  # Section 2's limit for metadata, used for models too.
 
 
@@ -51,7 +55,8 @@ def decode(data: bytes, models: Sequence[bytes]) -> Decoded:
     version, kind, adaptation, exponent = file.take(4)
     require(version == 1, f"version {version}, must be 1")
     require(kind <= 3, f"kind {kind}, must be 0 to 3")
-    require(adaptation <= 7, f"adaptation {adaptation}, must be 0 to 7")
+    by_tile = adaptation == BY_TILE
+    require(by_tile or adaptation in ADAPTATIONS, f"adaptation {adaptation} is reserved")
     require(5 <= exponent <= 14, f"tile exponent {exponent}, must be 5 to 14")
     identity = file.take(8)
     width, height = file.varint(), file.varint()
@@ -62,7 +67,7 @@ def decode(data: bytes, models: Sequence[bytes]) -> Decoded:
     file.check_crc(data[: file.at], "header")
     require(width * height <= MAX_PIXELS, f"{width} x {height} pixels are over {MAX_PIXELS}")
     require(identity in known, f"model {identity.hex()} is not among the {len(known)} given")
-    rest = (section_length + 4 if kind & 2 else 0) + sum(lengths) + 8 * len(lengths)
+    rest = (section_length + 4 if kind & 2 else 0) + sum(lengths) + (8 + by_tile) * len(lengths)
     require(file.at + rest == len(data), f"{len(data)} bytes, should be {file.at + rest}")
 
     chunks = read_chunks(file.take_checked(section_length, "metadata")) if kind & 2 else []
@@ -71,7 +76,10 @@ def decode(data: bytes, models: Sequence[bytes]) -> Decoded:
     for index, length in enumerate(lengths):
         top, left = index // columns * side, index % columns * side
         where = f"tile at row {top}, column {left}"
-        payload = file.take_checked(length, f"payload of the {where}")
+        payload = file.take_checked(length + by_tile, f"payload of the {where}")
+        if by_tile:
+            adaptation, payload = payload[0], payload[1:]
+            require(adaptation in ADAPTATIONS, f"{where}: adaptation {adaptation} is reserved")
         tile = samples[top : top + side, left : left + side]
         tile[:] = decode_tile(payload, known[identity], *tile.shape, adaptation)
         file.check_crc(tile.tobytes(), where)
@@ -168,6 +176,8 @@ def decode_tile(
                 network.d[i, j, c if planes == 3 else slice(None)] = level
             if adaptation:
                 network.learn(c, wave, pixels, mixtures)
+        if network.body.learns and pixels:
+            network.body.learn([network.traces.pop(pixel) for pixel in pixels], planes)
     return (network.d[:, :, :planes] + 128).astype(np.uint8)
 
 
@@ -184,7 +194,7 @@ class Network:
 
     d: sample - 128 [row, column, plane], of the pixels decoded. r: their references, likewise.
     h: [block, row, column, channel], with t as that of one block more. seen: what the head of each
-    plane computed for the pixels of the wave at hand.
+    plane computed for the pixels of the wave at hand; traces: what the body did.
     """
 
     def __init__(self, model: "Model", height: int, width: int, adaptation: int) -> None:
@@ -201,10 +211,12 @@ class Network:
                 model.layers.get(f"heads.{c}.earlier"),
                 model.layers[f"heads.{c}.out"],
                 model.components,
-                adaptation,
+                adaptation % 8,
             )
             for c in range(3)
         ]
+        self.body = Body(model, self.heads, adaptation % 8 if adaptation > 8 else 0)
+        self.traces: dict[tuple[int, int], Trace] = {}
         self.seen: dict[tuple[int, int, int], Seen] = {}
 
     def compute_body(self, i: int, j: int) -> None:
@@ -220,16 +232,25 @@ class Network:
             north_east = north
         self.r[i, j] = 2 * west + north + north_east
 
-        layers, sigmoid = self.model.layers, self.model.tables["sigmoid"]
-        x = layers["first"](self.inputs(i, j))
+        layers, sigmoid = self.body.layers, self.model.tables["sigmoid"]
+        trace = Trace(self.inputs(i, j))
+        x = layers["first"](trace.inputs)
         for b in range(self.model.blocks):
             self.h[b, i, j] = leaky(x)
             near = [self.neighbour(self.h[b], i + m, j + n) for m, n in self.model.neighbours]
-            u = leaky(layers[f"blocks.{b}.taps"](np.concatenate(near)))
-            a, g = np.split(layers[f"blocks.{b}.gate"](u), 2)
+            y = layers[f"blocks.{b}.taps"](np.concatenate(near))
+            v = layers[f"blocks.{b}.gate"](leaky(y))
+            trace.x.append(x)
+            trace.near.append(np.concatenate(near))
+            trace.y.append(y)
+            trace.v.append(v)
+            a, g = np.split(v, 2)
             gate = np.array([sigmoid[each + 2047] for each in g.tolist()])
             x = np.clip(x + ((a * gate + 1024) >> 11), -2047, 2047)
         self.h[self.model.blocks, i, j] = leaky(x)
+        trace.x.append(x)
+        if self.body.learns:
+            self.traces[i, j] = trace
 
     def inside(self, i: int, j: int) -> bool:
         return 0 <= i < self.height and 0 <= j < self.width
@@ -414,6 +435,14 @@ class Model:
     blocks: int
     layers: dict[str, Layer]
     tables: dict[str, list[int]]
+
+    def bounds(self, name: str) -> IntArray:
+        """The bounds of a layer's inputs. Section 7."""
+        if name == "first":
+            counts = [3 * len(self.window), 6 * len(self.near), 3, 3]
+            return np.repeat([1020, 256, 512, 128], counts)
+        inputs = self.layers[name].weight.shape[1]
+        return np.full(inputs, 256 if name.endswith(".earlier") else 2047)
 
 
 def read_model(data: bytes) -> Model:

@@ -6,6 +6,8 @@ the program and the page see differently is a tile whose samples do not match th
 
 from __future__ import annotations
 
+import struct
+import zlib
 from functools import cache
 from pathlib import Path
 
@@ -25,20 +27,25 @@ from tests.networks import random_network
 from tests.pictures import GOLDEN, Samples, extremes, valley
 
 STRENGTHS = range(STATIC + 1, STRONGEST + 1)
+BODIES = range(9, 16)  # where the layers before the heads learn, too
 
 
 def encoded(array: Samples, model: Model, strength: int, tile_exponent: int = 11) -> bytes:
     """A file whose heads adapt with this strength, by the engine that is the specification."""
     height, width, planes = array.shape
     header = Header(width, height, planes, model.identity, tile_exponent, strength)
-    engine = engines.load("numpy", model.network)
-    tiles = []
-    for top, left, rows, columns in header.tiles():
-        encoder = Encoder()
-        samples = array[top : top + rows, left : left + columns]
-        walk_tile(engine, samples.shape, samples, encoder, strength=strength)
-        tiles.append(Tile(encoder.finish(), samples_crc(samples)))
+    tiles = [
+        coded_tile(array[top : top + rows, left : left + columns], model, strength)
+        for top, left, rows, columns in header.tiles()
+    ]
     return write_container(Container(header, b"", tiles))
+
+
+def coded_tile(samples: Samples, model: Model, strength: int) -> Tile:
+    encoder = Encoder()
+    engine = engines.load("numpy", model.network)
+    walk_tile(engine, samples.shape, samples, encoder, strength=strength)
+    return Tile(encoder.finish(), samples_crc(samples))
 
 
 def comes_back(array: Samples, model: Model, strength: int, tile_exponent: int = 11) -> bytes:
@@ -81,8 +88,43 @@ def test_the_plain_decoder_reads_extremes(name: str, wild: Model) -> None:
         comes_back(extremes(13, 12)[name], model, strength)
 
 
+@pytest.mark.parametrize("adaptation", BODIES)
+def test_the_plain_decoder_reads_files_whose_body_adapts(adaptation: int) -> None:
+    array = valley(110, 90, 12, 14)
+    data = comes_back(array, tiny_golden(), adaptation)
+    assert data[24:] != encoded(array, tiny_golden(), adaptation - 8)[24:], "the body has not"
+
+
+@pytest.mark.parametrize("name", ["board", "noise", "primaries"])
+def test_the_plain_decoder_reads_extremes_whose_body_adapts(name: str, wild: Model) -> None:
+    for planes in (1, 3):
+        comes_back(extremes(11, 10)[name][:, :, :planes], wild, 15)
+
+
 def test_the_plain_decoder_starts_every_tile_anew() -> None:
     comes_back(valley(180, 90, 35, 37), tiny_golden(), 6, tile_exponent=5)
+
+
+def test_the_plain_decoder_takes_every_tiles_own_adaptation() -> None:
+    array, model = valley(180, 90, 35, 36), tiny_golden()
+    header = Header(36, 35, 3, model.identity, 5)
+    own = [2, 12, 0, 7]
+    tiles = [
+        coded_tile(array[top : top + rows, left : left + columns], model, adaptation)
+        for (top, left, rows, columns), adaptation in zip(header.tiles(), own, strict=True)
+    ]
+    static = write_container(Container(header, b"", tiles))
+    end = len(static) - sum(len(tile.payload) + 8 for tile in tiles) - 4
+    data = sealed(static[:6] + b"\xff" + static[7:end])
+    for adaptation, tile in zip(own, tiles, strict=True):
+        data += sealed(bytes([adaptation]) + tile.payload) + struct.pack("<I", tile.samples_crc)
+    decoded = plain_decoder.decode(data, [write_model(model.network)])
+    assert np.array_equal(decoded.samples, array)
+
+
+def sealed(part: bytes) -> bytes:
+    """A part of a file and its CRC-32."""
+    return part + struct.pack("<I", zlib.crc32(part))
 
 
 @given(
@@ -91,7 +133,7 @@ def test_the_plain_decoder_starts_every_tile_anew() -> None:
     k=st.integers(1, 4),
     size=st.tuples(st.integers(1, 8), st.integers(1, 8)),
     planes=st.sampled_from([1, 3]),
-    strength=st.sampled_from(STRENGTHS),
+    strength=st.sampled_from([*STRENGTHS, *BODIES]),
 )
 @settings(deadline=None, max_examples=25)
 def test_the_plain_decoder_reads_files_of_random_networks(
@@ -104,6 +146,6 @@ def test_the_plain_decoder_reads_files_of_random_networks(
 
 def test_the_plain_decoder_is_written_apart() -> None:
     """It shares no code with the program, or it would be no witness."""
-    for name in ("plain_decoder.py", "plain_adaptation.py"):
+    for name in ("plain_decoder.py", "plain_adaptation.py", "plain_body.py"):
         lines = (Path(__file__).parent / name).read_text().splitlines()
         assert not [line for line in lines if "import" in line and "ncml" in line]
