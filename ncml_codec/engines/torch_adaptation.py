@@ -179,7 +179,7 @@ class _Matrix:
         mean = self._mean * FIRST_DECAY + gradient * (1 - FIRST_DECAY)
         square = self._square * SECOND_DECAY + (gradient * gradient) * (1 - SECOND_DECAY)
         move = (self._rates * pace.first) * mean
-        move = move / ((square * pace.second).sqrt() + EPSILON)
+        move = move / (_square_root(square * pace.second) + EPSILON)
         values = torch.clamp(self._values - move, self._low, self._high)
         if still is not None:
             mean = torch.where(still, self._mean, mean)
@@ -246,6 +246,13 @@ def gradients(coded: Coded) -> Tensor:
 def _outer(gradient: Tensor, inputs: Tensor) -> Tensor:
     """Sums over pixels of gradient times input, [image, outputs, inputs]."""
     return torch.matmul(gradient.mT, inputs)
+
+
+def _square_root(values: Tensor) -> Tensor:
+    """Correctly rounded: on the CPU torch may take MKL's, which errs in the last bit."""
+    if values.device.type == "cpu":
+        return torch.from_numpy(np.sqrt(values.numpy()))
+    return values.sqrt()
 
 
 def _doubles(values: Sequence[float], device: torch.device) -> Tensor:
