@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 from ncml_codec import engines, library, tables
 from ncml_codec.adaptation import (
     PHASES,
-    STATIC,
-    STRONGEST,
     AdaptiveHead,
     Coded,
     Doubles,
@@ -35,6 +33,7 @@ from ncml_codec.network import (
     input_bounds,
     largest_sums,
 )
+from ncml_codec.strength import STATIC, STRONGEST
 from ncml_codec.wave import wave_count, wave_pixels
 from tests.networks import exact_tables, random_network
 from tests.pictures import Samples, extremes, valley

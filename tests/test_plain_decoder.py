@@ -17,11 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncml_codec import engines, library
-from ncml_codec.adaptation import STATIC, STRONGEST
 from ncml_codec.codec import samples_crc, walk_tile
 from ncml_codec.coder import Encoder
 from ncml_codec.container import Container, Header, Tile, write_container
 from ncml_codec.model import Model, identified, read_model, write_model
+from ncml_codec.strength import STATIC, STRONGEST
 from tests import plain_decoder
 from tests.networks import random_network
 from tests.pictures import GOLDEN, Samples, extremes, valley

@@ -52,7 +52,7 @@ _LOGIT_BITS, _MEAN_BITS, _SCALE_BITS, _COEFFICIENT_BITS = 6, 9, 6, 8  # FORMAT.m
 class LearningHead:
     """One plane's head for several images at once. Its tensors stay; `learn` changes them in place.
 
-    k: mixture components; strength: 1 to `adaptation.STRONGEST`.
+    k: mixture components; strength: 1 to `strength.STRONGEST`.
     """
 
     def __init__(

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from ncml_codec.adaptation import STATIC, STRONGEST
 from ncml_codec.engines.torch_adaptation import Coded, LearningHead, gradients
 from ncml_codec.errors import UsageError
 from ncml_codec.network import (
@@ -32,6 +31,7 @@ from ncml_codec.network import (
     Network,
     table_names,
 )
+from ncml_codec.strength import STATIC, STRONGEST
 from ncml_codec.tables import CUMULATIVE_ONE, SYMBOLS, TOTAL, Weights, weights
 from ncml_codec.wave import Tap, lag, wave_rows
 
