@@ -90,18 +90,23 @@ class WaveNCPN(nn.Module):
         return self._heads(F.leaky_relu(h, NEGATIVE_SLOPE), planes - reference, reference)
 
     def _heads(self, h: Tensor, residual: Tensor, reference: Tensor) -> Mixture:
-        k = self.config.mixtures
-        earlier = residual_features(residual)
-        logits, means, log_scales = [], [], []
-        for plane, head in enumerate(self.plane_heads()):
-            o = head(h, earlier[:, : plane * len(FEATURE_GAINS)]).float()
-            mean = reference[:, plane : plane + 1] + o[:, k : 2 * k] * MEAN_UNIT
-            for other in range(plane):
-                mean = mean + o[:, 3 * k + other, None] * residual[:, other, None]
-            logits.append(o[:, :k])
-            means.append(mean.clamp(-MEAN_RANGE, MEAN_RANGE) + 128.0)
-            log_scales.append(o[:, 2 * k : 3 * k].clamp(LOG_SCALE_MIN, LOG_SCALE_MAX))
-        return Mixture(*(torch.stack(part, 1) for part in (logits, means, log_scales)))
+        planes = [self.plane_mixture(plane, h, residual, reference) for plane in range(PLANES)]
+        parts = zip(*((m.logits, m.means, m.log_scales) for m in planes), strict=True)
+        return Mixture(*(torch.cat(part, 1) for part in parts))
+
+    def plane_mixture(self, plane: int, h: Tensor, residual: Tensor, reference: Tensor) -> Mixture:
+        """One plane's parameters, each [batch, 1, k, ...], from activated features h.
+
+        residual: planes minus reference, of which only those before `plane` are looked at.
+        """
+        k, head = self.config.mixtures, self.plane_heads()[plane]
+        o = head(h, residual_features(residual[:, :plane])).float()
+        mean = reference[:, plane : plane + 1] + o[:, k : 2 * k] * MEAN_UNIT
+        for other in range(plane):
+            mean = mean + o[:, 3 * k + other, None] * residual[:, other, None]
+        mean = mean.clamp(-MEAN_RANGE, MEAN_RANGE) + 128.0
+        log_scale = o[:, 2 * k : 3 * k].clamp(LOG_SCALE_MIN, LOG_SCALE_MAX)
+        return Mixture(o[:, None, :k], mean[:, None], log_scale[:, None])
 
 
 class GatedBlock(nn.Module):
@@ -189,7 +194,7 @@ def window_inputs(planes: Tensor, reference: Tensor) -> Tensor:
         for tap in ((0, -1), (-1, 0), (-1, 1))
     ]
     near = torch.cat([residuals[tap] for tap in near_taps()], 1)
-    fine = [_clamped(near, gain) for gain in FEATURE_GAINS[:2]]
+    fine = [clamped(near, gain) for gain in FEATURE_GAINS[:2]]
     return torch.cat([*residuals.values(), *fine, reference, *(32 * f for f in flags)], 1) / 32
 
 
@@ -198,7 +203,7 @@ def residual_features(residual: Tensor) -> Tensor:
 
     Plane by plane, in each the gains of FEATURE_GAINS in order.
     """
-    parts = torch.stack([_clamped(residual, gain) for gain in FEATURE_GAINS], 2)
+    parts = torch.stack([clamped(residual, gain) for gain in FEATURE_GAINS], 2)
     return parts.flatten(1, 2) / 32
 
 
@@ -207,7 +212,7 @@ def input_size(planes: int) -> int:
     return planes * (len(window_taps()) + 2 * len(near_taps()) + 1) + 3
 
 
-def _clamped(residual: Tensor, gain: int) -> Tensor:
+def clamped(residual: Tensor, gain: int) -> Tensor:
     """In levels of 32 to a unit: 4 * residual * gain as an integer, clamped to +-256, / 4."""
     limit = 2 * INPUT_UNIT
     return (residual * (4 * gain)).clamp(-limit, limit) / 4

@@ -33,6 +33,44 @@ class Distribution(Protocol):
         """
         ...
 
+    def at(self, rows: Tensor, columns: Tensor) -> Distribution:
+        """The distribution of some places only: rows, columns [n] become [.., 1, n]."""
+        ...
+
+    def channel(self, index: int, x: Tensor, *, edges: Tensor | bool = True) -> Logistics:
+        """One channel's distribution given the earlier channels of the same pixel in x.
+
+        x, edges: as in `log_mass`; channels of x from `index` on are not looked at.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Logistics:
+    """One channel's mixture of logistics, each [batch, k, height, width].
+
+    log_weights: of the components, normalised; means and log_scales as in `Mixture`.
+    """
+
+    log_weights: Tensor
+    means: Tensor
+    log_scales: Tensor
+
+    def draw(self, uniform: Tensor, *, whole: bool) -> Tensor:
+        """Sub-pixels with exactly the probabilities of `log_mass`, [batch, height, width].
+
+        uniform: [3, batch, height, width], above 0 and below 1. They choose the component (by
+        inversion), the logistic's quantile, and the place in the bin of width 1, in this order.
+        whole: grey levels 0 to 255, the outer ones taking the tails (t = 0); else real numbers.
+        """
+        choice, quantile, place = uniform
+        bounds = self.log_weights.exp().cumsum(1)
+        component = (bounds < choice[:, None] * bounds[:, -1:]).sum(1, keepdim=True)
+        mean = self.means.gather(1, component)[:, 0]
+        scale = self.log_scales.gather(1, component)[:, 0].exp()
+        value = mean + scale * torch.logit(quantile)
+        return value.round().clamp(0, 255) if whole else value + (place - 0.5)
+
 
 @dataclass(frozen=True)
 class Mixture:
@@ -50,6 +88,17 @@ class Mixture:
         """See `Distribution`."""
         log_component = _log_bin(x, self.means, self.log_scales, edges)
         return torch.logsumexp(log_component + F.log_softmax(self.logits, 2), 2)
+
+    def at(self, rows: Tensor, columns: Tensor) -> Mixture:
+        """See `Distribution`."""
+        parts = (self.logits, self.means, self.log_scales)
+        return Mixture(*(part[..., rows, columns].unsqueeze(-2) for part in parts))
+
+    def channel(self, index: int, x: Tensor, *, edges: Tensor | bool = True) -> Logistics:
+        """See `Distribution`. What it depends on, the network has put into the parameters."""
+        del x, edges
+        log_weights = F.log_softmax(self.logits[:, index], 1)
+        return Logistics(log_weights, self.means[:, index], self.log_scales[:, index])
 
 
 @dataclass(frozen=True)
@@ -78,6 +127,21 @@ class JointMixture:
         log_prior = F.log_softmax(self.logits, 1)[:, None]
         joint = torch.logsumexp(log_prior + log_component.cumsum(1), 2)
         return joint - F.pad(joint[:, :-1], (0, 0, 0, 0, 1, 0))
+
+    def at(self, rows: Tensor, columns: Tensor) -> JointMixture:
+        """See `Distribution`."""
+        parts = (self.logits, self.means, self.log_scales, self.coefficients)
+        return JointMixture(*(part[..., rows, columns].unsqueeze(-2) for part in parts))
+
+    def channel(self, index: int, x: Tensor, *, edges: Tensor | bool = True) -> Logistics:
+        """See `Distribution`. Weights are those given the earlier channels, by Bayes' rule."""
+        means = self._means_given(x)
+        log_weights = F.log_softmax(self.logits, 1)
+        if index:
+            scales = self.log_scales[:, :index]
+            before = _log_bin(x[:, :index], means[:, :index], scales, edges)
+            log_weights = F.log_softmax(log_weights + before.sum(1), 1)
+        return Logistics(log_weights, means[:, index], self.log_scales[:, index])
 
     def _means_given(self, x: Tensor) -> Tensor:
         red, green = (x[:, channel, None] - CENTRE for channel in (0, 1))

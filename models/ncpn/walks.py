@@ -1,0 +1,119 @@
+"""Sampling walks of the networks: each computes a step's places once, from what it has kept.
+
+The networks' `forward` is the specification: a walk's distributions are equal to those of
+`sampling.Recomputed`, but for the rounding of sums of another shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ncml_codec.learn.mixture import Logistics
+from ncml_codec.learn.sampling import Places, Recomputed, Walk, raster_order, wave_order
+from ncml_codec.network import FEATURE_GAINS
+from ncml_codec.wave import Tap, block_taps, near_taps, window_taps
+from ncpn.presets import NCPN
+from ncpn.wave import NEGATIVE_SLOPE, WaveNCPN, apply_pointwise, clamped
+
+# What the window reaches beyond the image: rows above and below, columns to the left and right.
+ABOVE, BELOW, LEFT, RIGHT = 3, 1, 5, 3
+
+
+def walk(model: NCPN, canvas: Tensor, t: Tensor) -> Walk:
+    """The fastest walk of a network over a canvas. t: noise time, [batch], equal for all."""
+    if isinstance(model, WaveNCPN):
+        return WaveWalk(model, canvas, t)
+    return recomputed(model, canvas, t)
+
+
+def recomputed(
+    model: NCPN, canvas: Tensor, t: Tensor, steps: Sequence[Places] | None = None
+) -> Recomputed:
+    """A walk by whole forward passes. steps: the network's own order if None."""
+    order = wave_order if isinstance(model, WaveNCPN) else raster_order
+    steps = order(*canvas.shape[2:]) if steps is None else steps
+    return Recomputed(partial(model, t=t), canvas, steps, edges=not bool(t.any()))
+
+
+class WaveWalk:
+    """One step of a wave NCPN for each wave: every layer at the wave's pixels only.
+
+    Keeps each block's activated inputs for all pixels, with a border of zeros, which is what its
+    convolution pads with.
+    """
+
+    def __init__(self, model: WaveNCPN, canvas: Tensor, t: Tensor) -> None:
+        self._model, self._canvas = model, canvas
+        batch, _, height, width = canvas.shape
+        self._time = model.time(t.to(canvas.dtype))
+        self._inside = F.pad(torch.ones_like(canvas[:1, :1]), (LEFT, RIGHT, ABOVE, BELOW))
+        self._kept = [
+            canvas.new_zeros(batch, model.config.width, height + 1, width + 2)
+            for _ in model.gated_blocks()
+        ]
+
+    def order(self) -> Iterator[Places]:
+        return iter(wave_order(*self._canvas.shape[2:]))
+
+    def enter(self, places: Places) -> None:
+        self._places = places
+        model, (rows, columns) = self._model, places
+        self._reference = self._references()
+        h = apply_pointwise(model.first, self._inputs())
+        for block, kept in zip(model.gated_blocks(), self._kept, strict=True):
+            kept[:, :, rows + 1, columns + 1] = F.leaky_relu(h, NEGATIVE_SLOPE)[:, :, 0]
+            taps = [kept[:, :, rows + 1 + di, columns + 1 + dj] for di, dj in block_taps()]
+            inner = apply_pointwise(block.taps, torch.cat(taps, 1).unsqueeze(2))
+            inner = inner + block.time(self._time)[:, :, None, None]
+            h = block.combine(h, apply_pointwise(block.gate, F.leaky_relu(inner, NEGATIVE_SLOPE)))
+        self._features = F.leaky_relu(h, NEGATIVE_SLOPE)
+
+    def channel(self, index: int) -> Logistics:
+        here = self._planes((0, 0))
+        mixture = self._model.plane_mixture(
+            index, self._features, here - self._reference, self._reference
+        )
+        return mixture.channel(0, here)
+
+    def _planes(self, tap: Tap) -> Tensor:
+        """Levels minus 128 of the neighbours at `tap`, 0 outside: [batch, 3, 1, n]."""
+        height, width = self._canvas.shape[2:]
+        rows, columns = self._places[0] + tap[0], self._places[1] + tap[1]
+        found = self._canvas[:, :, rows.clamp(0, height - 1), columns.clamp(0, width - 1)]
+        return (found.unsqueeze(2) - 128.0) * self._is_inside(tap)
+
+    def _is_inside(self, tap: Tap) -> Tensor:
+        """1 where the neighbour at `tap` is inside the image, else 0: [1, 1, 1, n]."""
+        rows, columns = self._places
+        return self._inside[:, :, rows + tap[0] + ABOVE, columns + tap[1] + LEFT].unsqueeze(2)
+
+    def _references(self) -> Tensor:
+        """`wave.local_reference` at the step's places."""
+        rows, columns = self._places
+        west, north, north_east = (self._planes(tap) for tap in ((0, -1), (-1, 0), (-1, 1)))
+        north = torch.where(rows == 0, west, north)
+        north_east = torch.where(rows == 0, west, north_east)
+        west = torch.where(columns == 0, north, west)
+        last = columns == self._canvas.shape[3] - 1
+        north_east = torch.where(last, north, north_east)
+        return (2 * west + north + north_east) / 4
+
+    def _inputs(self) -> Tensor:
+        """`wave.window_inputs` at the step's places."""
+        residuals = {
+            tap: (self._planes(tap) - self._reference) * self._is_inside(tap)
+            for tap in window_taps()
+        }
+        near = torch.cat([residuals[tap] for tap in near_taps()], 1)
+        fine = [clamped(near, gain) for gain in FEATURE_GAINS[:2]]
+        batch = len(self._canvas)
+        flags = [
+            32 * self._is_inside(tap).expand(batch, -1, -1, -1)
+            for tap in ((0, -1), (-1, 0), (-1, 1))
+        ]
+        return torch.cat([*residuals.values(), *fine, self._reference, *flags], 1) / 32
