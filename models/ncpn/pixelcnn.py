@@ -123,7 +123,7 @@ class PixelCNN(nn.Module):
     def _mixture(self, outputs: Tensor) -> JointMixture:
         """The head's outputs in units of 127.5 levels, around the middle."""
         k = self.config.mixtures
-        outputs = outputs.float()
+        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
         rest = outputs[:, k:].unflatten(1, (3, PLANES, k))
         means, log_scales, coefficients = rest.unbind(1)
         return JointMixture(

@@ -100,7 +100,8 @@ class WaveNCPN(nn.Module):
         residual: planes minus reference, of which only those before `plane` are looked at.
         """
         k, head = self.config.mixtures, self.plane_heads()[plane]
-        o = head(h, residual_features(residual[:, :plane])).float()
+        o = head(h, residual_features(residual[:, :plane]))
+        o = o.to(torch.promote_types(o.dtype, torch.float32))  # autocast may have made it shorter
         mean = reference[:, plane : plane + 1] + o[:, k : 2 * k] * MEAN_UNIT
         for other in range(plane):
             mean = mean + o[:, 3 * k + other, None] * residual[:, other, None]
