@@ -9,11 +9,15 @@ from pathlib import Path
 import click
 
 from ncml_cli.report import failing_cleanly
+from ncml_cli.robustness import robustness
 
 
 @click.group(context_settings={"show_default": True})
 def main() -> None:
     """Evaluate training runs."""
+
+
+main.add_command(robustness)
 
 
 @main.command()

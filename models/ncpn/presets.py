@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ncml_codec.errors import InputError, UsageError
 from ncml_codec.learn.checkpoint import load_config, load_model
+from ncml_codec.learn.noise import Process, process_named
 from ncpn import shifted
 from ncpn.pixelcnn import PixelCNN, PixelCNNConfig
 from ncpn.wave import WaveConfig, WaveNCPN
@@ -65,6 +66,15 @@ def from_pretrained(run: Path) -> NCPN:
     model = build(from_json(values))
     load_weights(model, load_model(run))
     return model.eval()
+
+
+def recorded_process(run: Path) -> Process:
+    """The noise process that a run was trained under. Raises InputError if it holds none."""
+    recorded = load_config(run).get("process")
+    if not isinstance(recorded, dict) or "sde" not in recorded:
+        raise InputError(f"{run}: its config.json holds no noise process")
+    strength = recorded["T"] if recorded["sde"] != "none" else None
+    return process_named(recorded["sde"], strength)
 
 
 def to_json(config: Config) -> dict[str, Any]:
