@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from ncml_cli.ood import ood
 from ncml_cli.report import failing_cleanly
 from ncml_cli.robustness import robustness
 
@@ -17,6 +18,7 @@ def main() -> None:
     """Evaluate training runs."""
 
 
+main.add_command(ood)
 main.add_command(robustness)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ncml_cli.report import attempt, failing_cleanly, report
+from ncml_cli.score import score
 from ncml_cli.targets import SUFFIX, plan, restored_name
 from ncml_codec.errors import UsageError
 
@@ -32,6 +33,9 @@ def main() -> None:
     ncmlzip test *.ncmz                 decodes and checks, writes nothing
     ncmlzip info photo.png.ncmz         what the file holds
     """
+
+
+main.add_command(score)
 
 
 def _files(command: Callable[..., None]) -> Callable[..., None]:

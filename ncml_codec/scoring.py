@@ -1,0 +1,46 @@
+"""How surprising an image is to a model: bits per sub-pixel, and a p-value against known images.
+
+The codec's model is a density, and densities find anomalies and adversarial changes (PixelDefend,
+Song et al. 2018). Nothing is coded: bits are those of an ideal coder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ncml_codec import engines
+from ncml_codec.codec import TILE_EXPONENT, Effort, walk_tile
+from ncml_codec.coder import Meter
+from ncml_codec.container import Header
+from ncml_codec.errors import UsageError
+from ncml_codec.model import Model
+from ncml_codec.pixels import Picture
+
+
+def bits_per_sub_pixel(picture: Picture, model: Model, effort: Effort | None = None) -> float:
+    """The picture's ideal code length, in the tiles that a file would have."""
+    effort = effort or Effort()
+    engine = engines.load(effort.engine, model.network, effort.threads)
+    header = Header(picture.width, picture.height, picture.planes, model.identity, TILE_EXPONENT)
+    meter = Meter()
+    for top, left, height, width in header.tiles():
+        samples = picture.samples[top : top + height, left : left + width]
+        walk_tile(engine, samples.shape, samples, meter, effort.progress)
+    return meter.bits / picture.samples.size
+
+
+def p_value(bits: float, reference: Sequence[float]) -> float:
+    """The probability of being at least so surprising, if the image is one of the reference's kind.
+
+    PixelDefend's permutation test: of the n + 1 images, the share that takes at least as many bits,
+    this one included. Never below 1 / (n + 1).
+    """
+    if not reference:
+        raise UsageError("no reference images: a p-value needs some")
+    return (1 + sum(other >= bits for other in reference)) / (len(reference) + 1)
+
+
+def p_value_of_either_side(bits: float, reference: Sequence[float]) -> float:
+    """The same for being so surprising or so unsurprising: flat images take too few bits."""
+    below = p_value(-bits, [-other for other in reference])
+    return min(1.0, 2 * min(p_value(bits, reference), below))
