@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ncml_codec.errors import UsageError
 from ncml_codec.learn.mixture import Logistics
+from ncml_codec.learn.objective import NoiseConditional
 from ncml_codec.learn.sampling import Places, Recomputed, Walk, raster_order, wave_order
 from ncml_codec.network import FEATURE_GAINS
 from ncml_codec.wave import Tap, block_taps, near_taps, window_taps
@@ -24,20 +26,39 @@ from ncpn.wave import NEGATIVE_SLOPE, WaveNCPN, apply_pointwise, clamped
 ABOVE, BELOW, LEFT, RIGHT = 3, 1, 5, 3
 
 
-def walk(model: NCPN, canvas: Tensor, t: Tensor) -> Walk:
-    """The fastest walk of a network over a canvas. t: noise time, [batch], equal for all."""
+def walk(model: NCPN, canvas: Tensor, t: Tensor, labels: Tensor | None = None) -> Walk:
+    """The fastest walk of a network over a canvas.
+
+    t: noise time, [batch], equal for all; labels: long [batch], for networks with classes.
+    """
     if isinstance(model, WaveNCPN):
+        if labels is not None:
+            raise UsageError("labels given to a wave network, which has no classes")
         return WaveWalk(model, canvas, t)
-    return recomputed(model, canvas, t)
+    return recomputed(model, canvas, t, labels)
 
 
 def recomputed(
-    model: NCPN, canvas: Tensor, t: Tensor, steps: Sequence[Places] | None = None
+    model: NCPN,
+    canvas: Tensor,
+    t: Tensor,
+    labels: Tensor | None = None,
+    steps: Sequence[Places] | None = None,
 ) -> Recomputed:
     """A walk by whole forward passes. steps: the network's own order if None."""
-    order = wave_order if isinstance(model, WaveNCPN) else raster_order
-    steps = order(*canvas.shape[2:]) if steps is None else steps
-    return Recomputed(partial(model, t=t), canvas, steps, edges=not bool(t.any()))
+    steps = order(model, *canvas.shape[2:]) if steps is None else steps
+    asked = asked_with(model, labels)
+    return Recomputed(lambda x: asked(x, t), canvas, steps, edges=not bool(t.any()))
+
+
+def order(model: NCPN, height: int, width: int) -> list[Places]:
+    """The network's own order of an image's places."""
+    return (wave_order if isinstance(model, WaveNCPN) else raster_order)(height, width)
+
+
+def asked_with(model: NCPN, labels: Tensor | None) -> NoiseConditional:
+    """The network with the images' classes, long [batch]; None: without."""
+    return model if labels is None else partial(model, labels=labels)
 
 
 class WaveWalk:
