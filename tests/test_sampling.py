@@ -32,10 +32,11 @@ CONFIGS = {
 }
 
 
-def network(kind: str, seed: int = 0) -> NCPN:
+def network(kind: str | presets.Config, seed: int = 0) -> NCPN:
     """Random parameters, nothing left at zero; in double precision, so that laws are exact."""
     torch.manual_seed(seed)
-    model = presets.build(CONFIGS[kind]).double().eval()
+    config = CONFIGS[kind] if isinstance(kind, str) else kind
+    model = presets.build(config).double().eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "gain" not in name:
@@ -76,6 +77,22 @@ def test_small_images_have_all_their_pixels_drawn(size: tuple[int, int]) -> None
     slow = ancestral(partial(walks.recomputed, model, t=t), chances, whole=False)
     assert sum(seen) == size[0] * size[1]
     assert (fast != 0).all()
+    torch.testing.assert_close(fast, slow, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("t", [0.0, 0.6])
+@pytest.mark.parametrize("labels", [None, torch.tensor([2, 0])])
+@pytest.mark.parametrize("size", [(8, 12), (4, 4)])
+def test_the_papers_network_draws_the_same_with_and_without_what_is_kept(
+    t: float, labels: Tensor | None, size: tuple[int, int]
+) -> None:
+    config = PixelCNNConfig(width=16, blocks=2, mixtures=3, features=8, classes=3, heads=2)
+    model, chances = network(config), numbers(3, 2, 3, *size)
+    fast, slow = (
+        ancestral(partial(walk, model, t=times(t, 2), labels=labels), chances, whole=t == 0)
+        for walk in (walks.walk, walks.recomputed)
+    )
+    assert fast.std() > 5
     torch.testing.assert_close(fast, slow, rtol=0, atol=1e-8)
 
 

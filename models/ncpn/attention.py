@@ -73,14 +73,15 @@ class LineAttention(nn.Module):
         return self.out(mixed.transpose(1, 2).reshape(batch, lines, length, width))
 
 
-def rotated(x: Tensor) -> Tensor:
+def rotated(x: Tensor, first: int = 0) -> Tensor:
     """Pairs of features turned by angles in proportion to the place: [..., place, features].
 
-    Products of two such vectors then depend on places only through their difference.
+    Products of two such vectors then depend on places only through their difference. first: the
+    place of x's first one.
     """
     length, features = x.shape[-2:]
     pairs = torch.arange(features // 2, device=x.device, dtype=torch.float32)
-    places = torch.arange(length, device=x.device, dtype=torch.float32)
+    places = first + torch.arange(length, device=x.device, dtype=torch.float32)
     angle = places[:, None] * ROTARY_BASE ** (-2 * pairs / features)
     sine, cosine = angle.sin().to(x.dtype), angle.cos().to(x.dtype)
     one, other = x.chunk(2, -1)

@@ -118,10 +118,10 @@ class PixelCNN(nn.Module):
                 streams = block(streams, condition, passed.pop())
             if level:
                 streams = self.doublings[level - 1](streams)
-        return self._mixture(self.out(F.elu(streams.upper_left)))
+        return self.mixture(self.out(F.elu(streams.upper_left)))
 
-    def _mixture(self, outputs: Tensor) -> JointMixture:
-        """The head's outputs in units of 127.5 levels, around the middle."""
+    def mixture(self, outputs: Tensor) -> JointMixture:
+        """From the head's outputs, [batch, ...], which are in units of 127.5 levels."""
         k = self.config.mixtures
         outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
         rest = outputs[:, k:].unflatten(1, (3, PLANES, k))

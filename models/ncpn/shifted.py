@@ -57,9 +57,12 @@ class ShiftedConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         window = self.window
-        weight = _normalised(self.direction, self.gain, 0)
         padded = F.pad(x, (window.left, window.right, window.above, 0))
-        return F.conv2d(padded, weight, self.bias, self.stride)
+        return F.conv2d(padded, self.weight(), self.bias, self.stride)
+
+    def weight(self) -> Tensor:
+        """The filters, normalised: [outputs, inputs, height, width]."""
+        return _normalised(self.direction, self.gain, 0)
 
 
 class ShiftedUpsampling(nn.Module):

@@ -20,6 +20,7 @@ from ncml_codec.learn.sampling import Places, Recomputed, Walk, raster_order, wa
 from ncml_codec.network import FEATURE_GAINS
 from ncml_codec.wave import Tap, block_taps, near_taps, window_taps
 from ncpn.presets import NCPN
+from ncpn.raster import RasterWalk
 from ncpn.wave import NEGATIVE_SLOPE, WaveNCPN, apply_pointwise, clamped
 
 # What the window reaches beyond the image: rows above and below, columns to the left and right.
@@ -35,7 +36,7 @@ def walk(model: NCPN, canvas: Tensor, t: Tensor, labels: Tensor | None = None) -
         if labels is not None:
             raise UsageError("labels given to a wave network, which has no classes")
         return WaveWalk(model, canvas, t)
-    return recomputed(model, canvas, t, labels)
+    return RasterWalk(model, canvas, t, labels)
 
 
 def recomputed(
