@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ncml_cli.ood import ood
+from ncml_cli.quality import classifier, quality
 from ncml_cli.report import failing_cleanly
 from ncml_cli.robustness import robustness
 
@@ -18,7 +19,9 @@ def main() -> None:
     """Evaluate training runs."""
 
 
+main.add_command(classifier)
 main.add_command(ood)
+main.add_command(quality)
 main.add_command(robustness)
 
 
