@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
@@ -187,6 +188,42 @@ def _report(records: list[Record], text: str, out: Path | None, compare: Path | 
     from bench.comparing import moved
     from bench.record import read_lines, write_lines
     from bench.report import page
+@click.option("--runs", type=click.Path(path_type=Path), multiple=True, required=True)
+@click.option("--data", required=True, help="cifar10:DIR.")
+@click.option("--ood", "others", multiple=True, default=("constant", "uniform"))
+@click.option("--classifier", type=click.Path(), help="A file of ncml-eval classifier.")
+@click.option("--images", type=click.IntRange(2), default=200, help="For likelihoods.")
+@click.option("--curve-images", type=click.IntRange(2), default=48)
+@click.option("--times", type=click.IntRange(2), default=5)
+@click.option("--coded", type=click.IntRange(1), default=100)
+@click.option("--outliers", type=click.IntRange(2), default=100, help="Images of each set.")
+@click.option("--samples", type=click.IntRange(1), default=16, help="Of each grid.")
+@click.option("--steps", type=click.IntRange(1), default=30, help="Of the refinement.")
+@click.option("--distance-samples", type=click.IntRange(0), default=0)
+@click.option("--completed", type=click.IntRange(1), default=6, help="Images completed.")
+@click.option("--seed", type=int, default=0)
+@click.option("--threads", type=click.IntRange(1), default=1, help="CPU threads.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("bench/results/mle-vs-ncml.md")
+)
+def comparison(
+    runs: tuple[Path, ...], threads: int, out: Path, classifier: str | None, **amounts: Any
+) -> None:
+    """MLE against NCML: one page from the checkpoints of training runs."""
+    import torch
+
+    from bench import comparison as bench_comparison
+    from bench import comparison_page as page
+
+    torch.set_num_threads(threads)
+    settings = bench_comparison.Settings(classifier=classifier, **amounts)
+    measured = [bench_comparison.measure(run, settings, click.echo) for run in runs]
+    real = bench_comparison.real_distance(settings)
+    click.echo(page.write(page.grouped(measured), settings, real, out))
+
+
+def _report(records: list[dict[str, object]], text: str, out: Path | None) -> None:
+    from bench.record import write_lines
 
     click.echo("\n" + text)
     older = None if compare is None else read_lines(compare)

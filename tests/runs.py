@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -40,14 +41,16 @@ def trained(run: Path, model: str = "wave-tiny", sde: str = "vp", steps: int = 6
     process = process_named(sde, noise_levels=None if sde == "none" else 10)
     shape = presets.preset(model, process.horizon)
     recorded = {"sde": sde, "T": process.horizon}
-    save_config(run, {"model": presets.to_json(shape), "process": recorded})
+    crops = CropConfig(32, 8)
+    facts = {"model": presets.to_json(shape), "process": recorded, "crops": asdict(crops)}
+    save_config(run, facts)
     torch.manual_seed(0)
     network = presets.build(shape)
     images = ArrayImages(thumbnails(64))
     first = torch.from_numpy(images.images[:16]).float()
     presets.initialise(network, first, torch.zeros(16))
     config = TrainConfig(steps=steps, warmup=5, average=0.9)
-    train(network, images, process, CropConfig(32, 8), config, run, lambda line: None)
+    train(network, images, process, crops, config, run, lambda line: None)
     return run
 
 

@@ -55,14 +55,31 @@ def under_perturbation(
     weights = (sizes / sizes.sum()).double()
     results = []
     for t in times:
-        clean = _bits(model, images.batches(batch), t, device)
+        clean = bits_of_images(model, images, 0.0, t, batch, device, seed)
         for share in shares:
-            moved = _perturbed_batches(images.batches(batch), share, seed)
-            bits = _bits(model, moved, t, device)
+            bits = bits_of_images(model, images, share, t, batch, device, seed) if share else clean
             mean, error = _mean(bits, weights)
             delta, delta_error = _mean(bits - clean, weights)
             results.append(PerturbedLikelihood(share, t, mean, error, abs(delta), delta_error))
     return results
+
+
+@torch.no_grad()
+def bits_of_images(
+    model: NoiseConditional,
+    images: Images,
+    share: float,
+    t: float,
+    batch: int,
+    device: torch.device,
+    seed: int = 0,
+) -> Tensor:
+    """Bits per dimension of each image after a draw of p_pi, asked at t: [count], float64."""
+    found = []
+    for pixels in _perturbed_batches(images.batches(batch), share, seed):
+        x = torch.from_numpy(pixels).to(device).float()
+        found.append(image_bits(model, x, torch.full((len(x),), t, device=device)).double().cpu())
+    return torch.cat(found)
 
 
 def mean_absolute_perturbation(
@@ -137,17 +154,6 @@ def _perturbed_batches(batches: Iterator[Pixels], share: float, seed: int) -> It
     for place, batch in enumerate(batches):
         random = np.random.default_rng([seed, round(share * 1e9), place])
         yield perturbed(batch, share, random)
-
-
-def _bits(
-    model: NoiseConditional, batches: Iterator[Pixels], t: float, device: torch.device
-) -> Tensor:
-    """Bits per dimension of every image, [count], float64."""
-    bits = []
-    for pixels in batches:
-        x = torch.from_numpy(pixels).to(device).float()
-        bits.append(image_bits(model, x, torch.full((len(x),), t, device=device)).double().cpu())
-    return torch.cat(bits)
 
 
 def _mean(values: Tensor, weights: Tensor) -> tuple[float, float]:
