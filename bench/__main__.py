@@ -196,6 +196,7 @@ def _report(records: list[Record], text: str, out: Path | None, compare: Path | 
 @click.option("--curve-images", type=click.IntRange(2), default=48)
 @click.option("--times", type=click.IntRange(2), default=5)
 @click.option("--coded", type=click.IntRange(1), default=100)
+@click.option("--bundled", type=click.IntRange(1), default=16, help="Of the paper's network.")
 @click.option("--outliers", type=click.IntRange(2), default=100, help="Images of each set.")
 @click.option("--samples", type=click.IntRange(1), default=16, help="Of each grid.")
 @click.option("--steps", type=click.IntRange(1), default=30, help="Of the refinement.")

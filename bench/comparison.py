@@ -31,7 +31,7 @@ from ncml_codec.learn.robustness import (
     under_perturbation,
 )
 from ncml_codec.learn.sampling import Given
-from ncpn import coding, export, generation, presets
+from ncpn import bundles, coding, export, generation, presets
 from ncpn.generation import SampleConfig
 from ncpn.presets import NCPN
 from ncpn.wave import WaveNCPN
@@ -49,8 +49,9 @@ class Settings:
 
     data: a data set of `ncml_codec.learn.datasets` of 32 x 32 images. images: of the test set, for
     likelihoods; curve_images: for delta log p at `times` noise times; coded: coded to bytes;
-    outliers: of each set; samples: of each grid; steps: of refinement; distance_samples: for the
-    distance in classifier features, 0 for none; completed: images completed, three times each.
+    outliers: of each set; samples: of each grid; steps: of refinement; bundled: coded to
+    bytes where the codec does not run the network; distance_samples: for the distance in classifier
+    features, 0 for none; completed: images completed, three times each.
     """
 
     data: str
@@ -60,6 +61,7 @@ class Settings:
     curve_images: int = 48
     times: int = 5
     coded: int = 100
+    bundled: int = 16
     outliers: int = 100
     samples: int = 16
     steps: int = 30
@@ -93,6 +95,9 @@ def measure(run: Path, settings: Settings, say: Say) -> Measured:
     if isinstance(model, WaveNCPN):
         say(f"{run}: coding {settings.coded} images, three times")
         facts["coded"] = _coded(model, settings)
+    else:
+        say(f"{run}: coding {settings.bundled} images in floating point")
+        facts["bundled"] = _bundled(model, settings)
     say(f"{run}: outliers")
     facts["auroc"] = _outliers(model, settings)
     say(f"{run}: samples")
@@ -179,6 +184,22 @@ def _coded(model: WaveNCPN, settings: Settings) -> dict[str, Any]:
             "file_bits": sizes.file_bits,
         }
     return found
+
+
+def _bundled(model: NCPN, settings: Settings) -> dict[str, Any]:
+    """Real sizes of images coded together by a network that the codec does not run."""
+    images = _images(settings, settings.bundled)
+    pixels = [np.ascontiguousarray(image.transpose(1, 2, 0)) for image in images.images]
+    names = [f"{index}.png" for index in range(len(pixels))]
+    payload, rest = bundles.sizes(bundles.encode(bundles.Bundle(names, pixels), model))
+    bits = _mean(bits_of_images(model, images, 0.0, 0.0, 20, CPU))["mean"]
+    return {
+        "images": len(pixels),
+        "float_bits": bits,
+        "payload_bits": 8 * payload / images.images.size,
+        "payload_bytes": payload,
+        "other_bytes": rest,
+    }
 
 
 def _outliers(model: NCPN, settings: Settings) -> dict[str, dict[str, float]]:

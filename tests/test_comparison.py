@@ -37,7 +37,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for sde in sdes:
             run = trained(folder / f"{model_name}-{sde}", model_name, sde, steps=4)
             arguments += ["--runs", run]
-    small = {"images": 6, "curve-images": 4, "times": 2, "coded": 3, "outliers": 4, "samples": 2}
+    small = {
+        "images": 6,
+        "curve-images": 4,
+        "times": 2,
+        "coded": 3,
+        "bundled": 2,
+        "outliers": 4,
+        "samples": 2,
+    }
     small |= {"steps": 2, "completed": 1, "distance-samples": 3}
     for name, value in small.items():
         arguments += [f"--{name}", value]
@@ -57,7 +65,8 @@ def test_the_page_shows_what_was_measured(page: Path) -> None:
         for share in ("0.0", "0.5", "1.0"):
             bits = run["bits"][share]
             assert f"{bits['mean']:.3f} +- {bits['error']:.3f}" in text
-    assert first < text.index("### Bytes") < second < text.index("Real files: none")
+    assert first < text.index("### Bytes") < second < text.index("in one bundle")
+    assert f"| {facts['runs'][3]['bundled']['payload_bytes']} |" in text
     sizes = facts["runs"][0]["coded"]["1.0"]
     assert f"| {sizes['stream_bytes']} | {sizes['file_bytes']} |" in text
     assert "2.91 | 3.83 | 3.99 | 46.72" in text

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ncml_cli.bundle import bundle, unbundle
 from ncml_cli.report import attempt, failing_cleanly, report
 from ncml_cli.score import score
 from ncml_cli.targets import SUFFIX, plan, restored_name
@@ -35,7 +36,9 @@ def main() -> None:
     """
 
 
+main.add_command(bundle)
 main.add_command(score)
+main.add_command(unbundle)
 
 
 def _files(command: Callable[..., None]) -> Callable[..., None]:

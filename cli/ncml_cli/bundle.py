@@ -1,0 +1,73 @@
+"""`ncmlzip bundle` and `unbundle`: small images as real bytes of a network in floating point."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ncml_cli.report import failing_cleanly
+from ncml_codec.errors import UsageError
+from ncml_codec.files import read_file, write_atomically
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--checkpoint", "run", type=click.Path(path_type=Path), required=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The bundle.")
+@click.option("--batch", type=click.IntRange(1, 4096), default=16, help="Images side by side.")
+@click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
+@failing_cleanly
+def bundle(files: tuple[Path, ...], run: Path, output: Path, batch: int, force: bool) -> None:
+    """Code small RGB images of one size together with the network of a training run.
+
+    Any network of ncml-train, the paper's too, pixel after pixel: seconds to minutes a batch. The
+    result is bound to this network, this version of torch and this kind of processor, and refused
+    elsewhere; it holds pixels and names, no metadata. It is for measurements, not for keeping
+    images: use compress for that.
+    """
+    from tqdm import tqdm
+
+    from ncml_codec.pixels import decode_file
+    from ncpn import bundles, presets
+
+    names = [path.name for path in files]
+    if len(set(names)) < len(names):
+        raise UsageError("two of the files have the same name; a bundle keeps names without paths")
+    model = presets.from_pretrained(run)
+    images = [decode_file(read_file(path), str(path)).samples for path in files]
+    total = 2 * sum(image.shape[0] * image.shape[1] for image in images)
+    with tqdm(total=total, unit="pixel", disable=None) as bar:
+        held = bundles.Bundle(names, images)
+        data = bundles.encode(held, model, batch, lambda count: bar.update(count) and None)
+    write_atomically(output, data, replace=force)
+    payload, rest = bundles.sizes(data)
+    samples = sum(image.size for image in images)
+    click.echo(
+        f"{output}: {len(images)} images, payload {payload} bytes"
+        f" ({8 * payload / samples:.4f} bits per sub-pixel), header and checksums {rest} bytes"
+    )
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--checkpoint", "run", type=click.Path(path_type=Path), required=True)
+@click.option("-O", "--output-dir", "folder", type=click.Path(path_type=Path), required=True)
+@click.option("-f", "--force", is_flag=True, help="Replace existing outputs.")
+@failing_cleanly
+def unbundle(file: Path, run: Path, folder: Path, force: bool) -> None:
+    """Restore the images of a bundle under the conditions that it was made under."""
+    from tqdm import tqdm
+
+    from ncml_codec.pixels import encode_file, from_array
+    from ncpn import bundles, presets
+
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder")
+    data, model = read_file(file), presets.from_pretrained(run)
+    with tqdm(unit="pixel", disable=None) as bar:
+        held = bundles.decode(data, model, lambda count: bar.update(count) and None)
+    for name, image in zip(held.names, held.images, strict=True):
+        restored = encode_file(from_array(image), name)
+        write_atomically(folder / name, restored, replace=force)
+    click.echo(f"{file}: {len(held.images)} images restored")
