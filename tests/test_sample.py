@@ -64,6 +64,16 @@ def test_given_parts_stay_as_they_are(run: Path, start: float) -> None:
         assert (drawn[:, :, ~mask] != values[:, :, ~mask]).any()
 
 
+def test_noisy_images_are_within_reach(run: Path) -> None:
+    process = presets.recorded_process(run)
+    images = torch.from_numpy(thumbnails(30)).float()
+    for t in (0.0, process.horizon / 2, process.horizon):
+        low, high = generation.reach(process, t)
+        noisy = process.perturb(images, torch.full((30,), t), generator())
+        assert ((noisy < low - 1e-4) | (noisy > high + 1e-4)).float().mean() < 1e-5
+    assert generation.reach(process, 0.0) == pytest.approx((0, 255))
+
+
 def test_halves() -> None:
     wave, paper = (presets.build(presets.preset(name, 1.0)) for name in ("wave-tiny", "tiny"))
     assert torch.equal(generation.first_half(paper, 8, 12), generation.top_half(8, 12))

@@ -166,6 +166,20 @@ def test_channels_given_the_earlier_ones_make_up_the_log_mass(
         torch.testing.assert_close(one, log_mass[:, channel])
 
 
+def test_draws_beyond_the_bounds_are_cut() -> None:
+    begin = partial(walks.walk, network("wave"), t=times(0.6, 2))
+    chances = numbers(7, 2, 3, HEIGHT, WIDTH)
+    free, cut = (
+        ancestral(begin, chances, whole=False, bounds=bounds)
+        for bounds in ((-1e9, 1e9), (100.0, 150.0))
+    )
+    assert torch.equal(free, ancestral(begin, chances, whole=False))
+    assert free.min() < 100 < 150 < free.max()
+    assert cut.min() == 100
+    assert cut.max() == 150
+    assert cut[:, :, 0, 0].equal(free[:, :, 0, 0].clamp(100, 150))
+
+
 def test_given_pixels_stay_and_the_rest_depends_on_them() -> None:
     for kind in CONFIGS:
         model, chances = network(kind), numbers(5, 1, 3, HEIGHT, WIDTH)

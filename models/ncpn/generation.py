@@ -2,6 +2,10 @@
 
 NCML paper, section 4.2: draw at noise time t, where the network is robust against its own
 errors, then refine to t = 0 by the score. Random numbers come from one generator.
+
+At t > 0 values are cut to what noisy images reach: their range at t and five standard deviations
+more. Without it a network's draw beyond that makes the next ones worse, which a score then spreads
+(bench/LOG.md, "Sampling").
 """
 
 from __future__ import annotations
@@ -69,11 +73,12 @@ def draw(
         process, given, torch.randn(tuple(shape), generator=generator, device=generator.device)
     )
     known = None if given is None else Given(hold.at(config.start), given.mask)
-    x = ancestral(begin, numbers, whole=False, given=known, progress=progress)
+    limits = reach(process, config.start)
+    x = ancestral(begin, numbers, whole=False, given=known, bounds=limits, progress=progress)
     frame(x, config.start)
 
     def after(x: Tensor, t: float) -> Tensor:
-        x = hold(x, t)
+        x = hold(x.clamp(*reach(process, t)), t)
         frame(x, t)
         return x
 
@@ -86,6 +91,13 @@ def draw(
     else:
         x = refinement.probability_flow(*arguments, config.steps, after=after)
     return hold(x, 0.0).round().clamp(0, 255)
+
+
+def reach(process: Process, t: float) -> tuple[float, float]:
+    """Levels that noisy images do not exceed at t, but for one sub-pixel in some millions."""
+    time = torch.tensor(t, dtype=torch.float64)
+    half = float(CENTRE * process.mean_scale(time) + 5 * process.std(time))
+    return CENTRE - half, CENTRE + half
 
 
 def top_half(height: int, width: int) -> Tensor:

@@ -9,6 +9,7 @@ and is what faster walks (`ncpn.walks`) are checked against. Refinement by the s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -70,12 +71,15 @@ def ancestral(
     *,
     whole: bool,
     given: Given | None = None,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
     progress: Progress = lambda pixels: None,
 ) -> Tensor:
     """Images [batch, 3, height, width], a function of `numbers` (of `uniforms`).
 
     whole: True at t = 0, where sub-pixels are grey levels; at t > 0 they are real numbers, drawn
-    from the density that the bins' masses stand for. progress: told the pixels just drawn.
+    from the density that the bins' masses stand for. bounds: draws beyond are cut to them, for what
+    a network has never seen; without them the draws are exactly its own. progress: told the pixels
+    just drawn.
     """
     canvas = torch.zeros(numbers.shape[1:], device=numbers.device, dtype=numbers.dtype)
     walk = begin(canvas)
@@ -85,6 +89,7 @@ def ancestral(
             drawn = walk.channel(channel).draw(
                 numbers[:, :, channel, rows, columns].unsqueeze(-2), whole=whole
             )[:, 0]
+            drawn = drawn.clamp(*bounds)
             if given is not None:
                 known = given.values[:, channel, rows, columns]
                 drawn = torch.where(given.mask[rows, columns], known, drawn)
