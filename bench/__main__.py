@@ -204,11 +204,17 @@ def _report(records: list[Record], text: str, out: Path | None, compare: Path | 
 @click.option("--completed", type=click.IntRange(1), default=6, help="Images completed.")
 @click.option("--seed", type=int, default=0)
 @click.option("--threads", type=click.IntRange(1), default=1, help="CPU threads.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Folder of what is measured already.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("bench/results/mle-vs-ncml.md")
 )
 def comparison(
-    runs: tuple[Path, ...], threads: int, out: Path, classifier: str | None, **amounts: Any
+    runs: tuple[Path, ...],
+    threads: int,
+    keep: Path | None,
+    out: Path,
+    classifier: str | None,
+    **amounts: Any,
 ) -> None:
     """MLE against NCML: one page from the checkpoints of training runs."""
     import torch
@@ -218,7 +224,15 @@ def comparison(
 
     torch.set_num_threads(threads)
     settings = bench_comparison.Settings(classifier=classifier, **amounts)
-    measured = [bench_comparison.measure(run, settings, click.echo) for run in runs]
+    measured = []
+    for run in runs:
+        place = keep and bench_comparison.kept(run, keep)
+        found = place and bench_comparison.load(place, settings)
+        if not found:
+            found = bench_comparison.measure(run, settings, click.echo)
+            if place:
+                bench_comparison.save(found, place)
+        measured.append(found)
     real = bench_comparison.real_distance(settings)
     click.echo(page.write(page.grouped(measured), settings, real, out))
 

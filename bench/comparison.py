@@ -7,6 +7,7 @@ group's MLE. `bench.comparison_page` writes down what is measured here.
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -15,9 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import save as serialise
 from torch import Tensor
 
 from ncml_codec.errors import InputError
+from ncml_codec.files import write_atomically
 from ncml_codec.learn import classifier as classifiers
 from ncml_codec.learn import outliers, quality
 from ncml_codec.learn.checkpoint import load_config
@@ -114,6 +118,35 @@ def measure(run: Path, settings: Settings, say: Say) -> Measured:
     return Measured(facts, bits, plain, refined, completions)
 
 
+def save(measured: Measured, path: Path) -> None:
+    """One safetensors file, so that a page of many hours can be gone on with."""
+    tensors = {f"bits/{share}": values for share, values in measured.bits.items()}
+    tensors |= {"plain": measured.plain, "completions": measured.completions}
+    if measured.refined is not None:
+        tensors["refined"] = measured.refined
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, serialise(whole, {"facts": json.dumps(measured.facts)}), replace=True)
+
+
+def load(path: Path, settings: Settings) -> Measured | None:
+    """What `save` wrote; None if there is nothing, or it was measured with other settings."""
+    if not path.exists():
+        return None
+    with safe_open(path, framework="pt") as file:
+        facts = json.loads((file.metadata() or {})["facts"])
+        tensors = {name: file.get_tensor(name) for name in list(file.keys())}
+    if facts["settings"] != json.loads(json.dumps(asdict(settings))):
+        return None
+    bits = {share: tensors[f"bits/{share}"] for share in SHARES}
+    return Measured(facts, bits, tensors["plain"], tensors.get("refined"), tensors["completions"])
+
+
+def kept(run: Path, folder: Path) -> Path:
+    """Where a run's figures are kept: by its network and weights."""
+    return folder / f"{bundles.identity(presets.from_pretrained(run))[:16]}.safetensors"
+
+
 def masked(settings: Settings) -> Given:
     """The images to complete, each three times, and which part is given."""
     values = torch.from_numpy(_images(settings, settings.completed).images).float()
@@ -140,12 +173,14 @@ def _training(run: Path, model: NCPN, process: Process) -> dict[str, Any]:
     except (OSError, IndexError, KeyError, ValueError) as error:
         raise InputError(f"{run}: its log.csv does not say how long it was trained") from error
     network = {key: value for key, value in config["model"].items() if key != "time_scale"}
+    options = config.get("options", {})
     return {
         "run": run.name,
         "sde": config["process"]["sde"],
         "T": process.horizon,
         "std": std_at(process, process.horizon),
         "network": network,
+        "budget": {name: options.get(name) for name in ("steps", "max-minutes", "batch")},
         "parameters": presets.parameter_count(model),
         "steps": steps,
         "minutes": seconds / 60,

@@ -61,10 +61,10 @@ def write(
 
 
 def grouped(runs: Sequence[Measured]) -> list[list[Measured]]:
-    """Runs of the same network and number of steps together, MLE first in each group."""
+    """Runs of the same network and budget together, MLE first in each group."""
     groups: dict[str, list[Measured]] = {}
     for run in runs:
-        same = {key: run.facts[key] for key in ("network", "steps", "images_seen")}
+        same = {key: run.facts[key] for key in ("network", "budget")}
         groups.setdefault(json.dumps(same, sort_keys=True), []).append(run)
     order = list(NAMES)
     return [sorted(g, key=lambda run: order.index(run.facts["sde"])) for g in groups.values()]

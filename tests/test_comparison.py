@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from bench.__main__ import main
-from bench.comparison_page import paired
+from bench.comparison import SHARES, Measured, Settings, load, save
+from bench.comparison_page import grouped, paired
 from ncml_codec.learn import classifier
 from tests.runs import thumbnails, trained
 
@@ -22,6 +24,34 @@ def test_differences_image_by_image() -> None:
     mean, error = paired(one, other)
     assert mean == pytest.approx(2)
     assert error == pytest.approx(np.std([2, 1, 3], ddof=1) / np.sqrt(3))
+
+
+def test_runs_of_one_network_and_budget_are_compared() -> None:
+    def run(sde: str, width: int, steps: int) -> Measured:
+        facts = {"sde": sde, "network": {"width": width}, "budget": {"steps": steps}}
+        return Measured(facts, {}, torch.zeros(0), None, torch.zeros(0))
+
+    runs = [run("vp", 8, 10), run("none", 8, 10), run("none", 9, 10), run("ve", 8, 20)]
+    found = [[r.facts["sde"] for r in group] for group in grouped(runs)]
+    assert found == [["none", "vp"], ["none"], ["ve"]]
+
+
+@pytest.mark.parametrize("refined", [None, torch.ones(2, 3, 4, 4)])
+def test_what_is_kept_comes_back_under_the_same_settings(
+    tmp_path: Path, refined: torch.Tensor | None
+) -> None:
+    settings, path = Settings("cifar10:here"), tmp_path / "kept" / "one.safetensors"
+    bits = {share: torch.rand(5, dtype=torch.float64) for share in SHARES}
+    one = Measured({"settings": asdict(settings)}, bits, torch.zeros(1), refined, torch.ones(1))
+    assert load(path, settings) is None
+    save(one, path)
+    again = load(path, settings)
+    assert again is not None
+    assert again.facts["settings"]["data"] == "cifar10:here"
+    for share in SHARES:
+        assert torch.equal(again.bits[share], bits[share])
+    assert (again.refined is None) == (refined is None)
+    assert load(path, Settings("cifar10:here", images=3)) is None
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,9 @@ class WaveWalk:
         ]
 
     def order(self) -> Iterator[Places]:
-        return iter(wave_order(*self._canvas.shape[2:]))
+        device = self._canvas.device
+        for rows, columns in wave_order(*self._canvas.shape[2:]):
+            yield rows.to(device), columns.to(device)
 
     def enter(self, places: Places) -> None:
         self._places = places
