@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -184,10 +183,7 @@ def report(results: tuple[Path, ...], output: Path, plots: Path | None) -> None:
             click.echo(str(path))
 
 
-def _report(records: list[Record], text: str, out: Path | None, compare: Path | None) -> None:
-    from bench.comparing import moved
-    from bench.record import read_lines, write_lines
-    from bench.report import page
+@main.command()
 @click.option("--runs", type=click.Path(path_type=Path), multiple=True, required=True)
 @click.option("--data", required=True, help="cifar10:DIR.")
 @click.option("--ood", "others", multiple=True, default=("constant", "uniform"))
@@ -237,8 +233,10 @@ def comparison(
     click.echo(page.write(page.grouped(measured), settings, real, out))
 
 
-def _report(records: list[dict[str, object]], text: str, out: Path | None) -> None:
-    from bench.record import write_lines
+def _report(records: list[Record], text: str, out: Path | None, compare: Path | None) -> None:
+    from bench.comparing import moved
+    from bench.record import read_lines, write_lines
+    from bench.report import page
 
     click.echo("\n" + text)
     older = None if compare is None else read_lines(compare)
