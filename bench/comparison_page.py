@@ -190,7 +190,8 @@ def _bytes(group: Group) -> str:
     lines.append(
         f"\n{count} test images, bits per sub-pixel; every one decoded again and compared. One"
         " stream: the range coder's words for all images one after the other, no header. Files: one"
-        " `.ncmz` for each image, as the codec writes it, header, checksums and flush included.\n"
+        " `.ncmz` for each image, without learning from it (level 1), header, checksums and flush"
+        " included.\n"
     )
     return "\n".join(lines)
 

@@ -1,7 +1,8 @@
 """How surprising an image is to a model: bits per sub-pixel, and a p-value against known images.
 
 The codec's model is a density, and densities find anomalies and adversarial changes (PixelDefend,
-Song et al. 2018). Nothing is coded: bits are those of an ideal coder.
+Song et al. 2018). Nothing is coded: bits are those of an ideal coder and of the model as it is,
+without learning from the image.
 """
 
 from __future__ import annotations

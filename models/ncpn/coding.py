@@ -16,6 +16,8 @@ from ncml_codec.network import Network
 from ncml_codec.pixels import from_array
 from ncpn.validation import Image
 
+_STATIC_LEVEL = 1  # of `ncml_codec.levels`: no learning from the image
+
 
 @dataclass(frozen=True)
 class Coded:
@@ -46,7 +48,7 @@ class Coded:
 def coded(network: Network, images: Sequence[Image], engine: str = "auto") -> Coded:
     """What images, uint8 [height, width, 3], become. Raises RoundTripError if they do not return.
 
-    The stream is coded without adapting to the image, so that its bits are those of the network.
+    Nothing adapts to the image, so that the bits are those of the network.
     """
     walker, model = engines.load(engine, network), identified(network)
     encoder, meter, file_bytes = Encoder(), Meter(), 0
@@ -54,7 +56,7 @@ def coded(network: Network, images: Sequence[Image], engine: str = "auto") -> Co
         walk_tile(walker, image.shape, image, encoder)
         walk_tile(walker, image.shape, image, meter)
         picture = from_array(image)
-        data = codec.encode(picture, model, codec.Effort(engine))
+        data = codec.encode(picture, model, codec.Effort(engine), level=_STATIC_LEVEL)
         codec.verify(data, picture, model, codec.Effort(engine))
         file_bytes += len(data)
     stream = encoder.finish()
