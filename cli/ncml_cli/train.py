@@ -83,6 +83,9 @@ def _from_file(context: click.Context, _: click.Parameter, path: Path | None) ->
 @click.option("--threads", type=click.IntRange(1), default=1, help="CPU threads.")
 @click.option("--log-every", type=click.IntRange(1), default=100, help="Steps between log lines.")
 @click.option("--save-minutes", type=float, default=5.0, help="Minutes between checkpoints.")
+@click.option("--test-data", help="Held-out images, as in --data (the test split).")
+@click.option("--evaluate-every", type=click.IntRange(1), help="Steps between test likelihoods.")
+@click.option("--test-images", type=click.IntRange(1), default=256, help="Of them, so many.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved options and stop.")
 @click.pass_context
@@ -116,14 +119,18 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
     import torch
 
     from ncml_codec.learn import noise, parallel
-    from ncml_codec.learn.checkpoint import has_snapshot, save_config
+    from ncml_codec.learn.checkpoint import has_snapshot, load_snapshot, save_config
     from ncml_codec.learn.data import CropConfig
-    from ncml_codec.learn.datasets import open_training
+    from ncml_codec.learn.datasets import first as first_images
+    from ncml_codec.learn.datasets import open_dataset, open_training
+    from ncml_codec.learn.evaluation import Evaluator
     from ncml_codec.learn.optimiser import OptimiserConfig
-    from ncml_codec.learn.training import TrainConfig, train
+    from ncml_codec.learn.training import TrainConfig, Visit, train
     from ncpn import presets
 
     run: Path = options["run"]
+    if options["evaluate_every"] and not options["test_data"]:
+        raise UsageError("--evaluate-every needs held-out images: --test-data")
     if has_snapshot(run) and not options["resume"]:
         raise UsageError(f"{run}: holds a training run; --resume goes on with it")
     if options["resume"] and not has_snapshot(run):
@@ -158,7 +165,15 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
                 "options": resolved,
             },
         )
-    train(network, images, process, crops, config, run, say=click.echo)
+    visits = []
+    if options["evaluate_every"] and parallel.rank() == 0:
+        held_out = first_images(
+            open_dataset(options["test_data"], "test", 1), options["test_images"]
+        )
+        step = int(load_snapshot(run).progress["step"]) if options["resume"] else 0
+        look = Evaluator(held_out, process, options["batch"], run, step, click.echo)
+        visits.append(Visit(options["evaluate_every"], look))
+    train(network, images, process, crops, config, run, say=click.echo, visits=visits)
     if parallel.rank() == 0:
         click.echo(f"trained; the averaged weights are in {run}/model.safetensors")
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from ncml_codec.errors import InputError
+from ncml_codec.learn.log import LOG, read_rows
 
 _STYLES = ("-", "--", ":", "-.")  # told apart in black and white
 
@@ -43,14 +43,13 @@ def draw(runs: Sequence[Path], out: Path) -> None:
 
 def read_log(run: Path) -> tuple[list[int], list[float], list[float]]:
     """Steps, bits at t = 0 and bits at t > 0 (nan where there are none) of a run's log.csv."""
-    path = run / "log.csv"
+    path = run / LOG
+    rows = read_rows(path)
     try:
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
         steps = [int(row["step"]) for row in rows]
         clean = [float(row["clean_bpd"]) for row in rows]
         noisy = [float(row["noisy_bpd"]) for row in rows]
-    except (OSError, KeyError, ValueError) as error:
+    except (KeyError, ValueError) as error:
         raise InputError(f"{path}: not a training log: {error}") from error
     if not rows:
         raise InputError(f"{path}: the log is empty")

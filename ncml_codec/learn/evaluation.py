@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ncml_codec.learn.data import Images
+from ncml_codec.learn.log import EVALUATIONS, Table
 from ncml_codec.learn.noise import Process
 from ncml_codec.learn.objective import NoiseConditional, image_bits
+
+EVALUATION_FIELDS = ("step", "bpd", "standard_error", "images")
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,33 @@ def bits_per_dimension(
             sizes += [float(x[0].numel())] * len(x)
         found.append(_mean(torch.cat(bits), torch.tensor(sizes, dtype=torch.float64), t, process))
     return found
+
+
+class Evaluator:
+    """Likelihoods of held-out images at t = 0 as training goes on, in a run's evaluations.csv."""
+
+    def __init__(
+        self, images: Images, process: Process, batch: int, run: Path, step: int, say: Say
+    ) -> None:
+        self.images, self.process, self.batch, self.say = images, process, batch, say
+        self.table = Table(run / EVALUATIONS, EVALUATION_FIELDS, step)
+
+    def __call__(self, step: int, model: NoiseConditional) -> None:
+        device = next(model.parameters()).device if isinstance(model, nn.Module) else None
+        (found,) = bits_per_dimension(
+            model, self.images, self.process, [0.0], self.batch, device or torch.device("cpu")
+        )
+        self.table.write(
+            {
+                "step": step,
+                "bpd": found.bits_per_dimension,
+                "standard_error": found.standard_error,
+                "images": found.images,
+            }
+        )
+        self.say(
+            f"step {step}  test bpd {found.bits_per_dimension:.4f} +- {found.standard_error:.4f}"
+        )
 
 
 def _mean(bits: Tensor, sizes: Tensor, t: float, process: Process) -> Likelihood:

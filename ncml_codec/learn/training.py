@@ -5,12 +5,11 @@ It knows nothing of the network beyond its forward(x, t) -> Distribution.
 
 from __future__ import annotations
 
-import csv
 import math
 import sys
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from ncml_codec.learn.checkpoint import (
     save_snapshot,
 )
 from ncml_codec.learn.data import CropConfig, Images
+from ncml_codec.learn.log import LOG, Table
 from ncml_codec.learn.noise import Process
 from ncml_codec.learn.objective import Parts, ncml
 from ncml_codec.learn.optimiser import Optimiser, OptimiserConfig
@@ -61,6 +61,18 @@ class TrainConfig:
     save_minutes: float = 5.0
 
 
+@dataclass(frozen=True)
+class Visit:
+    """What to do with the averaged network every so many steps, and at the end; dropout is off.
+
+    look(step, network) must leave the network as it is. Its random numbers are its own: training
+    goes on as if it had not been called.
+    """
+
+    every: int
+    look: Callable[[int, nn.Module], None]
+
+
 class Diverged(NcmlError):
     """The loss is no longer a finite number."""
 
@@ -73,10 +85,11 @@ def train(
     config: TrainConfig,
     run: Path,
     say: Callable[[str], None] = print,
+    visits: Sequence[Visit] = (),
 ) -> None:
     """Train `model` in place and leave checkpoints in `run`, resuming from the one found there.
 
-    Called in every process of `parallel.joined`; the first one logs and saves.
+    Called in every process of `parallel.joined`; the first one logs, saves and makes the visits.
 
     Raises UsageError if the run has already ended, Diverged at the first loss that is not finite.
     """
@@ -89,7 +102,7 @@ def train(
     bar = tqdm(total=100, unit="%", disable=not shown, bar_format=_BAR)
     saved = logged = time.monotonic()
     logged_pixels = 0
-    with bar, _Log(run, state.step) if first else nullcontext() as log:
+    with bar, Table(run / LOG, LOG_FIELDS, state.step) if first else nullcontext() as log:
         while state.share_done() < 1:
             for parts in state.advance(images, process, crops):
                 for name in _PARTS:
@@ -103,6 +116,8 @@ def train(
                 logged, logged_pixels = now, state.pixels
             bar.n = round(100 * min(1.0, state.share_done()), 1)
             bar.refresh()
+            if first:
+                state.receive(visits)
             if first and now - saved > 60 * config.save_minutes:
                 save_snapshot(run, state.snapshot())
                 saved = now
@@ -115,7 +130,7 @@ class _State:
     """Everything that one step changes: weights, their average, moments, step, seconds."""
 
     def __init__(self, model: nn.Module, config: TrainConfig) -> None:
-        self.model, self.config = parallel.shared(model), config
+        self.network, self.model, self.config = model, parallel.shared(model), config
         self.step, self.seconds_before, self.pixels = 0, 0.0, 0
         self.started = time.monotonic()
         self._clock = 0.0
@@ -217,34 +232,35 @@ class _State:
         values = (self.step, *figures, pixels_per_second, self.seconds())
         return dict(zip(LOG_FIELDS, values, strict=True))
 
+    def receive(self, visits: Sequence[Visit]) -> None:
+        """Make the visits that are due after this step."""
+        last = self.share_done() >= 1
+        due = [visit for visit in visits if last or self.step % visit.every == 0]
+        if due:
+            with self.averaged_network() as network:
+                for visit in due:
+                    visit.look(self.step, network)
+
+    @contextmanager
+    def averaged_network(self) -> Iterator[nn.Module]:
+        """The network with the averaged weights and without dropout, while the context lasts."""
+        self._exchange()
+        self.network.eval()
+        try:
+            with torch.random.fork_rng(), torch.no_grad():
+                yield self.network
+        finally:
+            self.network.train()
+            self._exchange()
+
+    def _exchange(self) -> None:
+        """Weights and averages change places."""
+        for name, parameter in self.named.items():
+            parameter.data, self.averaged[name] = self.averaged[name], parameter.data
+
     def snapshot(self) -> Snapshot:
         progress = {"step": self.step, "seconds": self.seconds(), "running": self.running}
         return Snapshot(self.named, self.averaged, self.optimiser.moments(), progress)
-
-
-class _Log:
-    """log.csv of a run, appended to; lines past the resumed step are from a lost part."""
-
-    def __init__(self, run: Path, step: int) -> None:
-        path = run / "log.csv"
-        kept: list[dict[str, str]] = []
-        if path.exists():
-            with path.open(newline="") as file:
-                kept = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
-        self._file = path.open("w", newline="")
-        self._writer = csv.DictWriter(self._file, LOG_FIELDS)
-        self._writer.writeheader()
-        self._writer.writerows(kept)
-
-    def __enter__(self) -> _Log:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def write(self, line: dict[str, float]) -> None:
-        self._writer.writerow({name: f"{value:.6g}" for name, value in line.items()})
-        self._file.flush()
 
 
 _PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
