@@ -64,7 +64,7 @@ def test_a_resumed_run_continues_to_the_bit(sde: str, tmp_path: Path) -> None:
         run.mkdir()
     train(network(sde), IMAGES, process, CROPS, config, whole, quiet)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ncml_codec.learn.training.ncml", _failing_at(7))
+        patch.setattr("ncml_codec.learn.state.ncml", _failing_at(7))
         often = replace(config, save_minutes=0)
         with pytest.raises(KeyboardInterrupt):
             train(network(sde), IMAGES, process, CROPS, often, parts, quiet)
@@ -202,7 +202,12 @@ def test_accumulated_batches_are_one_large_batch(tmp_path: Path) -> None:
         def crops(self, config: CropConfig, seed: int, step: int) -> npt.NDArray[np.uint8]:
             return np.concatenate([IMAGES.crops(CROPS, seed, 2 * step + part) for part in (0, 1)])
 
-        batches, describe = IMAGES.batches, IMAGES.describe
+        def labelled(
+            self, config: CropConfig, seed: int, step: int
+        ) -> tuple[npt.NDArray[np.uint8], None]:
+            return self.crops(config, seed, step), None
+
+        batches, describe, labels = IMAGES.batches, IMAGES.describe, None
 
     once = replace(plain, accumulate=1)
     (tmp_path / "once").mkdir()

@@ -54,7 +54,7 @@ def bpd(
 
     from ncml_codec.errors import UsageError
     from ncml_codec.learn.checkpoint import load_config
-    from ncml_codec.learn.datasets import first, open_dataset
+    from ncml_codec.learn.datasets import check_labels, first, open_dataset
     from ncml_codec.learn.evaluation import bits_per_dimension
     from ncml_codec.learn.noise import process_named
     from ncpn import presets
@@ -69,7 +69,11 @@ def bpd(
     model = presets.from_pretrained(run).to(device).eval()
     images = open_dataset(source, split, 1)
     images = images if limit is None else first(images, limit)
-    results = bits_per_dimension(model, images, process, times, batch, torch.device(device), seed)
+    classes = presets.classes(model)
+    check_labels(images, classes)
+    results = bits_per_dimension(
+        model, images, process, times, batch, torch.device(device), seed, labelled=classes > 0
+    )
     if as_json:
         facts = {"run": str(run), "data": source, "split": split, "sde": recorded["sde"]}
         click.echo(json.dumps({**facts, "likelihoods": [asdict(r) for r in results]}, indent=2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import tomllib
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,11 @@ def _from_file(context: click.Context, _: click.Parameter, path: Path | None) ->
     default="wave-photo",
     help="Preset of the network: wave-* or, as in the paper, tiny, small, base, paper.",
 )
+@click.option("--dropout", type=click.FloatRange(0, 1), help="Instead of the preset's (paper).")
+@click.option(
+    "--classes", type=click.IntRange(0), default=0, help="Condition on so many classes (paper)."
+)
+@click.option("--images", type=click.IntRange(1), help="The first so many training images only.")
 @click.option("--out", "run", type=click.Path(path_type=Path), required=True, help="Run's folder.")
 @click.option("--sde", type=click.Choice(["none", "ve", "vp", "subvp"]), default="none")
 @click.option("--T", "horizon", type=float, help="Noise strength as the paper's T.")
@@ -77,15 +83,21 @@ def _from_file(context: click.Context, _: click.Parameter, path: Path | None) ->
 @click.option("--clip", type=float, default=0.5, help="Bound on the gradient's norm.")
 @click.option("--average", type=click.FloatRange(0, 1), default=0.999, help="Decay of the EMA.")
 @click.option("--accumulate", type=click.IntRange(1), default=1, help="Batches a step.")
-@click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32")
+@click.option("--precision", type=click.Choice(["float32", "bf16", "fp16"]), default="float32")
+@click.option("--compile", "compiled", is_flag=True, help="Through torch.compile.")
+@click.option("--checkpointing", is_flag=True, help="Less memory: blocks are computed twice.")
 @click.option("--seed", type=int, default=0)
 @click.option("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
 @click.option("--threads", type=click.IntRange(1), default=1, help="CPU threads.")
 @click.option("--log-every", type=click.IntRange(1), default=100, help="Steps between log lines.")
 @click.option("--save-minutes", type=float, default=5.0, help="Minutes between checkpoints.")
 @click.option("--test-data", help="Held-out images, as in --data (the test split).")
+@click.option("--test-images", type=click.IntRange(1), default=256, help="The first so many.")
 @click.option("--evaluate-every", type=click.IntRange(1), help="Steps between test likelihoods.")
-@click.option("--test-images", type=click.IntRange(1), default=256, help="Of them, so many.")
+@click.option("--sample-every", type=click.IntRange(1), help="Steps between grids of samples.")
+@click.option("--samples", type=click.IntRange(1), default=16, help="Images in a grid.")
+@click.option("--tensorboard", is_flag=True, help="Also log to OUT/tensorboard.")
+@click.option("--license", help="The weights' license, for the run's card.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved options and stop.")
 @click.pass_context
@@ -94,8 +106,9 @@ def main(context: click.Context, /, **options: Any) -> None:
     """Train a network on images.
 
     Leaves config.json, model.safetensors (averaged weights), training.safetensors (to resume
-    from) and log.csv in --out. `ncml-export` turns the run of a wave network into a model file for
-    the codec.
+    from), log.csv, curves.png and README.md, the run's card, in --out; with --evaluate-every and
+    --sample-every also evaluations.csv and samples/. `ncml-export` turns the run of a wave network
+    into a model file for the codec.
     """
     resolved = _resolved(context, options)
     if options["dry_run"]:
@@ -118,14 +131,12 @@ def _run(options: dict[str, Any], resolved: dict[str, Any]) -> None:
 def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.device) -> None:
     import torch
 
-    from ncml_codec.learn import noise, parallel
-    from ncml_codec.learn.checkpoint import has_snapshot, load_snapshot, save_config
+    from ncml_cli import watching
+    from ncml_codec.learn import datasets, noise, parallel
+    from ncml_codec.learn.checkpoint import has_snapshot, save_config
     from ncml_codec.learn.data import CropConfig
-    from ncml_codec.learn.datasets import first as first_images
-    from ncml_codec.learn.datasets import open_dataset, open_training
-    from ncml_codec.learn.evaluation import Evaluator
     from ncml_codec.learn.optimiser import OptimiserConfig
-    from ncml_codec.learn.training import TrainConfig, Visit, train
+    from ncml_codec.learn.training import TrainConfig, train
     from ncpn import presets
 
     run: Path = options["run"]
@@ -139,43 +150,65 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
     torch.set_num_threads(options["threads"])
     torch.manual_seed(options["seed"])
     process = noise.process_named(options["sde"], options["horizon"], options["noise_levels"])
-    shape = presets.preset(options["model"], process.horizon)
+    shape = presets.preset(
+        options["model"],
+        process.horizon,
+        dropout=options["dropout"],
+        classes=options["classes"],
+    )
     network = presets.build(shape).to(device)
-    images = open_training(options["sources"], options["crop"])
+    network.checkpointing = options["checkpointing"]
+    images = datasets.open_training(options["sources"], options["crop"])
+    images = datasets.first(images, options["images"]) if options["images"] else images
+    datasets.check_labels(images, options["classes"])
     crops = CropConfig(options["crop"], options["batch"], options["grey"])
     config = TrainConfig(
         optimiser=OptimiserConfig(options["matrix_rate"], options["rate"]),
         minutes=options["max_minutes"],
+        labelled=options["classes"] > 0,
         **{name: options[name] for name in _SAME_NAME},
     )
     if not options["resume"]:
         first = torch.from_numpy(images.crops(crops, config.seed, 0)).to(device).float()
         presets.initialise(network, first, torch.zeros(len(first), device=device))
-    if parallel.rank() == 0:
-        levels = noise.std_at(process, process.horizon)
-        click.echo(images.describe())
-        click.echo(f"{options['model']}: {presets.describe(network)}")
-        click.echo(f"T = {process.horizon:g}, std(T) = {levels:.2f} grey levels")
-        save_config(
+    if parallel.rank() > 0:
+        train(network, images, process, crops, config, run)
+        return
+    levels = noise.std_at(process, process.horizon)
+    size = presets.describe(network)
+    click.echo(images.describe())
+    click.echo(f"{options['model']}: {size}")
+    click.echo(f"T = {process.horizon:g}, std(T) = {levels:.2f} grey levels")
+    save_config(
+        run,
+        {
+            "model": presets.to_json(shape),
+            "process": {"sde": options["sde"], "T": process.horizon, "noise_levels": levels},
+            "crops": asdict(crops),
+            "options": resolved,
+        },
+    )
+    with ExitStack() as stack:
+        board = watching.board(options, stack)
+        visits = []
+        if options["evaluate_every"]:
+            visits.append(watching.evaluation(options, process, device, board, stack))
+        if options["sample_every"]:
+            height, width = images.crops(crops, config.seed, 0).shape[2:]
+            visits.append(watching.sample_grids(options, (height, width), device, board))
+        train(
+            network,
+            images,
+            process,
+            crops,
+            config,
             run,
-            {
-                "model": presets.to_json(shape),
-                "process": {"sde": options["sde"], "T": process.horizon, "noise_levels": levels},
-                "crops": asdict(crops),
-                "options": resolved,
-            },
+            say=click.echo,
+            visits=visits,
+            saved=watching.keeping_the_card(options, size, images.describe()),
+            board=board,
         )
-    visits = []
-    if options["evaluate_every"] and parallel.rank() == 0:
-        held_out = first_images(
-            open_dataset(options["test_data"], "test", 1), options["test_images"]
-        )
-        step = int(load_snapshot(run).progress["step"]) if options["resume"] else 0
-        look = Evaluator(held_out, process, options["batch"], run, step, click.echo)
-        visits.append(Visit(options["evaluate_every"], look))
-    train(network, images, process, crops, config, run, say=click.echo, visits=visits)
-    if parallel.rank() == 0:
-        click.echo(f"trained; the averaged weights are in {run}/model.safetensors")
+    click.echo(f"trained; the averaged weights are in {run}/model.safetensors")
 
 
 _SAME_NAME = (
@@ -188,6 +221,7 @@ _SAME_NAME = (
     "importance",
     "accumulate",
     "precision",
+    "compiled",
     "seed",
     "log_every",
     "save_minutes",

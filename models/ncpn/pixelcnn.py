@@ -26,6 +26,7 @@ from ncml_codec.errors import UsageError
 from ncml_codec.learn.mixture import CENTRE, JointMixture
 from ncpn.attention import AxialAttention
 from ncpn.conditioning import Condition, condition_layer
+from ncpn.network import NCPN
 from ncpn.shifted import (
     PLACE,
     UPPER,
@@ -72,7 +73,7 @@ class Streams(NamedTuple):
     upper_left: Tensor
 
 
-class PixelCNN(nn.Module):
+class PixelCNN(NCPN):
     """The distribution of every pixel from the pixels before it in raster order."""
 
     def __init__(self, config: PixelCNNConfig) -> None:
@@ -111,11 +112,11 @@ class PixelCNN(nn.Module):
             if level:
                 passed.append(self.halvings[level - 1](passed[-1]))
             for block in self.down[level].children():
-                passed.append(block(passed[-1], condition))
+                passed.append(self.through(block, passed[-1], condition))
         streams = passed.pop()
         for level in reversed(range(RESOLUTIONS)):
             for block in self.up[level].children():
-                streams = block(streams, condition, passed.pop())
+                streams = self.through(block, streams, condition, passed.pop())
             if level:
                 streams = self.doublings[level - 1](streams)
         return self.mixture(self.out(F.elu(streams.upper_left)))

@@ -13,11 +13,11 @@ from ncml_codec.errors import InputError, UsageError
 from ncml_codec.learn.checkpoint import load_config, load_model
 from ncml_codec.learn.noise import Process, process_named
 from ncpn import shifted
+from ncpn.network import NCPN as NCPN
 from ncpn.pixelcnn import PixelCNN, PixelCNNConfig
 from ncpn.wave import WaveConfig, WaveNCPN
 
 Config: TypeAlias = WaveConfig | PixelCNNConfig
-NCPN: TypeAlias = WaveNCPN | PixelCNN
 
 KINDS: dict[str, type[Config]] = {"wave": WaveConfig, "paper": PixelCNNConfig}
 
@@ -34,11 +34,23 @@ PRESETS: dict[str, Config] = {
 }
 
 
-def preset(name: str, time_scale: float) -> Config:
-    """The configuration of a preset. time_scale: the noise process's T (1 if it has none)."""
+def preset(
+    name: str, time_scale: float, *, dropout: float | None = None, classes: int = 0
+) -> Config:
+    """The configuration of a preset. time_scale: the noise process's T (1 if it has none).
+
+    dropout: another than the preset's; classes: for class conditioning. Raises UsageError for an
+    unknown name, and for dropout or classes of a wave network, which has neither.
+    """
     if name not in PRESETS:
         raise UsageError(f"model {name!r}: not one of {', '.join(PRESETS)}")
-    return replace(PRESETS[name], time_scale=time_scale or 1.0)
+    config = replace(PRESETS[name], time_scale=time_scale or 1.0)
+    if isinstance(config, PixelCNNConfig):
+        dropout = config.dropout if dropout is None else dropout
+        return replace(config, dropout=dropout, classes=classes)
+    if dropout or classes:
+        raise UsageError(f"model {name}: a wave network has neither dropout nor classes")
+    return config
 
 
 def build(config: Config) -> NCPN:
@@ -101,6 +113,11 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         model.load_state_dict(dict(weights))
     except RuntimeError as error:
         raise InputError(f"weights do not fit the network: {error}") from error
+
+
+def classes(model: NCPN) -> int:
+    """How many classes the network is conditioned on; 0 for none."""
+    return model.config.classes if isinstance(model, PixelCNN) else 0
 
 
 def describe(model: NCPN) -> str:

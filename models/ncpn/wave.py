@@ -29,6 +29,7 @@ from ncml_codec.network import (
 )
 from ncml_codec.wave import block_taps, near_taps, window_taps
 from ncpn.conditioning import TimeFeatures, condition_layer
+from ncpn.network import NCPN
 
 PLANES = 3  # red, green, blue, coded in this order
 NEGATIVE_SLOPE = 0.125  # a shift by three in the integer network
@@ -50,7 +51,7 @@ class WaveConfig:
     time_scale: float = 1.0
 
 
-class WaveNCPN(nn.Module):
+class WaveNCPN(NCPN):
     """Mixture parameters of every sub-pixel from the sub-pixels before it in wave order."""
 
     def __init__(self, config: WaveConfig) -> None:
@@ -86,7 +87,7 @@ class WaveNCPN(nn.Module):
         h = apply_pointwise(self.first, window_inputs(planes, reference))
         time = self.time(t.to(x.dtype))
         for block in self.gated_blocks():
-            h = block(h, time)
+            h = self.through(block, h, time)
         return self._heads(F.leaky_relu(h, NEGATIVE_SLOPE), planes - reference, reference)
 
     def _heads(self, h: Tensor, residual: Tensor, reference: Tensor) -> Mixture:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,14 @@ def load_snapshot(run: Path) -> Snapshot:
     return Snapshot(**groups, progress=json.loads(header["progress"]))
 
 
+def saved_step(run: Path) -> int:
+    """The step that resuming starts from: 0 without a checkpoint."""
+    if not has_snapshot(run):
+        return 0
+    with _opened(run / TRAINING) as file:
+        return int(json.loads((file.metadata() or {})["progress"])["step"])
+
+
 def load_model(run: Path) -> dict[str, Tensor]:
     """The averaged weights of a run, by parameter name."""
     return _read(run / MODEL)[0]
@@ -95,10 +104,14 @@ def has_snapshot(run: Path) -> bool:
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in list(file.keys())}, file.metadata() or {}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[safe_open]:
     try:
         with safe_open(path, framework="pt") as file:
-            return {
-                name: file.get_tensor(name) for name in list(file.keys())
-            }, file.metadata() or {}
+            yield file
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: cannot be read as safetensors: {error}") from error

@@ -20,6 +20,7 @@ from ncml_codec.errors import InputError
 SUFFIXES = {".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".jpg", ".jpeg"}
 
 Pixels = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,17 @@ class Images(Protocol):
         """The batch of a step: uint8 [batch, 3, height, width]; depends on (seed, step) alone."""
         ...
 
+    def labelled(self, config: CropConfig, seed: int, step: int) -> tuple[Pixels, Labels | None]:
+        """The same batch and its labels, [batch]; None where there are none."""
+        ...
+
     def batches(self, size: int) -> Iterator[Pixels]:
         """Every image once, uint8 [at most size, 3, height, width]: for evaluation."""
+        ...
+
+    @property
+    def labels(self) -> Labels | None:
+        """The class of every image, in the order of `batches`; None where there are none."""
         ...
 
     def describe(self) -> str:
@@ -66,6 +76,14 @@ class FolderImages:
         chosen = random.choice(len(self.images), config.batch, p=sizes / sizes.sum())
         crops = [self._crop(self.images[index], config, random) for index in chosen]
         return np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2))
+
+    def labelled(self, config: CropConfig, seed: int, step: int) -> tuple[Pixels, None]:
+        """The same batch; a folder has no labels."""
+        return self.crops(config, seed, step), None
+
+    @property
+    def labels(self) -> None:
+        """None."""
 
     def batches(self, size: int) -> Iterator[Pixels]:
         """All images whole, one at a time, [1, 3, height, width]: their sizes differ."""

@@ -15,14 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from ncml_codec.errors import InputError, UsageError
-from ncml_codec.learn.data import SUFFIXES, CropConfig, FolderImages, load_folders, read_rgb
+from ncml_codec.learn.data import (
+    SUFFIXES,
+    CropConfig,
+    FolderImages,
+    Labels,
+    Pixels,
+    load_folders,
+    read_rgb,
+)
 
-Pixels = npt.NDArray[np.uint8]
-Labels = npt.NDArray[np.int64]
 Reader = Callable[[Path, str], tuple[Pixels, Labels | None]]
 
 SPLITS = ("train", "test")
@@ -104,6 +109,16 @@ def first(images: ArrayImages | FolderImages, count: int) -> ArrayImages | Folde
     return ArrayImages(
         images.images[:count], None if images.labels is None else images.labels[:count]
     )
+
+
+def check_labels(images: ArrayImages | FolderImages, classes: int) -> None:
+    """Raises UsageError unless every image has a label below `classes`; 0 classes need none."""
+    if not classes:
+        return
+    if images.labels is None:
+        raise UsageError(f"{classes} classes, but these images have no labels")
+    if int(images.labels.max()) >= classes:
+        raise UsageError(f"{classes} classes, but there are labels up to {images.labels.max()}")
 
 
 def read_cifar10(folder: Path, split: str) -> tuple[Pixels, Labels]:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ncml_codec.learn.data import Images
-from ncml_codec.learn.log import EVALUATIONS, Table
+from ncml_codec.learn.log import Table
 from ncml_codec.learn.noise import Process
-from ncml_codec.learn.objective import NoiseConditional, image_bits
+from ncml_codec.learn.objective import NoiseConditional, given, image_bits
 
 EVALUATION_FIELDS = ("step", "bpd", "standard_error", "images")
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -44,8 +41,12 @@ def bits_per_dimension(
     batch: int,
     device: torch.device,
     seed: int = 0,
+    labelled: bool = False,
 ) -> list[Likelihood]:
-    """The likelihood of every image at each time. No image is left out, whatever the batch size."""
+    """The likelihood of every image at each time. No image is left out, whatever the batch size.
+
+    labelled: given its label, model(x, t, labels=...).
+    """
     found = []
     for t in times:
         generator = torch.Generator(device).manual_seed(seed)
@@ -55,37 +56,50 @@ def bits_per_dimension(
             x = torch.from_numpy(pixels).to(device).float()
             time = torch.full((len(x),), float(t), device=device)
             x_t = process.perturb(x, time, generator) if t > 0 else x
-            bits.append(image_bits(model, x_t, time).double().cpu())
+            labels = None
+            if labelled and images.labels is not None:
+                here = images.labels[len(sizes) : len(sizes) + len(x)]
+                labels = torch.from_numpy(here).to(device)
+            bits.append(image_bits(given(model, labels), x_t, time).double().cpu())
             sizes += [float(x[0].numel())] * len(x)
         found.append(_mean(torch.cat(bits), torch.tensor(sizes, dtype=torch.float64), t, process))
     return found
 
 
 class Evaluator:
-    """Likelihoods of held-out images at t = 0 as training goes on, in a run's evaluations.csv."""
+    """Likelihoods of held-out images at t = 0 as training goes on, a line each in a table.
+
+    To be called with the step and the network, which is on `device`.
+    """
 
     def __init__(
-        self, images: Images, process: Process, batch: int, run: Path, step: int, say: Say
+        self,
+        images: Images,
+        process: Process,
+        batch: int,
+        device: torch.device,
+        labelled: bool,
+        table: Table,
+        say: Callable[[str], None],
     ) -> None:
-        self.images, self.process, self.batch, self.say = images, process, batch, say
-        self.table = Table(run / EVALUATIONS, EVALUATION_FIELDS, step)
+        self._images, self._process, self._batch = images, process, batch
+        self._device, self._labelled = device, labelled
+        self._table, self._say = table, say
 
     def __call__(self, step: int, model: NoiseConditional) -> None:
-        device = next(model.parameters()).device if isinstance(model, nn.Module) else None
         (found,) = bits_per_dimension(
-            model, self.images, self.process, [0.0], self.batch, device or torch.device("cpu")
+            model,
+            self._images,
+            self._process,
+            [0.0],
+            self._batch,
+            self._device,
+            labelled=self._labelled,
         )
-        self.table.write(
-            {
-                "step": step,
-                "bpd": found.bits_per_dimension,
-                "standard_error": found.standard_error,
-                "images": found.images,
-            }
-        )
-        self.say(
-            f"step {step}  test bpd {found.bits_per_dimension:.4f} +- {found.standard_error:.4f}"
-        )
+        bpd, error = found.bits_per_dimension, found.standard_error
+        values = (step, bpd, error, found.images)
+        self._table.write(dict(zip(EVALUATION_FIELDS, values, strict=True)))
+        self._say(f"step {step}  test bpd {bpd:.4f} +- {error:.4f} over {found.images} images")
 
 
 def _mean(bits: Tensor, sizes: Tensor, t: float, process: Process) -> Likelihood:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -56,6 +57,11 @@ def ncml(
     place = torch.ceil(t * (TIME_BINS / process.horizon)) if process.horizon else 0 * t
     by_time = torch.stack([detached[place == index + 1].mean() for index in range(TIME_BINS)])
     return Parts((weight * bits).mean(), detached[clean].mean(), detached[~clean].mean(), by_time)
+
+
+def given(model: Callable[..., Distribution], labels: Tensor | None) -> NoiseConditional:
+    """The network asked with the images' classes, long [batch]; None: without."""
+    return model if labels is None else partial(model, labels=labels)
 
 
 def image_bits(model: NoiseConditional, x_t: Tensor, t: Tensor) -> Tensor:
