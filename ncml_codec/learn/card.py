@@ -78,13 +78,12 @@ def card(
     for package in ("ncml-codec", "torch"):
         versions += f", {package} {metadata.version(package)}"
     facts["made with"] = versions
-    facts["license"] = f"License: {license or UNKNOWN_LICENSE}"
     table = "".join(f"| {key} | {value} |\n" for key, value in facts.items())
     return (
         f"---\nlibrary_name: ncml-codec\n{f'license: {license}' if license else 'tags: [ncml]'}\n"
         f"---\n\n# {name}\n\nAn autoregressive network of images, trained by `ncml-train`"
         f" ({facts['objective']}). `config.json` holds every option.\n\n| | |\n|---|---|\n{table}\n"
-        "```python\nfrom ncpn.network import NCPN\n"
+        f"License: {license or UNKNOWN_LICENSE}\n\n```python\nfrom ncpn.network import NCPN\n"
         f'model = NCPN.from_pretrained("{name}")  # model(x, t): the distribution of every pixel\n'
         "```\n"
     )
