@@ -152,6 +152,57 @@ def speed(
 
 
 @main.command()
+@click.option("--presets", default="paper,base,small,tiny,wave-fast,wave-photo,wave-max")
+@click.option("--device", default="cpu")
+@click.option("--precision", type=click.Choice(["float32", "bf16", "fp16"]), default="float32")
+@click.option("--steps", type=click.IntRange(1), default=3, help="Timed; speeds are medians.")
+@click.option("--threads", type=click.IntRange(1), default=1, help="CPU threads.")
+@_OUT
+def training(
+    presets: str, device: str, precision: str, steps: int, threads: int, out: Path | None
+) -> None:
+    """Pixels a second of training steps, and their share of the device's peak."""
+    import torch
+
+    from bench import training as bench_training
+
+    torch.set_num_threads(threads)
+    names = presets.split(",")
+    records = bench_training.run(names, device, precision, steps, click.echo)
+    _report(records, bench_training.table(records), out, None)
+
+
+@main.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--data", "source", required=True, help="As for ncml-eval: cifar10:DIR, ...")
+@click.option("--limit", type=click.IntRange(1), help="The first so many test images only.")
+@click.option("--batch", type=click.IntRange(1), default=50)
+@click.option("--device", default="cpu")
+@click.option("--threads", type=click.IntRange(1), default=1, help="CPU threads.")
+@click.option("--note", default="", help="A sentence for the report: the budget.")
+@click.option("--folder", type=click.Path(path_type=Path), required=True, help="Of the results.")
+def runs(
+    runs: tuple[Path, ...],
+    source: str,
+    limit: int | None,
+    batch: int,
+    device: str,
+    threads: int,
+    note: str,
+    folder: Path,
+) -> None:
+    """Test likelihoods and curves of finished training runs."""
+    import torch
+
+    from bench import runs as bench_runs
+
+    torch.set_num_threads(threads)
+    records = bench_runs.run(runs, source, limit, batch, device, note, click.echo)
+    bench_runs.keep(runs, folder)
+    _report(records, bench_runs.table(records), folder / f"{folder.name}.jsonl", None)
+
+
+@main.command()
 @click.option("--photograph", type=click.Path(path_type=Path), required=True)
 @click.option("--model", default="photo")
 @click.option("--engine", default="auto")

@@ -230,6 +230,31 @@ def test_bfloat16_trains(tmp_path: Path) -> None:
     train(network(), IMAGES, process_named("vp"), CROPS, config, tmp_path, quiet)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, when it compiles
+def test_a_compiled_network_trains_as_the_plain_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The captured graphs run as they are: making C++ of them takes a minute, and is torch's affair.
+    compiled: list[object] = []
+
+    def captured(model: torch.nn.Module) -> object:
+        compiled.append(model)
+        return original(model, backend="aot_eager")
+
+    original = torch.compile
+    monkeypatch.setattr(torch, "compile", captured)
+    weights = []
+    for compile_it in (False, True):
+        run, model = tmp_path / str(compile_it), network("vp")
+        run.mkdir()
+        config = TrainConfig(steps=3, compiled=compile_it)
+        train(model, IMAGES, process_named("vp"), CROPS, config, run, quiet)
+        weights.append(checkpoint.load_snapshot(run).weights)
+    assert len(compiled) == 1
+    for name, weight in weights[0].items():
+        torch.testing.assert_close(weight, weights[1][name], rtol=1e-4, atol=1e-6)
+
+
 def test_minutes_end_a_run_and_its_schedule(tmp_path: Path) -> None:
     config = TrainConfig(steps=10**9, minutes=0.02, warmup=1, log_every=1)
     train(network(), IMAGES, process_named("none"), CROPS, config, tmp_path, quiet)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import tomllib
 from contextlib import ExitStack
@@ -135,6 +134,7 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
     from ncml_codec.learn import datasets, noise, parallel
     from ncml_codec.learn.checkpoint import has_snapshot, save_config
     from ncml_codec.learn.data import CropConfig
+    from ncml_codec.learn.memory import keep_freed_memory
     from ncml_codec.learn.optimiser import OptimiserConfig
     from ncml_codec.learn.training import TrainConfig, train
     from ncpn import presets
@@ -146,7 +146,7 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
         raise UsageError(f"{run}: holds a training run; --resume goes on with it")
     if options["resume"] and not has_snapshot(run):
         raise UsageError(f"{run}: holds no checkpoint to resume from")
-    _keep_freed_memory()
+    keep_freed_memory()
     torch.set_num_threads(options["threads"])
     torch.manual_seed(options["seed"])
     process = noise.process_named(options["sde"], options["horizon"], options["noise_levels"])
@@ -238,19 +238,6 @@ def _resolved(context: click.Context, options: dict[str, Any]) -> dict[str, Any]
         plain = list(value) if isinstance(value, tuple) else value
         found[parameter.opts[0].lstrip("-")] = str(plain) if isinstance(plain, Path) else plain
     return found
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc reuse the memory of freed tensors; a fifth of the time went into page faults."""
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        return  # another C library
-    for parameter, size in ((_M_MMAP_THRESHOLD, 1 << 30), (_M_TRIM_THRESHOLD, (1 << 31) - 1)):
-        mallopt(parameter, size)
-
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 if __name__ == "__main__":

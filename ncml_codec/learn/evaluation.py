@@ -32,7 +32,6 @@ class Likelihood:
     images: int
 
 
-@torch.no_grad()
 def bits_per_dimension(
     model: NoiseConditional,
     images: Images,
@@ -49,21 +48,37 @@ def bits_per_dimension(
     """
     found = []
     for t in times:
-        generator = torch.Generator(device).manual_seed(seed)
-        bits: list[Tensor] = []
-        sizes: list[float] = []
-        for pixels in images.batches(batch):
-            x = torch.from_numpy(pixels).to(device).float()
-            time = torch.full((len(x),), float(t), device=device)
-            x_t = process.perturb(x, time, generator) if t > 0 else x
-            labels = None
-            if labelled and images.labels is not None:
-                here = images.labels[len(sizes) : len(sizes) + len(x)]
-                labels = torch.from_numpy(here).to(device)
-            bits.append(image_bits(given(model, labels), x_t, time).double().cpu())
-            sizes += [float(x[0].numel())] * len(x)
-        found.append(_mean(torch.cat(bits), torch.tensor(sizes, dtype=torch.float64), t, process))
+        bits, sizes = bits_by_image(model, images, process, t, batch, device, seed, labelled)
+        found.append(_mean(bits, sizes, t, process))
     return found
+
+
+@torch.no_grad()
+def bits_by_image(
+    model: NoiseConditional,
+    images: Images,
+    process: Process,
+    t: float,
+    batch: int,
+    device: torch.device,
+    seed: int = 0,
+    labelled: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Bits per dimension of every image at time t, in order, and its sub-pixels, float64 each."""
+    generator = torch.Generator(device).manual_seed(seed)
+    bits: list[Tensor] = []
+    sizes: list[float] = []
+    for pixels in images.batches(batch):
+        x = torch.from_numpy(pixels).to(device).float()
+        time = torch.full((len(x),), float(t), device=device)
+        x_t = process.perturb(x, time, generator) if t > 0 else x
+        labels = None
+        if labelled and images.labels is not None:
+            here = images.labels[len(sizes) : len(sizes) + len(x)]
+            labels = torch.from_numpy(here).to(device)
+        bits.append(image_bits(given(model, labels), x_t, time).double().cpu())
+        sizes += [float(x[0].numel())] * len(x)
+    return torch.cat(bits), torch.tensor(sizes, dtype=torch.float64)
 
 
 class Evaluator:
