@@ -1,8 +1,8 @@
 """The NCML objective: likelihood of the data under a continuum of noise levels (NCML paper, eq. 6).
 
 The expectation over t of E log p_{theta, t}(x_t), estimated by one noise time per image.
-With the process `Clean` it is plain maximum likelihood. In eq. 7's reading the noisy terms regularise
-the clean one with weights lambda_t = mu(t) / mu(0); mu(0) is `clean_share` here.
+With the process `Clean` it is plain maximum likelihood. In eq. 7 the noisy terms regularise the
+clean one with weights lambda_t = mu(t) / mu(0); mu(0) is `clean_share` here.
 """
 
 from __future__ import annotations
