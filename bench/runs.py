@@ -37,7 +37,7 @@ def run(
     """
     images = open_dataset(source, "test", 1)
     images = images if limit is None else first(images, limit)
-    records: list[dict[str, Any]] = [{"machine": record.machine(), "data": source, "note": note}]
+    records: list[dict[str, Any]] = [record.header("runs", data=source, note=note)]
     reference = None
     for path in runs:
         config = load_config(path)

@@ -48,7 +48,7 @@ def run(
     clock: Clock = time.process_time if cpu_time else _synchronised(chosen)
     records: list[dict[str, Any]] = [
         {
-            "machine": record.machine(),
+            **record.header("training"),
             "device": torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else "cpu",
             "threads": torch.get_num_threads(),
             "precision": precision,
