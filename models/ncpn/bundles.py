@@ -36,7 +36,9 @@ from ncml_codec.learn.mixture import Logistics
 from ncml_codec.network import Integers
 from ncml_codec.tables import weights
 from ncpn import walks
+from ncpn.pixelcnn import PixelCNN
 from ncpn.presets import NCPN, to_json
+from ncpn.wave import WaveNCPN
 
 MAGIC = b"\x89NCPB\x01"
 PLANES = 3
@@ -132,6 +134,7 @@ def sizes(data: bytes) -> tuple[int, int]:
 
 def identity(model: NCPN) -> str:
     """SHA-256 of the network's configuration and weights, in hexadecimal."""
+    assert isinstance(model, WaveNCPN | PixelCNN)
     digest = hashlib.sha256(json.dumps(to_json(model.config), sort_keys=True).encode())
     for name, weight in sorted(model.state_dict().items()):
         digest.update(name.encode())

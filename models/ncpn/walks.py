@@ -19,6 +19,7 @@ from ncml_codec.learn.objective import NoiseConditional
 from ncml_codec.learn.sampling import Places, Recomputed, Walk, raster_order, wave_order
 from ncml_codec.network import FEATURE_GAINS
 from ncml_codec.wave import Tap, block_taps, near_taps, window_taps
+from ncpn.pixelcnn import PixelCNN
 from ncpn.presets import NCPN
 from ncpn.raster import RasterWalk
 from ncpn.wave import NEGATIVE_SLOPE, WaveNCPN, apply_pointwise, clamped
@@ -36,7 +37,9 @@ def walk(model: NCPN, canvas: Tensor, t: Tensor, labels: Tensor | None = None) -
         if labels is not None:
             raise UsageError("labels given to a wave network, which has no classes")
         return WaveWalk(model, canvas, t)
-    return RasterWalk(model, canvas, t, labels)
+    if isinstance(model, PixelCNN):
+        return RasterWalk(model, canvas, t, labels)
+    raise UsageError(f"no walk is known for a {type(model).__name__}")
 
 
 def recomputed(
