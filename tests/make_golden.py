@@ -100,12 +100,14 @@ def main(tiny: Path) -> None:
     (GOLDEN / "wild.ncpn").write_bytes(write_model(wild))
     for name, samples in extremes(9, 10).items():
         _write(f"wild_{name}", from_array(samples), identified(wild), 11)
+    first = library.load("photo-1")
+    _write("photo", from_array(valley(60, 300, 40, 48)), first, 11)
     photo = library.load(library.DEFAULT)
-    for name in ("photo", "level5_photo", "level8_photo"):
-        _write(name, from_array(valley(60, 300, 40, 48)), photo, 11)
+    for level in (1, 5, 8):
+        _write(f"level{level}_photo", from_array(valley(60, 300, 40, 48)), photo, 11)
     whole = decode_file(VALLEY.read_bytes(), VALLEY.name)
     grey = np.ascontiguousarray(whole.samples[200:216, 100:140, :1])
-    _write("photo_grey", Picture(grey), photo, 11)
+    _write("photo_grey", Picture(grey), first, 11)
     good = (GOLDEN / "scene.ncmz").read_bytes()
     for name, data in refused(good).items():
         (GOLDEN / "refuse" / f"{name}.ncmz").write_bytes(data)

@@ -59,7 +59,8 @@ from ncpn.wave import (
 
 Floats = npt.NDArray[np.float64]
 
-HEAD_SUMS = SUM_LIMIT // 2  # the rest is what heads may grow by as they adapt to an image
+# What the trained weights may reach; the rest is what layers may grow by as they learn from an image.
+BODY_SUMS, HEAD_SUMS = SUM_LIMIT * 3 // 4, SUM_LIMIT // 2
 GATE_UNIT = 128.0  # +-16 in float units: the sigmoid is within 2**-22 of 0 and 1 there
 
 
@@ -315,7 +316,7 @@ def _layer(
     unit_out: float | Floats,
     bounds: npt.NDArray[np.integer],
     limit: int = ACTIVATION_MAX,
-    largest_sum: int = HEAD_SUMS,
+    largest_sum: int = BODY_SUMS,
 ) -> Layer:
     """The finest integer layer whose sums are proved below `largest_sum`, output by output.
 
