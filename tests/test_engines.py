@@ -211,11 +211,18 @@ def test_what_is_later_in_wave_order_changes_no_distribution() -> None:
 
 
 def drawn(
-    seed: int, width: int, blocks: int, hidden: int, k: int, size: tuple[int, int], planes: int
+    seed: int,
+    width: int,
+    blocks: int,
+    hidden: int,
+    k: int,
+    size: tuple[int, int],
+    planes: int,
+    room: int = 1,
 ) -> tuple[Network, Samples]:
-    """A network and an image of noise for it."""
+    """A network and an image of noise for it. room: of `random_network`."""
     array = np.random.default_rng(seed).integers(0, 256, (*size, planes), np.uint8)
-    return random_network(seed, width, blocks, hidden, k), array
+    return random_network(seed, width, blocks, hidden, k, room=room), array
 
 
 def with_far_taps(seed: int) -> Network:

@@ -61,7 +61,7 @@ class Engine(Protocol):
         ...
 
     def walk(self, height: int, width: int, strength: int = STATIC) -> Walk:
-        """Begin an image of this size; strength: how its heads adapt, see `adaptation`."""
+        """Begin an image of this size; strength: how it learns, see `strength`."""
         ...
 
 

@@ -2,7 +2,8 @@
 
 It states the same computation as `numpy_engine` in other words (shifts of integers, not `floor` of
 floats), so that the two check each other. Tensors live on one device; counts come back as
-numpy arrays, since the coder works on the CPU. Heads that adapt are in `torch_adaptation`.
+numpy arrays, since the coder works on the CPU. Heads that learn are in `torch_adaptation`, the
+layers before them in `torch_body`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ncml_codec.engines.torch_adaptation import Coded, LearningHead, gradients
-from ncml_codec.errors import UsageError
+from ncml_codec.engines.torch_body import LearningBody
 from ncml_codec.network import (
     COEFFICIENT_UNIT,
     FEATURE_GAINS,
@@ -31,7 +32,7 @@ from ncml_codec.network import (
     Network,
     table_names,
 )
-from ncml_codec.strength import STATIC, STRONGEST
+from ncml_codec.strength import BODY, STATIC
 from ncml_codec.tables import CUMULATIVE_ONE, SYMBOLS, TOTAL, Weights, weights
 from ncml_codec.wave import Tap, lag, wave_rows
 
@@ -72,25 +73,31 @@ class TorchEngine:
         return self.name
 
     def walk(self, height: int, width: int, strength: int = STATIC) -> TorchWalk:
-        """See `engines.Engine`. Raises UsageError for strengths at which the body learns, too."""
-        if not STATIC <= strength <= STRONGEST:
-            raise UsageError(
-                f"engine torch: adapts with strengths 0 to {STRONGEST}, not {strength}; the engine"
-                " numpy has them all"
-            )
         return TorchWalk(self, height, width, strength)
+
+    def block(self, index: int, neighbours: Tensor, x: Tensor) -> Tensor:
+        """x after a residual block."""
+        taps, gate = self.blocks[index]
+        a, b = gate(_leaky(taps(neighbours))).chunk(2, 1)
+        limit = gate.limit
+        share = a * self.tables["sigmoid"][(b + limit).long()] + (1 << (GATE_BITS - 1))
+        return (x + (share >> GATE_BITS)).clamp(-limit, limit)
 
 
 class TorchWalk:
     """State of one image; see `engines.Walk`."""
 
     def __init__(self, engine: TorchEngine, height: int, width: int, strength: int) -> None:
-        network = engine.network
+        network, device, rate = engine.network, engine.device, strength % BODY
         self.learning = [
-            LearningHead(head, network.k, strength, 1, engine.device)
+            LearningHead(head, network.k, rate, 1, device)
             for head in network.heads
-            if strength != STATIC
+            if rate != STATIC
         ]
+        self.body: LearningBody | None = None
+        if strength >= BODY:
+            self.body = LearningBody(network, self.learning, rate, 1, device)
+        self.inner: list[Tensor] = []  # what the heads of the wave's coded planes pass back
         self.engine, self.height, self.width = engine, height, width
         taps = {*network.window, _WEST, _NORTH, _NORTH_EAST}
         self.samples = _Ring(height, PLANES + 1, taps, engine.device)
@@ -100,16 +107,22 @@ class TorchWalk:
 
     @torch.inference_mode()
     def begin(self, wave: int) -> int:
-        engine = self.engine
+        engine, body = self.engine, self.body
+        if body is not None and self.inner:
+            body.learn(self.inner, self.pixels)
+        self.inner = []
         rows = wave_rows(wave, self.height, self.width)
-        x = engine.first(self._first_inputs(wave, rows))
-        for ring, (taps, gate) in zip(self.hidden, engine.blocks, strict=True):
+        inputs = self._first_inputs(wave, rows)
+        x = engine.first(inputs) if body is None else body.first(inputs[None])[0]
+        for index, ring in enumerate(self.hidden):
             ring.open(wave, rows).copy_(_leaky(x))
-            neighbours = [ring.at(wave, rows, tap) for tap in engine.network.neighbours]
-            a, b = gate(_leaky(taps(torch.cat(neighbours, 1)))).chunk(2, 1)
-            limit = gate.limit
-            share = (a * engine.tables["sigmoid"][(b + limit).long()]) + (1 << (GATE_BITS - 1))
-            x = (x + (share >> GATE_BITS)).clamp(-limit, limit)
+            taps = [ring.at(wave, rows, tap) for tap in engine.network.neighbours]
+            neighbours = torch.cat(taps, 1)
+            if body is None:
+                x = engine.block(index, neighbours, x)
+            else:
+                x = body.block(index, neighbours[None], x[None])[0]
+        self.pixels: Tensor = torch.tensor(len(x), dtype=torch.float64, device=engine.device)
         self.trunk = _leaky(x)
         self.current = self.samples.open(wave, rows)
         self.current[:, PLANES] = 1
@@ -215,8 +228,7 @@ class TorchWalk:
             log_scales=self.log_scales,
             residuals=self.residuals[:, :plane],
         )
-        pixels = torch.tensor(len(values), dtype=torch.float64, device=values.device)
-        self.learning[plane].learn(gradients(coded)[None], pixels)
+        self.inner.append(self.learning[plane].learn(gradients(coded)[None], self.pixels))
 
     def _features(self, plane: int) -> Tensor:
         gains = torch.tensor(FEATURE_GAINS, dtype=torch.int32, device=self.engine.device)
