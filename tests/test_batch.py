@@ -75,9 +75,9 @@ def test_the_torch_engine_writes_the_same_files_together(
     one, other = tmp_path / "one", tmp_path / "other"
     one.mkdir()
     other.mkdir()
-    alone = ncmlzip("compress", "-m", TINY, "-O", one, *photos)
+    alone = ncmlzip("compress", "-1", "-m", TINY, "-O", one, *photos)
     device = ["--engine", "torch", "--device", "cpu"]
-    together = ncmlzip("compress", "-m", TINY, "-O", other, *device, *photos)
+    together = ncmlzip("compress", "-1", "-m", TINY, "-O", other, *device, *photos)
     assert together.exit_code == alone.exit_code == 1
     assert together.stderr.replace("/other/", "/one/") == alone.stderr
     packed = sorted(one.iterdir())
