@@ -120,7 +120,7 @@ def measure(network: presets.NCPN, integers: Model | None, image: Pixels) -> Cha
         walk_tile(engine, tile.shape, tile, meter)
         ideal += meter.bits
         exact += engine.last.bits
-    data = codec.encode(from_array(image), integers)
+    data = codec.encode(from_array(image), integers, level=1)
     if not np.array_equal(codec.decode(data, [integers]).samples, image):
         raise InputError("an image did not come back from its file; no likelihood is worth much")
     words = sum(len(tile.payload) for tile in read_container(data).tiles)
