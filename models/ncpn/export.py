@@ -59,7 +59,7 @@ from ncpn.wave import (
 
 Floats = npt.NDArray[np.float64]
 
-# What the trained weights may reach; the rest is what layers may grow by as they learn from an image.
+# What trained weights may reach; the rest is what layers may grow by as they learn from an image.
 BODY_SUMS, HEAD_SUMS = SUM_LIMIT * 3 // 4, SUM_LIMIT // 2
 GATE_UNIT = 128.0  # +-16 in float units: the sigmoid is within 2**-22 of 0 and 1 there
 
