@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
+# Before numpy and torch are imported: their threads slow down small products, and very much where
+# something else runs beside the tests.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 from ncml_codec.model import Model, read_model
