@@ -81,10 +81,11 @@ def encode_tile(
     strengths: Sequence[int],
     progress: Progress = lambda pixels: None,
 ) -> Tile:
-    """The tile coded with the strength that makes it smallest; never larger than without learning.
+    """The tile coded with the strength that makes it smallest.
 
-    Unless STATIC is among the strengths it is tried as well if the image is small, or if learning
-    does not help on a band of it. progress: hears of the pixels once.
+    Unless STATIC is among the strengths it is tried as well if the tile is small, or if learning
+    does not help on a band of it; a large tile that is unlike its middle band may be larger than
+    without learning. progress: hears of the pixels once.
     """
 
     def coded(strength: int, progress: Progress) -> tuple[int, int, bytes]:

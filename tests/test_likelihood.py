@@ -132,8 +132,9 @@ def test_the_page_is_complete_in_itself(records: list[Record]) -> None:
     reader.close()
     assert reader.open == []
     assert {link.removeprefix("#") for link in reader.links} <= reader.ids
-    # likelihood: scatter and curves; Kodak: two speeds, by image; thumbnails if they were kept
-    assert len(reader.sources) >= 5
+    # likelihood: scatter and curves; Kodak: two speeds, by image; and what was kept of its images
+    kept = sum(field in r for r in kodak for field in ("thumbnail", "cost_map"))
+    assert len(reader.sources) == 5 + (kept + 1 if kept else 0)  # and the scale of the cost maps
     for source in reader.sources:
         kind, _, data = source.partition(";base64,")
         content = base64.b64decode(data, validate=True)
