@@ -26,12 +26,9 @@ def compress(pixels: npt.ArrayLike, model: str | None = None, level: int | None 
     arrays, UsageError for an unknown model or level.
     """
     from ncml_codec import codec, levels, library
-    from ncml_codec.errors import UsageError
     from ncml_codec.pixels import from_array
 
     level = levels.DEFAULT if level is None else level
-    if level not in levels.LEVELS:
-        raise UsageError(f"level {level!r}: not one of 1 to 9")
     found = library.load(model or library.DEFAULT)
     return codec.encode(from_array(pixels), found, level=level)
 

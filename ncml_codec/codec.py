@@ -65,11 +65,12 @@ def encode(
     at a time.
     """
     effort = effort or Effort()
+    strengths = levels.strengths(level)
     header = Header(picture.width, picture.height, picture.planes, model.identity, tile_exponent)
     engine, at_once = _engine(effort, model, header)
 
     def one(samples: Samples) -> Tile:
-        return encode_tile(engine, samples, levels.LEVELS[level].strengths, effort.progress)
+        return encode_tile(engine, samples, strengths, effort.progress)
 
     tiles = list(in_order(one, _samples(picture, header), at_once))
     return write_container(Container(header, png.pack_chunks(picture.chunks), tiles))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ncml_codec.errors import UsageError
 from ncml_codec.strength import BODY, STATIC
 
 DEFAULT = 5
@@ -36,3 +37,10 @@ LEVELS = {
     8: Level((_WHOLE,)),
     9: Level((STATIC, 3, BODY + 2, BODY + 3, BODY + 4)),
 }
+
+
+def strengths(level: int) -> tuple[int, ...]:
+    """What a level tries. Raises UsageError for one that does not exist."""
+    if level not in LEVELS:
+        raise UsageError(f"level {level!r}: not one of 1 to 9")
+    return LEVELS[level].strengths
