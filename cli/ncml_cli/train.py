@@ -97,6 +97,11 @@ def _from_file(context: click.Context, _: click.Parameter, path: Path | None) ->
 @click.option("--samples", type=click.IntRange(1), default=16, help="Images in a grid.")
 @click.option("--tensorboard", is_flag=True, help="Also log to OUT/tensorboard.")
 @click.option("--license", help="The weights' license, for the run's card.")
+@click.option(
+    "--grow-from",
+    type=click.Path(path_type=Path),
+    help="A run of a smaller wave network, which the new one begins as.",
+)
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved options and stop.")
 @click.pass_context
@@ -171,6 +176,8 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
     if not options["resume"]:
         first = torch.from_numpy(images.crops(crops, config.seed, 0)).to(device).float()
         presets.initialise(network, first, torch.zeros(len(first), device=device))
+        if options["grow_from"]:
+            presets.grow_from(network, options["grow_from"])
     if parallel.rank() > 0:
         train(network, images, process, crops, config, run)
         return

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ncml_codec.errors import InputError, UsageError
 from ncml_codec.learn.checkpoint import load_config, load_model
 from ncml_codec.learn.noise import Process, process_named
-from ncpn import shifted
+from ncpn import growth, shifted
 from ncpn.network import NCPN as NCPN
 from ncpn.pixelcnn import PixelCNN, PixelCNNConfig
 from ncpn.wave import WaveConfig, WaveNCPN
@@ -78,6 +78,19 @@ def from_pretrained(run: Path) -> NCPN:
     model = build(from_json(values))
     load_weights(model, load_model(run))
     return model.eval()
+
+
+def grow_from(network: NCPN, run: Path) -> None:
+    """Begin an untrained wave network as the smaller one of a run's folder, see `growth`.
+
+    Raises UsageError if one of them is no wave network or the sizes do not fit, and as
+    `from_pretrained`.
+    """
+    smaller = from_pretrained(run)
+    if not (isinstance(network, WaveNCPN) and isinstance(smaller, WaveNCPN)):
+        raise UsageError(f"{run}: only wave networks grow out of wave networks")
+    device = next(network.parameters()).device
+    growth.grow(network, smaller.to(device))
 
 
 def recorded_process(run: Path) -> Process:
