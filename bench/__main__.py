@@ -218,6 +218,18 @@ def profile(photograph: Path, model: str, engine: str, repeats: int, out: Path |
 
 @main.command()
 @click.argument("results", type=click.Path(path_type=Path), nargs=-1, required=True)
+@_OUT
+def models(results: tuple[Path, ...], out: Path | None) -> None:
+    """The released models side by side, from RESULTS of `codecs` (JSON lines)."""
+    from bench import models as bench_models
+    from bench.record import read_lines
+
+    records = bench_models.run({path.stem: read_lines(path) for path in results})
+    _report(records, bench_models.table(records), out, None)
+
+
+@main.command()
+@click.argument("results", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="*.html")
 @click.option("--plots", type=click.Path(path_type=Path), help="Folder for the plots as PNG.")
 def report(results: tuple[Path, ...], output: Path, plots: Path | None) -> None:

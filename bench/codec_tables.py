@@ -17,7 +17,7 @@ def table(records: Sequence[Record]) -> str:
     results = measured(records)
     images = list(dict.fromkeys((r["folder"], r["image"]) for r in results))
     parts = [_totals(records, results, len(images))]
-    parts += [_kinds(results), _problems(records, results), _by_image(results)]
+    parts += [_kinds(results), _problems(records, results), _every_image(results)]
     parts.append(_settings(records))
     parts.append(f"Measured on {record.describe(records[0]['machine'])}.")
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -54,7 +54,7 @@ def mean_seconds(results: Sequence[Record], codec: str, key: str) -> float | Non
 
 def _totals(records: Sequence[Record], results: Sequence[Record], count: int) -> str:
     threads = records[0].get("threads", 1)
-    reference = _by_name(results, REFERENCE)
+    reference = by_image(results, REFERENCE)
     head = ["codec", "images", "bits per sub-pixel", f"against {REFERENCE}", "encode, s"]
     head += ["decode, s"] + ([f"encode, {threads} threads", "decode"] if threads > 1 else [])
     head += ["peak, MiB", "state"]
@@ -63,7 +63,7 @@ def _totals(records: Sequence[Record], results: Sequence[Record], count: int) ->
         mine = [r for r in results if r["codec"] == name]
         done = [r for r in mine if r["state"] == LOSSLESS]
         row = [_bold(name), f"{len(done)} of {count}", _figure(bits_per_sample(results, name), 4)]
-        row.append(_against(done, reference))
+        row.append(against(done, reference))
         keys = ["encode_seconds", "decode_seconds"]
         keys += ["encode_seconds_all", "decode_seconds_all"] if threads > 1 else []
         row += [_figure(mean_seconds(results, name, key), 3) for key in keys]
@@ -126,7 +126,7 @@ def _problems(records: Sequence[Record], results: Sequence[Record]) -> str:
     )
 
 
-def _by_image(results: Sequence[Record]) -> str:
+def _every_image(results: Sequence[Record]) -> str:
     names = names_by_size(results)
     rows = []
     for folder, image in dict.fromkeys((r["folder"], r["image"]) for r in results):
@@ -153,7 +153,8 @@ def _settings(records: Sequence[Record]) -> str:
     return "Settings and versions.\n\n" + markdown(["codec", "settings", "version"], rows)
 
 
-def _by_name(results: Sequence[Record], codec: str) -> Mapping[tuple[str, str], int]:
+def by_image(results: Sequence[Record], codec: str) -> Mapping[tuple[str, str], int]:
+    """Bytes of what the codec coded, by folder and name of the image."""
     return {
         (r["folder"], r["image"]): r["bytes"]
         for r in results
@@ -161,7 +162,8 @@ def _by_name(results: Sequence[Record], codec: str) -> Mapping[tuple[str, str], 
     }
 
 
-def _against(done: Sequence[Record], reference: Mapping[tuple[str, str], int]) -> str:
+def against(done: Sequence[Record], reference: Mapping[tuple[str, str], int]) -> str:
+    """How much larger, in percent, over the images that `reference` (see `by_image`) has too."""
     both = [r for r in done if (r["folder"], r["image"]) in reference]
     if not both:
         return ""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from bench import codec_tables, likelihood, plots, speed
+from bench import codec_tables, likelihood, models, plots, speed
 from bench.measuring import LOSSLESS
 from bench.record import Record, bench_of
 from bench.rendering import markdown, to_html
@@ -134,6 +134,7 @@ def _text(records: Sequence[Record]) -> str:
     tables: Mapping[str, Callable[[Sequence[Record]], str]] = {
         "codecs": codec_tables.table,
         "likelihood": likelihood.table,
+        "models": models.table,
         "speed": speed.table,
     }
     return tables.get(bench_of(records), _plain)(records)

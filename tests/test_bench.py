@@ -19,7 +19,7 @@ from bench.comparing import moved
 from bench.contenders import Contender, Samples, same_pixels, with_planes
 from bench.measuring import Plan, measure
 from bench.ours import Variant
-from bench.record import read_lines
+from bench.record import header, read_lines, write_lines
 from bench.rivals import rivals
 from bench.subjects import Subject, read_subject
 from ncml_codec import engines, library
@@ -238,6 +238,24 @@ def test_one_command_writes_lines_table_and_page(folder: Path, tmp_path: Path) -
     again = CliRunner().invoke(main, [*words, "--compare", str(out)], catch_exceptions=False)
     assert "measurements in both" in again.output
     assert " bytes " not in again.output.split("measurements in both")[1]
+
+
+def test_models_stand_beside_rivals_with_the_figures_they_were_given(tmp_path: Path) -> None:
+    results = tmp_path / "made.jsonl"
+    done = {"image": "a.png", "folder": "f", "samples": 800, "state": "lossless", "settings": ""}
+    times = {"lossless": True, "encode_seconds": 0.5, "decode_seconds": 0.25}
+    lines = [header("codecs"), {**done, **times, "codec": "ncml photo 5", "bytes": 250}]
+    lines.append({**done, **times, "codec": "JPEG XL effort 9", "bytes": 200})
+    write_lines(results, lines)
+    out = CliRunner().invoke(main, ["models", str(results)], catch_exceptions=False).output
+    assert "| **ncml photo 5** | 1 of 1 | 2.5000 | +25.0 % | 0.500 | 0.250 |" in out
+    for name in library.released():
+        model = library.load(name)
+        assert f"| {name} | {model.network.multiply_adds():,} |" in out
+        assert model.identity.hex() in out
+    write_lines(results, [header("speed")])
+    refused = CliRunner().invoke(main, ["models", str(results)])
+    assert isinstance(refused.exception, InputError)
 
 
 def test_older_results_are_still_read() -> None:
