@@ -179,7 +179,7 @@ def _state(mine: Sequence[Record]) -> str:
 
 def _bold(name: str) -> str:
     """Our own codec stands out."""
-    return f"**{name}**" if name.startswith("ncml ") else name
+    return f"**{name}**" if name.startswith("ncml") else name
 
 
 def _figure(value: float | None, digits: int) -> str:

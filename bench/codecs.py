@@ -13,7 +13,6 @@ from bench.ours import Variant
 from bench.record import Record
 from bench.rivals import rivals
 from bench.subjects import Subject, read_subject
-from ncml_codec import library
 from ncml_codec.errors import InputError, UsageError
 from ncml_codec.pixels import Picture
 
@@ -112,19 +111,19 @@ def _pictures(subject: Subject, variants: Sequence[Variant], engine: str) -> Rec
         "thumbnail": costs.thumbnail(subject),
     }
     if variants:
-        model = variants[0].model
+        model = variants[0].loaded()
         try:
             picture = ours.prepare(subject)
         except Refused:
             return found
-        bits = costs.bits_by_pixel(library.load(model), picture.samples, engine)
-        found |= {"cost_map": costs.cost_picture(bits), "cost_model": model}
+        bits = costs.bits_by_pixel(model, picture.samples, engine)
+        found |= {"cost_map": costs.cost_picture(bits), "cost_model": variants[0].name}
         found |= {"cost_full_scale_bits": costs.FULL_SCALE_BITS, "ideal_bytes": bits.sum() / 8}
     return found
 
 
 def _with_ideal(result: Result, picture: Picture, variant: Variant, engine: str) -> Result:
-    bits = costs.bits_by_pixel(library.load(variant.model), picture.samples, engine)
+    bits = costs.bits_by_pixel(variant.loaded(), picture.samples, engine)
     return replace(result, ideal_bytes=float(bits.sum()) / 8)
 
 

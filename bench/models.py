@@ -103,7 +103,7 @@ def _summary(place: str, lines: Sequence[Record]) -> list[Record]:
 
 
 def _row(r: Record) -> list[str]:
-    name = f"**{r['codec']}**" if r["codec"].startswith("ncml ") else r["codec"]
+    name = f"**{r['codec']}**" if r["codec"].startswith("ncml") else r["codec"]
     figures = [(r["bits_per_sub_pixel"], 4), (r["encode_seconds"], 3), (r["decode_seconds"], 3)]
     bits, encode, decode = ("" if v is None else f"{v:.{digits}f}" for v, digits in figures)
     return [name, f"{r['images']} of {r['of']}", bits, r["against"], encode, decode]

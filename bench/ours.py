@@ -16,19 +16,35 @@ from ncml_codec.model import Model
 from ncml_codec.pixels import Picture, decode_file
 
 LEVELS = ("static", *(str(level) for level in levels.LEVELS if level > 1))  # fastest first
+AUTO = "auto"  # each level's own model
 
 
 @dataclass(frozen=True)
 class Variant:
-    """model: a released model's name or a model file's path; level: one of LEVELS."""
+    """model: a released model's name, a model file's path, or AUTO; level: one of LEVELS."""
 
     model: str
     level: str
 
     @property
     def name(self) -> str:
+        if self.model == AUTO:
+            return f"ncmlzip -{self._number()}"
         model = Path(self.model).name.removesuffix(library.SUFFIX)
         return f"ncml {model}" + ("" if self.level == "static" else f" {self.level}")
+
+    def _number(self) -> int:
+        return 1 if self.level == "static" else int(self.level)
+
+    def loaded(self) -> Model:
+        """The model. Raises UsageError if there is none."""
+        if self.model == AUTO:
+            return library.load(levels.at(self._number()).model)
+        return library.load(self.model)
+
+    def encode(self, picture: Picture, effort: Effort) -> bytes:
+        """The file."""
+        return codec.encode(picture, self.loaded(), effort, level=self._number())
 
 
 def variants(models: Sequence[str], levels: Sequence[str]) -> list[Variant]:
@@ -51,10 +67,10 @@ def contender(variant: Variant, engine: str) -> Contender:
 
     Raises UsageError for an unknown model or engine.
     """
-    model = library.load(variant.model)
+    model = variant.loaded()
 
     def encode(picture: Picture, threads: int) -> bytes:
-        return _encode(picture, model, variant.level, Effort(engine, threads))
+        return variant.encode(picture, Effort(engine, threads))
 
     def decode(data: bytes, threads: int) -> Samples:
         return codec.decode(data, [model], Effort(engine, threads)).samples
@@ -68,11 +84,6 @@ def contender(variant: Variant, engine: str) -> Contender:
         decode,
         threaded=True,
     )
-
-
-def _encode(picture: Picture, model: Model, level: str, effort: Effort) -> bytes:
-    """The file at a level by its name here."""
-    return codec.encode(picture, model, effort, level=1 if level == "static" else int(level))
 
 
 def prepare(subject: Subject) -> Picture:

@@ -22,14 +22,14 @@ def compress(pixels: npt.ArrayLike, model: str | None = None, level: int | None 
     """The `.ncmz` bytes of an image.
 
     pixels: uint8 [height, width] or [height, width, 3]. model: a released model's name or a model
-    file's path. level: 1 (fastest) to 9 (smallest), 5 if None. Raises UnsupportedImage for other
-    arrays, UsageError for an unknown model or level.
+    file's path, None for the level's own. level: 1 (fastest) to 9 (smallest), 5 if None. Raises
+    UnsupportedImage for other arrays, UsageError for an unknown model or level.
     """
     from ncml_codec import codec, levels, library
     from ncml_codec.pixels import from_array
 
     level = levels.DEFAULT if level is None else level
-    found = library.load(model or library.DEFAULT)
+    found = library.load(model or levels.at(level).model)
     return codec.encode(from_array(pixels), found, level=level)
 
 

@@ -65,7 +65,7 @@ def encode(
     at a time.
     """
     effort = effort or Effort()
-    strengths = levels.strengths(level)
+    strengths = levels.at(level).strengths
     header = Header(picture.width, picture.height, picture.planes, model.identity, tile_exponent)
     engine, at_once = _engine(effort, model, header)
 

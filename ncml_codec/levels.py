@@ -1,4 +1,6 @@
-"""Levels of compression, 1 to 9: what an encoder tries for every tile. README.md has their prices.
+"""Levels of compression, 1 to 9: the model, and what an encoder tries for every tile.
+
+README.md has their prices.
 
 A decoder knows nothing of levels: a tile says how its network learns.
 """
@@ -18,10 +20,11 @@ class Level:
     """strengths: all of them are tried on the whole tile, and the smallest result is kept.
 
     Where STATIC is not among them it is tried as well, unless a part of the tile has shown that
-    learning helps (`codec`).
+    learning helps (`codec`). model: the released one that is used unless the user names another.
     """
 
     strengths: tuple[int, ...]
+    model: str = "photo"
 
 
 _HEADS, _WHOLE = 3, BODY + 3  # the best single strengths on validation images, bench/LOG.md
@@ -39,8 +42,8 @@ LEVELS = {
 }
 
 
-def strengths(level: int) -> tuple[int, ...]:
-    """What a level tries. Raises UsageError for one that does not exist."""
+def at(level: int) -> Level:
+    """The level of this number. Raises UsageError for one that does not exist."""
     if level not in LEVELS:
         raise UsageError(f"level {level!r}: not one of 1 to 9")
-    return LEVELS[level].strengths
+    return LEVELS[level]

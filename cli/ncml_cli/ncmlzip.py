@@ -129,8 +129,8 @@ def compress(
         raise UsageError("--rm needs the check: leave out --no-check")
     targets = plan(files, output, folder, lambda name: name + SUFFIX)
     found = _settings(settings)
-    model = library.load(found.model or library.DEFAULT)
     level = levels.DEFAULT if level is None else level
+    model = library.load(found.model or levels.at(level).model)
     if found.device is not None and level != 1:
         raise UsageError("--device codes images together, whose networks cannot learn: add -1")
     batch.run(jobs.Compress(found, model, force, remove, not no_check, level), targets, files)
