@@ -1,0 +1,29 @@
+"""Many images at once give what each gives alone, in order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import ncml_codec
+from ncml_codec.errors import FormatError
+from ncml_codec.many import compress_many, decompress_many
+
+IMAGES = [np.full((4, 5 + i), 9 * i, np.uint8) for i in range(5)]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_each_file_is_the_one_made_alone(processes: int) -> None:
+    files = list(compress_many(IMAGES, level=1, processes=processes))
+    assert files == [ncml_codec.compress(image, level=1) for image in IMAGES]
+    back = list(decompress_many(files, processes=processes))
+    assert all(np.array_equal(a, b) for a, b in zip(back, IMAGES, strict=True))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_damaged_file_raises_when_its_turn_comes(processes: int) -> None:
+    good = ncml_codec.compress(IMAGES[0], level=1)
+    results = decompress_many([good, b"nothing", good], processes=processes)
+    assert np.array_equal(next(results), IMAGES[0])
+    with pytest.raises(FormatError):
+        next(results)
