@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ncml_codec.errors import InputError, OutputError
+
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 def read_file(path: Path) -> bytes:
@@ -30,32 +32,42 @@ class Written:
     sha256: bytes
 
 
-def write_atomically(path: Path, data: bytes | Iterable[bytes], *, replace: bool) -> Written:
+def write_atomically(
+    path: Path, data: bytes | Iterable[bytes], *, replace: bool, like: Path | None = None
+) -> Written:
     """Write `data` to `path` so that at every moment `path` is the old file, none, or the new one.
 
     data: whole, or in parts, which are asked for one after the other; an error of theirs leaves
     everything as it was. replace: whether an existing file may go; if not, it is also not
-    overwritten when it appears while we write. A symbolic link is followed. Raises OutputError,
-    and leaves no temporary file.
+    overwritten when it appears while we write. like: a file whose permissions and times the new
+    one gets. A symbolic link is followed. Raises OutputError, and InputError if `like` is gone;
+    leaves no temporary file, after an interrupt neither.
     """
     target = Path(os.path.realpath(path))
-    temporary = None
+    if target.exists() and not target.is_file():
+        raise OutputError(f"{path}: {_not_a_file(target)}")
+    original = _status(like) if like else None
+    # The name is known before the file is there, so that no interrupt finds the one without the
+    # other. Nobody else's file has it: 64 random bits.
+    temporary = target.parent / f".ncml-{secrets.token_hex(8)}.tmp"
     size, digest = 0, hashlib.sha256()
     try:
-        handle, temporary = tempfile.mkstemp(prefix=".ncml-", suffix=".tmp", dir=target.parent)
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(os.open(temporary, _NEW, 0o600), "wb") as file:
             for part in [data] if isinstance(data, bytes) else data:
                 file.write(part)
                 size += len(part)
                 digest.update(part)
             file.flush()
+            os.chmod(
+                temporary, stat.S_IMODE(original.st_mode) & 0o777 if original else _mode(target)
+            )
+            if original:
+                os.utime(temporary, ns=(original.st_atime_ns, original.st_mtime_ns))
             os.fsync(file.fileno())
-        os.chmod(temporary, _mode(target))
         if replace:
             os.replace(temporary, target)
         else:
             _move_to_new_name(temporary, target)
-        temporary = None
         _sync_folder(target.parent)
         return Written(size, digest.digest())
     except FileExistsError as error:
@@ -63,9 +75,8 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes], *, replace: bool
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {_reason(error)}") from error
     finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
 
 
 def is_what_was_written(path: Path, written: Written) -> bool:
@@ -80,7 +91,7 @@ def is_what_was_written(path: Path, written: Written) -> bool:
         raise InputError(f"{path}: {_reason(error)}") from error
 
 
-def _move_to_new_name(temporary: str, target: Path) -> None:
+def _move_to_new_name(temporary: Path, target: Path) -> None:
     """Rename, but never onto an existing file: a hard link fails if the name is taken."""
     try:
         os.link(temporary, target)
@@ -92,6 +103,19 @@ def _move_to_new_name(temporary: str, target: Path) -> None:
         os.replace(temporary, target)
     else:
         os.unlink(temporary)
+
+
+def _not_a_file(target: Path) -> str:
+    if target.is_dir():
+        return "is a folder; -O writes into it"
+    return "is a device or a pipe, which a finished file would replace; write to it with -c"
+
+
+def _status(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as error:
+        raise InputError(f"{path}: {_reason(error)}") from error
 
 
 def _mode(target: Path) -> int:
