@@ -86,7 +86,8 @@ def encode_tile(
 
     Unless STATIC is among the strengths it is tried as well if the tile is small, or if learning
     does not help on a band of it; a large tile that is unlike its middle band may be larger than
-    without learning. progress: hears of the pixels once.
+    without learning. progress: hears of the pixels once, and of none while more is tried, so that
+    what it raises ends any work soon.
     """
 
     def coded(strength: int, progress: Progress) -> tuple[int, int, bytes]:
@@ -95,10 +96,13 @@ def encode_tile(
         payload = encoder.finish()
         return len(payload), strength, payload
 
+    def silently(pixels: int) -> None:
+        progress(0)
+
     tried = [coded(strengths[0], progress)]
-    tried += [coded(strength, lambda pixels: None) for strength in strengths[1:]]
+    tried += [coded(strength, silently) for strength in strengths[1:]]
     if STATIC not in strengths and not _surely_learns(engine, samples, strengths[0]):
-        tried.append(coded(STATIC, lambda pixels: None))
+        tried.append(coded(STATIC, silently))
     _, strength, payload = min(tried)
     return Tile(payload, samples_crc(samples), strength)
 

@@ -105,16 +105,17 @@ def from_array(array: npt.ArrayLike) -> Picture:
     return Picture(np.ascontiguousarray(samples))
 
 
-def decode_file(data: bytes, name: str) -> Picture:
+def decode_file(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
     """The picture of an image file's bytes. name: of the file, for errors.
 
-    Raises InputError if it is damaged or no image, UnsupportedImage if the codec cannot hold it.
+    Raises InputError if it is damaged, no image or larger than max_pixels, UnsupportedImage if the
+    codec cannot hold it.
     """
     if data.startswith(png.SIGNATURE):
-        return _decode_png(data, name)
+        return _decode_png(data, name, max_pixels)
     if not data:
         raise InputError(f"{name}: the file is empty")
-    with _opened(data, name, _READABLE) as image:
+    with _opened(data, name, _READABLE, max_pixels) as image:
         frames = getattr(image, "n_frames", 1)
         if frames > 1:
             raise UnsupportedImage(f"{name}: {frames} frames or pages; only one is handled")
@@ -192,13 +193,13 @@ def _pillow_parts(
     yield out.getvalue()
 
 
-def _decode_png(data: bytes, name: str) -> Picture:
+def _decode_png(data: bytes, name: str, max_pixels: int) -> Picture:
     header, chunks = png.split(data, name)
     kinds = {kind for kind, _ in chunks}
     problem = png_problem(header, kinds)
     if problem:
         raise refuse(name, problem)
-    with _opened(data, name, ("PNG",)) as image:
+    with _opened(data, name, ("PNG",), max_pixels) as image:
         return Picture(_samples(image, name), chunks if len(chunks) > 1 else [])
 
 
@@ -224,10 +225,10 @@ def png_problem(header: png.ImageHeader, kinds: set[bytes]) -> str | None:
     return None
 
 
-def _opened(data: bytes, name: str, formats: Sequence[str]) -> Image.Image:
-    """The image, its header read. Raises InputError beyond MAX_PIXELS, before anything is unpacked.
+def _opened(data: bytes, name: str, formats: Sequence[str], max_pixels: int) -> Image.Image:
+    """The image, its header read. Raises InputError beyond max_pixels, before anything is unpacked.
 
-    MAX_PIXELS stands in for Pillow's limits (a warning at 89 million pixels, an error at 179),
+    That stands in for Pillow's limits (a warning at 89 million pixels, an error at 179),
     which are for programs that open what strangers send.
     """
     try:
@@ -241,16 +242,16 @@ def _opened(data: bytes, name: str, formats: Sequence[str]) -> Image.Image:
         raise InputError(f"{name}: {_unidentified(data)}") from error
     except (OSError, ValueError, SyntaxError) as error:
         raise InputError(f"{name}: cannot be read: {error}") from error
-    check_size(image.width, image.height, name)
+    check_size(image.width, image.height, name, max_pixels)
     return image
 
 
-def check_size(width: int, height: int, name: str) -> None:
-    """Raise InputError for more than MAX_PIXELS pixels. name: of the file."""
-    if width * height > MAX_PIXELS:
+def check_size(width: int, height: int, name: str, max_pixels: int = MAX_PIXELS) -> None:
+    """Raise InputError for more than max_pixels pixels. name: of the file."""
+    if width * height > max_pixels:
         raise InputError(
-            f"{name}: an image of {width} x {height} pixels, beyond the limit of {MAX_PIXELS};"
-            " cut it into parts"
+            f"{name}: an image of {width} x {height} pixels, beyond the limit of {max_pixels};"
+            f" {'cut it into parts' if max_pixels >= MAX_PIXELS else 'see --max-pixels'}"
         )
 
 

@@ -17,6 +17,9 @@ from ncml_codec.packing import pack, unpack
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_METADATA = 1 << 28
 PIXELS = b"IDAT"  # in a list of chunks: where the pixels stand, with no data
+# Of the chunks that a viewer may ignore, those that say how colours and pixels are to be shown. As
+# oxipng's --strip safe, but with cHRM, gAMA, cLLI and mDCV, without which colours change, too.
+_SHOWN = {b"tRNS", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"cLLI", b"mDCV", b"pHYs"}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 
 Chunk = tuple[bytes, bytes]
@@ -96,6 +99,15 @@ def unpack_chunks(section: bytes) -> list[Chunk]:
         chunks.append((data[at + 4 : at + 8], data[at + 8 : at + 8 + length]))
         at += 8 + length
     return chunks
+
+
+def needed(chunks: Iterable[Chunk]) -> list[Chunk]:
+    """The chunks without those that only say something about the image: text, times, EXIF, ...
+
+    Empty if only the pixels' place is left.
+    """
+    kept = [one for one in chunks if one[0] in _SHOWN or not one[0][0] & 32]
+    return kept if any(kind != PIXELS for kind, _ in kept) else []
 
 
 def icc_chunk(profile: bytes) -> Chunk:

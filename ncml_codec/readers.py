@@ -6,13 +6,14 @@ are interlaced, whose first band needs the whole file.
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import re
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,16 @@ import numpy as np
 from ncml_codec import png
 from ncml_codec.errors import InputError
 from ncml_codec.files import read_file
-from ncml_codec.pixels import Samples, Source, check_size, decode_file, png_problem, refuse
+from ncml_codec.pixels import (
+    MAX_PIXELS,
+    Picture,
+    Samples,
+    Source,
+    check_size,
+    decode_file,
+    png_problem,
+    refuse,
+)
 
 WHOLE = 1 << 22  # pixels up to which an image is read whole
 _HEAD = 1 << 12  # bytes in which a header is looked for
@@ -48,11 +58,11 @@ def size_of(path: Path) -> int | None:
     return int(found[2]) * int(found[3]) if found else None
 
 
-def open_image(path: Path) -> Source:
+def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> Source:
     """The image in a file, whole or to be read by rows as they are asked for.
 
-    Raises InputError if it is damaged or no image, UnsupportedImage if the codec cannot hold it;
-    damaged pixels of a large file are found when their rows are asked for.
+    Raises InputError if it is damaged, no image or larger than max_pixels, UnsupportedImage if the
+    codec cannot hold it; damaged pixels of a large file are found when their rows are asked for.
     """
     if (size_of(path) or 0) > WHOLE:
         try:
@@ -60,18 +70,32 @@ def open_image(path: Path) -> Source:
                 head = file.read(_HEAD)
                 found = _PNM.match(head)
                 if found:
-                    return _pnm(path, found, os.fstat(file.fileno()).st_size)
-                opened = _png(path, file)
+                    return _pnm(path, found, os.fstat(file.fileno()).st_size, max_pixels)
+                opened = _png(path, file, max_pixels)
         except OSError as error:
             raise InputError(f"{path}: {error.strerror or error}") from error
         if opened:
             return opened
-    return decode_file(read_file(path), str(path))
+    return decode_file(read_file(path), str(path), max_pixels)
 
 
-def _pnm(path: Path, found: re.Match[bytes], size: int) -> PnmFile:
+def stripped(source: Source) -> Source:
+    """The same image without the metadata that its pixels and their look do not depend on.
+
+    See `png.needed`. No rows of the original may be asked for afterwards.
+    """
+    chunks = png.needed(source.chunks)
+    if isinstance(source, PngFile):
+        bare = copy.copy(source)
+        bare.chunks = chunks
+        return bare
+    assert isinstance(source, Picture | PnmFile)
+    return replace(source, chunks=chunks)
+
+
+def _pnm(path: Path, found: re.Match[bytes], size: int, max_pixels: int) -> PnmFile:
     width, height, planes = int(found[2]), int(found[3]), 1 if found[1] == b"5" else 3
-    check_size(width, height, str(path))
+    check_size(width, height, str(path), max_pixels)
     need = found.end() + width * height * planes
     if size < need:
         raise InputError(f"{path}: {size} bytes, but its header says {need}; it was cut short")
@@ -103,7 +127,7 @@ class PnmFile:
         return samples
 
 
-def _png(path: Path, file: io.BufferedReader) -> PngFile | None:
+def _png(path: Path, file: io.BufferedReader, max_pixels: int) -> PngFile | None:
     """The PNG, all its chunks checked, or None if it is interlaced."""
     name = str(path)
     pieces: list[tuple[int, int]] = []
@@ -121,7 +145,7 @@ def _png(path: Path, file: io.BufferedReader) -> PngFile | None:
     problem = png_problem(header, {kind for kind, _ in chunks})
     if problem:
         raise refuse(name, problem)
-    check_size(header.width, header.height, name)
+    check_size(header.width, header.height, name, max_pixels)
     if header.interlaced:
         return None
     return PngFile(path, header, chunks if len(chunks) > 1 else [], pieces)

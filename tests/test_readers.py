@@ -121,13 +121,13 @@ def test_sound_chunks_with_bad_content_are_refused(tmp_path: Path, content: byte
 def test_more_pixels_than_the_limit_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pixels, "MAX_PIXELS", 90)
+    monkeypatch.setattr(readers, "WHOLE", 80)
     for suffix in (".png", ".ppm", ".bmp"):
         path = saved(tmp_path / f"x{suffix}", valley(0, 0, 10, 10))
         with pytest.raises(InputError, match="limit of 90"):
-            readers.open_image(path)
+            readers.open_image(path, 90)
         saved(path, valley(0, 0, 9, 10))
-        assert readers.open_image(path).height == 9
+        assert readers.open_image(path, 90).height == 9
 
 
 def test_pillows_own_limits_do_not_apply_and_are_left_alone(
