@@ -9,13 +9,14 @@ large images".
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ncml_cli.jobs import SMALL, Job, Target
-from ncml_cli.report import Outcome, attempt, report
+from ncml_cli.jobs import SMALL, Job
+from ncml_cli.report import Outcome, attempt
+from ncml_cli.targets import Target
 from ncml_codec.errors import NcmlError
 
 WORTH = 1 << 19  # pixels that a process must have to do, or its start takes longer
@@ -27,40 +28,51 @@ _CHUNK_PIXELS = 1 << 20  # of all files of a chunk but the last
 
 @dataclass(frozen=True)
 class Item:
-    """A file to work on. pixels: None if its beginning does not tell."""
+    """A file to work on. pixels: None if its beginning does not tell; alone: it gets all threads,
+    and no other file is worked on meanwhile."""
 
     source: Path
     target: Target
     pixels: int | None
+    alone: bool
 
     @property
     def is_small(self) -> bool:
         return self.pixels is not None and self.pixels <= SMALL
 
 
-def run(job: Job, targets: Mapping[Path, Target], files: Sequence[Path]) -> None:
-    """Do every file whatever happens to the others; exit as `report.report` says.
+def run(job: Job, targets: Mapping[Path, Target]) -> Generator[Outcome, None, None]:
+    """What comes of every file in order, whatever happens to the others.
 
     Memory: for each process what it needs by itself, an image of at most SMALL pixels, and outputs
-    of at most _WRITERS such images; large images come one at a time.
+    of at most _WRITERS such images; large images come one at a time, unless the settings say how
+    many files are worked on at once: then it is so many images of any size.
     """
-    threads = job.settings.threads
-    if job.settings.device is not None:
+    settings = job.settings
+    if settings.device is not None:
         from ncml_cli import together
 
-        pairs = [(source, targets[source]) for source in files]
-        report(files, together.run(job, pairs, job.settings.device))
+        yield from together.run(job, list(targets.items()), settings.device)
         return
-    if len(files) == 1:
-        item = Item(files[0], targets[files[0]], None)
-        report(files, [attempt(lambda: job.start(item.source, item.target, threads, True)())])
+    if len(targets) == 1:
+        ((source, target),) = targets.items()
+        yield attempt(lambda: job.start(source, target, settings.threads, True)())
         return
-    items = [Item(source, targets[source], job.pixels(source)) for source in files]
-    count = workers([item.pixels or 0 for item in items if item.is_small], threads)
-    if count == 1:
-        report(files, in_turn(job, items, threads, bar=True))
+    items = [_item(job, source, target) for source, target in targets.items()]
+    if settings.at_once is None:
+        count = workers([item.pixels or 0 for item in items if not item.alone], settings.threads)
     else:
-        report(files, _with_processes(job, items, count))
+        count = min(settings.at_once, max(1, len(items)))
+    if count == 1:
+        yield from in_turn(job, items, settings.threads, bar=True)
+    else:
+        yield from _with_processes(job, items, count)
+
+
+def _item(job: Job, source: Path, target: Target) -> Item:
+    pixels = 0 if isinstance(target, NcmlError) else job.pixels(source)
+    large = pixels is None or pixels > SMALL
+    return Item(source, target, pixels, alone=large and job.settings.at_once is None)
 
 
 def workers(sizes: Sequence[int], threads: int) -> int:
@@ -96,11 +108,11 @@ def _with_processes(job: Job, items: Sequence[Item], count: int) -> Iterator[Out
     waiting: deque[tuple[Sequence[Item], Future[list[Outcome]]]] = deque()
     with Processes(job, count) as processes:
         for chunk in _chunks(items):
-            large = not chunk[0].is_small
+            alone = chunk[0].alone
             # Two chunks for each process: it never waits for the one that hands them out.
-            while waiting and (large or len(waiting) >= 2 * count):
+            while waiting and (alone or len(waiting) >= 2 * count):
                 yield from processes.outcomes(*waiting.popleft())
-            if large:
+            if alone:
                 yield from in_turn(job, chunk, job.settings.threads, bar=True)
             else:
                 waiting.append((chunk, processes.submit(chunk)))
@@ -109,16 +121,21 @@ def _with_processes(job: Job, items: Sequence[Item], count: int) -> Iterator[Out
 
 
 def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """All items in order: small ones in chunks, every large one alone."""
+    """All items in order, in chunks; those that are to be alone are."""
     chunk: list[Item] = []
     for item in items:
-        full = len(chunk) == _CHUNK or sum(one.pixels or 0 for one in chunk) > _CHUNK_PIXELS
-        if chunk and (full or not item.is_small):
+        full = len(chunk) == _CHUNK or sum(_size(one) for one in chunk) > _CHUNK_PIXELS
+        if chunk and (full or item.alone):
             yield chunk
             chunk = []
-        if item.is_small:
-            chunk.append(item)
-        else:
+        if item.alone:
             yield [item]
+        else:
+            chunk.append(item)
     if chunk:
         yield chunk
+
+
+def _size(item: Item) -> int:
+    """Pixels, for sharing out: an image that does not tell may be large."""
+    return SMALL if item.pixels is None else item.pixels

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import functools
 import json
-import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from ncml_cli import interrupts, options
 from ncml_cli.bundle import bundle, unbundle
-from ncml_cli.report import attempt, failing_cleanly, report
+from ncml_cli.inputs import PIPE
+from ncml_cli.report import Done, Speech, attempt, failing_cleanly, report, shown
 from ncml_cli.score import score
-from ncml_cli.targets import SUFFIX, plan, restored_name
 from ncml_codec.errors import UsageError
-
-if TYPE_CHECKING:
-    from ncml_cli import jobs
-
-Paths = tuple[Path, ...]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,6 +27,23 @@ def main() -> None:
     ncmlzip decompress photo.png.ncmz   writes photo.png, the same pixels
     ncmlzip test *.ncmz                 decodes and checks, writes nothing
     ncmlzip info photo.png.ncmz         what the file holds
+
+    \b
+    ncmlzip compress -r photos/ -O archive --mirror --skip-existing
+    ncmlzip test -r archive/
+    ncmlzip compress < photo.png | ssh host 'cat > photo.png.ncmz'
+    find . -name '*.png' -mtime +30 -print0 | ncmlzip compress --rm --files-from -
+
+    Inputs are kept unless --rm is given, outputs are not replaced unless -f is. Permissions and
+    times of files are kept. A file that fails does not stop the others. What is said goes to
+    standard error. `ncmlzip COMMAND --help` tells the rest.
+
+    \b
+    Exit codes, for one file: 0 all is well, or the file was skipped; 1 it cannot be
+    read or written, or is of a kind that is not handled; 2 usage; 3 decoding gave
+    something else (a bug; nothing was written); 4 a damaged file. For several files, -r
+    or --files-from: 1 if any of them failed. Interrupted (SIGINT, SIGTERM, SIGHUP): 130;
+    no output is half-written.
     """
 
 
@@ -41,164 +52,143 @@ main.add_command(score)
 main.add_command(unbundle)
 
 
-def _files(command: Callable[..., None]) -> Callable[..., None]:
-    argument = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-    return argument(command)
-
-
-def _effort_options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in (
-        click.option("-v", "--verbose", is_flag=True, help="Say more about each file."),
-        click.option("-q", "--quiet", is_flag=True, help="Errors only."),
-        click.option(
-            "--threads", type=click.IntRange(1), help="Threads, over tiles and within them."
-        ),
-        click.option(
-            "--device", help="With --engine torch: cpu, cuda or auto, images of one size together."
-        ),
-        click.option("--engine", default="auto", help="auto, native, numpy or torch: same bytes."),
-        click.option("-m", "--model", help="A released model's name, or a model file."),
-    ):
-        command = option(command)
-    return command
-
-
-def _output_options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in (
-        click.option("--rm", "remove", is_flag=True, help="Remove the input after success."),
-        click.option("-f", "--force", is_flag=True, help="Replace existing outputs."),
-        click.option(
-            "-O", "--output-dir", "folder", type=click.Path(path_type=Path), help="Write here."
-        ),
-        click.option(
-            "-o", "--output", type=click.Path(path_type=Path), help="Output, for one input."
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def _level_options(command: Callable[..., None]) -> Callable[..., None]:
-    said = {
-        1: "Fastest: the network stays as it is.",
-        5: "The default: its heads learn from the image (-2 to -4 are the same).",
-        6: "With three learning rates tried; -7: with five.",
-        8: "The whole network learns.",
-        9: "Smallest: several rates tried, the whole network learning.",
-    }
-    for level in reversed(range(1, 10)):
-        option = click.option(
-            f"-{level}",
-            "level",
-            flag_value=level,
-            type=int,
-            default=None,
-            help=said.get(level),
-            hidden=level not in said,
-        )
-        command = option(command)
-    return command
-
-
 @main.command()
-@_files
-@_output_options
-@_effort_options
+@options.inputs
+@options.outputs
+@click.option("--strip", is_flag=True, help="Leave out metadata that no colour depends on.")
 @click.option("--no-check", is_flag=True, help="Do not decode the result to check it.")
-@_level_options
+@options.levels
+@options.effort
+@options.speech
 @failing_cleanly
-def compress(
-    files: Paths,
-    output: Path | None,
-    folder: Path | None,
-    force: bool,
-    remove: bool,
-    no_check: bool,
-    level: int | None,
-    **settings: Any,
-) -> None:
+@interrupts.heeded()
+def compress(strip: bool, no_check: bool, level: int | None, **given: Any) -> None:
     """Compress images: img.png becomes img.png.ncmz.
 
     8-bit grey and RGB, from PNG, WebP (lossless), BMP, TIFF, PPM and PGM. Every file is decoded
-    again and compared before it is written.
+    again and compared before it is written. Without files, or with -, from standard input to
+    standard output. -r takes files with the suffix of an image, and does not follow links to
+    folders.
+
+    \b
+    ncmlzip compress *.png
+    ncmlzip compress -8 --strip photo.png -o small.ncmz
+    ncmlzip compress -r photos/ -O archive --mirror --skip-existing
+    cat photo.png | ncmlzip compress > photo.png.ncmz
+    ncmlzip compress --json *.png | jq -r 'select(.status == "failed") | .file'
     """
-    from ncml_cli import batch, jobs
+    from ncml_cli import calls, jobs
     from ncml_codec import levels, library
 
+    force, remove = given["force"], given["remove"]
     if remove and no_check:
         raise UsageError("--rm needs the check: leave out --no-check")
-    targets = plan(files, output, folder, lambda name: name + SUFFIX)
-    found = _settings(settings)
+    wanted = calls.call(given, "compressed")
     level = levels.DEFAULT if level is None else level
-    model = library.load(found.model or levels.at(level).model)
-    if found.device is not None and level != 1:
+    if wanted.settings.device is not None and level != 1:
         raise UsageError("--device codes images together, whose networks cannot learn: add -1")
-    batch.run(jobs.Compress(found, model, force, remove, not no_check, level), targets, files)
+    model = library.load(wanted.settings.model or levels.at(level).model)
+    job = jobs.Compress(wanted.settings, model, force, remove, not no_check, level, strip)
+    calls.compress(wanted, job)
 
 
 @main.command()
-@_files
-@_output_options
-@_effort_options
+@options.inputs
+@options.outputs
+@click.option("--to", type=click.Choice(options.FORMATS), help="Write this format.")
+@options.effort
+@options.speech
 @failing_cleanly
-def decompress(
-    files: Paths,
-    output: Path | None,
-    folder: Path | None,
-    force: bool,
-    remove: bool,
-    **settings: Any,
-) -> None:
+@interrupts.heeded()
+def decompress(to: str | None, **given: Any) -> None:
     """Restore images: img.png.ncmz gives img.png back.
 
-    The suffix of the output's name chooses its format: png, webp, bmp, tif, ppm or pgm.
+    The suffix of the output's name chooses its format: png, webp, bmp, tif, ppm or pgm; --to
+    replaces it. Without files, or with -, from standard input to standard output, as PNG if --to
+    does not say otherwise. Nothing goes there before all of the file is decoded and found sound.
+
+    \b
+    ncmlzip decompress *.ncmz
+    ncmlzip decompress photo.png.ncmz -o photo.ppm
+    ncmlzip decompress -c --to ppm photo.png.ncmz | pnmscale 0.5 > small.ppm
+    ncmlzip decompress -r archive/ -O restored --mirror
     """
-    from ncml_cli import batch, jobs
+    from ncml_cli import calls, jobs
 
-    targets = plan(files, output, folder, restored_name)
-    found = _settings(settings)
-    batch.run(jobs.Decompress(found, found.models(), force, remove), targets, files)
+    if to is not None and given["output"] not in (None, PIPE):
+        raise UsageError("--to and the suffix of -o both choose the format: give one")
+    wanted = calls.call(given, "restored")
+    settings = wanted.settings
+    job = jobs.Decompress(settings, settings.models(), given["force"], given["remove"])
+    calls.decompress(wanted, job, None if to is None else f".{to}")
 
 
 @main.command()
-@_files
-@_effort_options
+@options.inputs
+@options.effort
+@options.speech
 @failing_cleanly
-def test(files: Paths, **settings: Any) -> None:
-    """Decode files and check every checksum; write nothing."""
-    from ncml_cli import batch, jobs
+@interrupts.heeded()
+def test(**given: Any) -> None:
+    """Decode files and check every checksum; write nothing.
 
-    found = _settings(settings)
-    batch.run(jobs.Test(found, found.models()), {file: file for file in files}, files)
+    With several files, -r or --files-from the last line says how many are sound; it is an error if
+    there are none to check.
+
+    \b
+    ncmlzip test -r archive/
+    """
+    from ncml_cli import calls, jobs
+
+    wanted = calls.call(given, "sound")
+    calls.test(wanted, jobs.Test(wanted.settings, wanted.settings.models()))
 
 
 @main.command()
-@_files
+@options.inputs
 @click.option("--json", "as_json", is_flag=True, help="One JSON array, an object for each file.")
 @click.option("-m", "--model", help="A model file to look the identity up in.")
 @failing_cleanly
-def info(files: Paths, as_json: bool, model: str | None) -> None:
-    """Say what files hold, without decoding pixels; checksums of all sections are checked."""
-    from ncml_cli import jobs
+@interrupts.heeded()
+def info(
+    files: tuple[Path, ...],
+    recursive: bool,
+    files_from: Path | None,
+    as_json: bool,
+    model: str | None,
+) -> None:
+    """Say what files hold, without decoding pixels; checksums of all sections are checked.
+
+    Size, model, how it learned, bytes, ratio (bytes of samples for each byte of the file), bits per
+    sub-pixel, and the sections.
+    """
+    from ncml_cli import facts, inputs, jobs, pipes, targets
     from ncml_codec import library
     from ncml_codec.files import read_file
 
     extra = [library.load(model)] if model else []
-    found: list[dict[str, Any]] = []
+    told: list[dict[str, Any]] = []
 
-    def one(source: Path) -> str:
-        facts = jobs.about(source, lambda: _facts(source, read_file(source), extra))
-        found.append(facts)
+    def one(source: Path, problem: Exception | None) -> Done:
+        if problem:
+            raise problem
+        found = jobs.about(source, lambda: facts.facts_of(source, read_file(source), extra))
+        found["file"] = speech.named(found["file"])
+        told.append(found)
         if not as_json:
-            click.echo("\n".join(f"{key + ':':22}{value}" for key, value in facts.items()))
-            click.echo()
-        return ""
+            click.echo("\n".join(shown(line) for line in [*facts.lines(found), ""]))
+        return Done()
 
-    try:
-        report(files, (attempt(functools.partial(one, source)) for source in files))
-    finally:
-        if as_json:
-            click.echo(json.dumps(found, indent=2))
+    found = inputs.find(files, recursive, files_from, {targets.SUFFIX})
+    with pipes.opened(PIPE in found, "", bool(files)) as pipe:
+        sources = {pipe.source if path == PIPE else path: found[path] for path in found}
+        speech = Speech(several=recursive or files_from is not None, names=pipe.names)
+        outcomes = (attempt(functools.partial(one, *pair)) for pair in sources.items())
+        try:
+            report(list(sources), outcomes, speech)
+        finally:
+            if as_json:
+                click.echo(json.dumps(told, indent=2))
 
 
 @main.command()
@@ -216,48 +206,22 @@ def models() -> None:
         )
 
 
-def _settings(options: dict[str, Any]) -> jobs.Settings:
-    from ncml_cli import jobs
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@failing_cleanly
+def completion(shell: str) -> None:
+    """Print what makes a shell complete commands, options and files.
 
-    if options["device"] is not None and options["engine"] != "torch":
-        raise UsageError("--device is for the torch engine: add --engine torch")
-    threads = options.pop("threads") or os.cpu_count() or 1
-    return jobs.Settings(threads=threads, **options)
+    \b
+    eval "$(ncmlzip completion bash)"       in ~/.bashrc
+    eval "$(ncmlzip completion zsh)"        in ~/.zshrc, after compinit
+    ncmlzip completion fish > ~/.config/fish/completions/ncmlzip.fish
+    """
+    from click.shell_completion import get_completion_class
 
-
-def _facts(source: Path, data: bytes, extra: list[Any]) -> dict[str, Any]:
-    from ncml_codec import engines, library, png
-    from ncml_codec.container import read_container
-    from ncml_codec.errors import UnknownModel
-    from ncml_codec.strength import describe
-
-    container = read_container(data)
-    header = container.header
-    try:
-        found, model = library.find(header.identity, extra)
-        name = found or "given with -m"
-        engine = str(engines.load("auto", model.network, os.cpu_count() or 1))
-    except UnknownModel:
-        name, engine = "not at hand", "none"
-    samples = header.width * header.height * header.planes
-    chunks = [kind.decode("latin-1") for kind, _ in png.unpack_chunks(container.metadata)]
-    return {
-        "file": str(source),
-        "width": header.width,
-        "height": header.height,
-        "kind": "8-bit RGB" if header.planes == 3 else "8-bit grey",
-        "model": name,
-        "model_identity": header.identity.hex(),
-        "adaptation": ", ".join(sorted({describe(tile.adaptation) for tile in container.tiles})),
-        "engine_here": engine,
-        "bytes": len(data),
-        "raw_bytes": samples,
-        "bits_per_sub_pixel": round(8 * len(data) / samples, 4),
-        "tiles": len(container.tiles),
-        "payload_bytes": sum(len(tile.payload) for tile in container.tiles),
-        "metadata_bytes": len(container.metadata),
-        "metadata": [kind for kind in chunks if kind != "IDAT"],
-    }
+    found = get_completion_class(shell)
+    assert found is not None
+    click.echo(found(main, {}, "ncmlzip", "_NCMLZIP_COMPLETE").source())
 
 
 if __name__ == "__main__":

@@ -4,18 +4,61 @@ expected errors."""
 from __future__ import annotations
 
 import functools
+import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import click
 
+from ncml_cli import interrupts
+from ncml_cli.targets import Skipped
 from ncml_codec.errors import NcmlError
 
 P = ParamSpec("P")
 
-Outcome = str | NcmlError  # of one file: what is to be said of it, or why it failed
+
+@dataclass(frozen=True)
+class Done:
+    """A file whose work is done. line: what is said of it; more: what -v adds; facts: its figures,
+    for --json and the summary."""
+
+    line: str = ""
+    more: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+Outcome = Done | NcmlError  # of one file
+
+
+@dataclass(frozen=True)
+class Speech:
+    """How a call speaks of its files.
+
+    as_json: a line of JSON on stdout for each file, in place of what is said of it; errors are said
+    as well. summary: what became of a file in a word, for a last line about all; None for no such
+    line. several: the call is not for one file alone, whatever it found. names: what temporary
+    files stand for.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+    as_json: bool = False
+    summary: str | None = None
+    several: bool = False
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def naming(self, names: Mapping[str, str]) -> Speech:
+        """The same with these names."""
+        return replace(self, names=names)
+
+    def named(self, text: str) -> str:
+        """The text with names in place of temporary files' paths."""
+        for path, name in self.names.items():
+            text = text.replace(path, name)
+        return text
 
 
 def failing_cleanly(command: Callable[P, None]) -> Callable[P, None]:
@@ -26,13 +69,16 @@ def failing_cleanly(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except NcmlError as error:
-            click.echo(f"error: {error}", err=True)
+            click.echo(f"error: {shown(str(error))}", err=True)
             sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("interrupted; nothing is left half-written", err=True)
+            sys.exit(interrupts.EXIT_CODE)
 
     return wrapped
 
 
-def attempt(action: Callable[[], str]) -> Outcome:
+def attempt(action: Callable[[], Done]) -> Outcome:
     """What the action returns or, if it fails as expected, its error."""
     try:
         return action()
@@ -40,17 +86,75 @@ def attempt(action: Callable[[], str]) -> Outcome:
         return error
 
 
-def report(files: Sequence[Path], outcomes: Iterable[Outcome]) -> None:
-    """Say on stderr what came of every file, as it comes.
+def report(files: Sequence[Path], outcomes: Iterable[Outcome], speech: Speech) -> None:
+    """Say what came of every file, as it comes.
 
-    Exits with 1 if any failed; if there is one file alone, with its error's code.
+    Exits with 1 if any failed; if the call is for one file alone, with its error's code.
     """
-    failures = []
-    for outcome in outcomes:
-        if isinstance(outcome, NcmlError):
-            click.echo(f"ncmlzip: {outcome}", err=True)
-            failures.append(outcome)
-        elif outcome:
-            click.echo(outcome, err=True)
+    several = speech.several or len(files) > 1
+    found = []
+    for path, outcome in zip(files, outcomes, strict=True):
+        _say(path, outcome, speech)
+        found.append(outcome)
+    if several and speech.summary and not speech.quiet and not speech.as_json:
+        click.echo(_summary(found, speech.summary), err=True)
+    failures = [one for one in found if isinstance(one, NcmlError) and one.exit_code]
     if failures:
-        sys.exit(failures[0].exit_code if len(files) == 1 else 1)
+        sys.exit(1 if several else failures[0].exit_code)
+
+
+def shown(text: str) -> str:
+    r"""The text on one line, harmless on a terminal: a name's control characters and bytes that are
+    no text become \x1b and the like."""
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte, by surrogateescape
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def _say(path: Path, outcome: Outcome, speech: Speech) -> None:
+    failed = isinstance(outcome, NcmlError) and outcome.exit_code > 0
+    if speech.as_json:
+        click.echo(json.dumps(_record(path, outcome, speech)))
+    if failed:
+        click.echo(f"ncmlzip: {shown(speech.named(str(outcome)))}", err=True)
+    elif not speech.as_json and not speech.quiet:
+        line = str(outcome) if isinstance(outcome, NcmlError) else outcome.line
+        more = outcome.more if isinstance(outcome, Done) and speech.verbose else ""
+        said = shown(speech.named(line + (f", {more}" if more else "")))
+        if said:
+            click.echo(said, err=True)
+
+
+def _record(path: Path, outcome: Outcome, speech: Speech) -> dict[str, Any]:
+    record: dict[str, Any] = {"file": speech.named(str(path))}
+    if isinstance(outcome, Done):
+        facts = dict(outcome.facts)
+        if "output" in facts:
+            facts["output"] = speech.named(facts["output"])
+        return record | {"status": "done"} | facts
+    if isinstance(outcome, Skipped):
+        return record | {"status": "skipped", "reason": speech.named(str(outcome))}
+    return record | {
+        "status": "failed",
+        "error": speech.named(str(outcome)),
+        "exit_code": outcome.exit_code,
+    }
+
+
+def _summary(outcomes: Sequence[Outcome], word: str) -> str:
+    done = [one.facts for one in outcomes if isinstance(one, Done)]
+    skipped = sum(isinstance(one, Skipped) for one in outcomes)
+    failed = len(outcomes) - len(done) - skipped
+    line = f"{len(outcomes)} file{'' if len(outcomes) == 1 else 's'}: {len(done)} {word}"
+    before, after = (
+        sum(facts.get(key, 0) for facts in done) for key in ("input_bytes", "output_bytes")
+    )
+    if before and after:
+        line += f", {before} -> {after} bytes ({100 * after / before:.1f} %)"
+    line += f", {skipped} skipped" if skipped else ""
+    return line + f", {failed} failed"

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ncml_cli.jobs import Compress, Decompress, Job, Target, Test, about
-from ncml_cli.report import Outcome, attempt
-from ncml_cli.targets import free_target
-from ncml_codec import batches, codec, readers
+from ncml_cli.jobs import Compress, Decompress, Job, Test, about
+from ncml_cli.report import Done, Outcome, attempt
+from ncml_cli.targets import Target, free_target
+from ncml_codec import batches, codec
 from ncml_codec.codec import Opened
 from ncml_codec.container import read_container
 from ncml_codec.errors import NcmlError, RoundTripError
@@ -73,12 +73,12 @@ def _groups(job: Job, pairs: Pairs) -> Iterator[Pairs]:
 def _compress(job: Compress, pairs: Pairs, engines: _Engines) -> list[Outcome]:
     started = time.perf_counter()
     engine = engines.of(job.model)
-    found: list[Outcome] = [""] * len(pairs)
+    found: list[Outcome] = [Done()] * len(pairs)
     opened: dict[int, tuple[Path, Picture]] = {}
     for index, (source, target) in enumerate(pairs):
         try:
             path = free_target(source, target, job.force)
-            image = readers.open_image(source)
+            image = job.opened(source)
             opened[index] = path, Picture(image.rows(0, image.height), image.chunks)
         except NcmlError as error:
             found[index] = error
@@ -111,14 +111,17 @@ def _difference(
 
 def _restore(job: Decompress | Test, pairs: Pairs, engines: _Engines) -> list[Outcome]:
     started = time.perf_counter()
-    found: list[Outcome] = [""] * len(pairs)
+    found: list[Outcome] = [Done()] * len(pairs)
     opened: dict[int, tuple[Path, Opened]] = {}
     for index, (source, target) in enumerate(pairs):
         try:
-            path = source
             if isinstance(job, Decompress):
                 path = free_target(source, target, job.force)
-            opened[index] = path, about(source, partial(_open, source, job.models))
+            elif isinstance(target, NcmlError):
+                raise target
+            else:
+                path = target
+            opened[index] = path, about(source, partial(_open, source, job))
         except NcmlError as error:
             found[index] = error
     decoded: dict[int, Samples | NcmlError] = {}
@@ -135,8 +138,8 @@ def _restore(job: Decompress | Test, pairs: Pairs, engines: _Engines) -> list[Ou
     return found
 
 
-def _open(source: Path, models: Sequence[Model]) -> Opened:
-    return codec.open_file(read_file(source), models)
+def _open(source: Path, job: Decompress | Test) -> Opened:
+    return codec.open_file(read_file(source), job.models, max_pixels=job.settings.max_pixels)
 
 
 def _give(
@@ -146,12 +149,12 @@ def _give(
     opened: Opened,
     samples: Samples | NcmlError,
     more: str,
-) -> str:
+) -> Done:
     if isinstance(samples, NcmlError):
         raise type(samples)(f"{source}: {samples}")
     size = f"{opened.header.width} x {opened.header.height}"
     if isinstance(job, Test):
-        return job.settings.message(f"{source}: sound, {size}", more)
+        return job.finish(source, source.stat().st_size, size, more)
     shape = (opened.header.height, opened.header.width, opened.header.planes)
     data = b"".join(encode_parts(shape, opened.chunks, [samples], str(path)))
     return job.finish(source, path, data, size, more)

@@ -1,0 +1,133 @@
+"""Options that several of ncmlzip's commands have, as decorators; what they mean is in `calls`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ncml_cli.inputs import PIPE, file_named
+
+Command = Callable[..., None]
+
+MAX_PIXELS = 1 << 29  # as `pixels.MAX_PIXELS`, which is not imported for --help
+# What --to takes: suffixes of `pixels.WRITABLE`.
+FORMATS = ("png", "webp", "bmp", "tif", "ppm", "pgm")
+# Files that cannot be read are found as they are worked on: one of them is not a wrong call.
+_NAME = click.Path(readable=False)
+_PATH = click.Path(readable=False, path_type=Path)
+
+
+def inputs(command: Command) -> Command:
+    """files, recursive, files_from."""
+    return _with(
+        command,
+        click.argument("files", nargs=-1, type=_NAME, callback=_paths),
+        click.option("-r", "--recursive", is_flag=True, help="Take the files in folders, too."),
+        click.option(
+            "--files-from",
+            type=_PATH,
+            metavar="LIST",
+            help="Also the files named in LIST, one a line or NUL between them; - is stdin.",
+        ),
+    )
+
+
+def outputs(command: Command) -> Command:
+    """output, stdout, folder, mirror, force, remove, skip_existing, dry_run."""
+    return _with(
+        command,
+        click.option("-o", "--output", type=_PATH, help="Output, for one input; - is stdout."),
+        click.option("-c", "--stdout", is_flag=True, help="Write to standard output."),
+        click.option("-O", "--output-dir", "folder", type=_PATH, help="Write into this folder."),
+        click.option("--mirror", is_flag=True, help="With -O: under the path of the input there."),
+        click.option("-f", "--force", is_flag=True, help="Replace existing outputs."),
+        click.option(
+            "--rm/--keep",
+            " /-k",
+            "remove",
+            default=False,
+            help="Remove the input once the output is read back; -k, the default, keeps it.",
+        ),
+        click.option("--skip-existing", is_flag=True, help="Leave files whose output exists."),
+        click.option("--dry-run", is_flag=True, help="Say what would become what; write nothing."),
+    )
+
+
+def effort(command: Command) -> Command:
+    """model, engine, device, threads, at_once, max_pixels."""
+    return _with(
+        command,
+        click.option("-m", "--model", help="A released model's name, or a model file."),
+        click.option("--engine", default="auto", help="auto, native, numpy or torch: same bytes."),
+        click.option(
+            "--device", help="With --engine torch: cpu, cuda or auto, images of one size together."
+        ),
+        click.option(
+            "-T",
+            "--threads",
+            type=click.IntRange(0),
+            help="Threads for all files together; 0, the default: one for each processor.",
+        ),
+        click.option(
+            "-j",
+            "--jobs",
+            "at_once",
+            type=click.IntRange(1),
+            help="Files at once, each in a process. By default small ones only, where it pays.",
+        ),
+        click.option(
+            "--max-pixels",
+            type=click.IntRange(1, MAX_PIXELS),
+            default=MAX_PIXELS,
+            help="Refuse larger images, before they take memory. Default and most: 2^29.",
+        ),
+    )
+
+
+def speech(command: Command) -> Command:
+    """quiet, verbose, as_json."""
+    return _with(
+        command,
+        click.option("-q", "--quiet", is_flag=True, help="Errors only."),
+        click.option("-v", "--verbose", is_flag=True, help="Say more about each file."),
+        click.option(
+            "--json", "as_json", is_flag=True, help="A JSON object a line and file, on stdout."
+        ),
+    )
+
+
+def levels(command: Command) -> Command:
+    """level: 1 to 9, or None."""
+    said = {
+        1: "Fastest: the network stays as it is.",
+        5: "The default: its heads learn from the image (-2 to -4 are the same).",
+        6: "With three learning rates tried; -7: with five.",
+        8: "The whole network learns.",
+        9: "Smallest: several rates tried, the whole network learning.",
+    }
+    made = [
+        click.option(
+            f"-{level}",
+            "level",
+            flag_value=level,
+            type=int,
+            default=None,
+            help=said.get(level),
+            hidden=level not in said,
+        )
+        for level in range(1, 10)
+    ]
+    return _with(command, *made)
+
+
+def _with(command: Command, *made: Callable[[Command], Command]) -> Command:
+    for one in reversed(made):
+        command = one(command)
+    return command
+
+
+def _paths(context: click.Context, parameter: Any, names: Sequence[str]) -> tuple[Path, ...]:
+    return tuple(PIPE if name == str(PIPE) else file_named(name) for name in names)
