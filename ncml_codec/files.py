@@ -24,6 +24,14 @@ def read_file(path: Path) -> bytes:
         raise InputError(f"{path}: {_reason(error)}") from error
 
 
+def status(path: Path) -> os.stat_result:
+    """The file's size, times and permissions; a link is followed. Raises InputError."""
+    try:
+        return path.stat()
+    except OSError as error:
+        raise InputError(f"{path}: {_reason(error)}") from error
+
+
 @dataclass(frozen=True)
 class Written:
     """What was written, to compare a file with."""
@@ -46,7 +54,7 @@ def write_atomically(
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
         raise OutputError(f"{path}: {_not_a_file(target)}")
-    original = _status(like) if like else None
+    original = status(like) if like else None
     # The name is known before the file is there, so that no interrupt finds the one without the
     # other. Nobody else's file has it: 64 random bits.
     temporary = target.parent / f".ncml-{secrets.token_hex(8)}.tmp"
@@ -109,13 +117,6 @@ def _not_a_file(target: Path) -> str:
     if target.is_dir():
         return "is a folder; -O writes into it"
     return "is a device or a pipe, which a finished file would replace; write to it with -c"
-
-
-def _status(path: Path) -> os.stat_result:
-    try:
-        return path.stat()
-    except OSError as error:
-        raise InputError(f"{path}: {_reason(error)}") from error
 
 
 def _mode(target: Path) -> int:

@@ -147,6 +147,15 @@ def test_the_input_is_never_its_own_output(photo: Path) -> None:
     assert photo.read_bytes() == before
 
 
+def test_an_input_that_goes_meanwhile_is_reported(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codec, "verify", lambda *_: photo.unlink())
+    result = compress(photo)
+    assert (result.exit_code, "No such file" in result.stderr) == (1, True)
+    assert os.listdir(photo.parent) == []
+
+
 def test_damaged_files_are_reported_and_nothing_is_written(photo: Path) -> None:
     compress(photo)
     packed = Path(f"{photo}.ncmz")

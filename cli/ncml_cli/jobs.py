@@ -20,7 +20,7 @@ from ncml_codec import codec, readers
 from ncml_codec.codec import Effort, Opened
 from ncml_codec.container import read_header
 from ncml_codec.errors import NcmlError
-from ncml_codec.files import Written, read_file, write_atomically
+from ncml_codec.files import Written, read_file, status, write_atomically
 from ncml_codec.model import Model
 from ncml_codec.pixels import Samples, Source, encode_parts
 
@@ -88,7 +88,7 @@ class Compress:
 
         samples: how many the image has.
         """
-        before = source.stat().st_size
+        before = status(source).st_size
         written = write_atomically(path, data, replace=self.force, like=source)
         if self.remove:
             remove_input(source, path, written)
@@ -141,7 +141,7 @@ class Decompress:
 
     def finish(self, source: Path, path: Path, data: bytes | Written, size: str, more: str) -> Done:
         """Write the image if it is not, remove the input if it is not to be kept."""
-        before = source.stat().st_size
+        before = status(source).st_size
         if isinstance(data, bytes):
             data = write_atomically(path, data, replace=self.force, like=source)
         if self.remove:

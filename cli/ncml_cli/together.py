@@ -21,7 +21,7 @@ from ncml_codec import batches, codec
 from ncml_codec.codec import Opened
 from ncml_codec.container import read_container
 from ncml_codec.errors import NcmlError, RoundTripError
-from ncml_codec.files import read_file
+from ncml_codec.files import read_file, status
 from ncml_codec.model import Model
 from ncml_codec.pixels import Picture, Samples, encode_parts
 from ncml_codec.png import unpack_chunks
@@ -154,7 +154,7 @@ def _give(
         raise type(samples)(f"{source}: {samples}")
     size = f"{opened.header.width} x {opened.header.height}"
     if isinstance(job, Test):
-        return job.finish(source, source.stat().st_size, size, more)
+        return job.finish(source, status(source).st_size, size, more)
     shape = (opened.header.height, opened.header.width, opened.header.planes)
     data = b"".join(encode_parts(shape, opened.chunks, [samples], str(path)))
     return job.finish(source, path, data, size, more)
