@@ -1,34 +1,38 @@
-"""The entropy coder: constriction's range coder (queue), fed with integer counts only.
+"""The entropy coder: a range coder fed with integer counts only. FORMAT.md, section 6.
 
-The one module that touches constriction. Facts behind it, each of them measured: weights
-`count - 1` with counts summing to 2**24 make the `perfect=False` categorical model exact (its
-scale is exactly 1), the same for float32 and float64 rows; Fortran-ordered rows are misread in
-silence; damaged words decode without error or raise AssertionError. So rows are made contiguous
-here, and checksums are checked by the callers.
+Three write and read the same words: constriction's, the native module's, and plain Python's, which
+is always here (`range_coder`). The first of them that is here does the work. This is the one module
+that touches constriction, which has no wheel for 64-bit ARM Linux. Facts about it, each of them
+measured: weights `count - 1` with counts summing to 2**24 make the `perfect=False` categorical
+model exact (its scale is exactly 1), the same for float32 and float64 rows; Fortran-ordered rows
+are misread in silence; damaged words decode without error or raise AssertionError. So rows are made
+contiguous here, and checksums are checked by the callers.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+import contextlib
+import importlib
+from collections.abc import Iterator
+from typing import Any, Protocol
 
-import constriction
 import numpy as np
 import numpy.typing as npt
 
+from ncml_codec import range_coder
 from ncml_codec.errors import FormatError
 from ncml_codec.network import Integers
 from ncml_codec.tables import Weights
-
-_MODEL = constriction.stream.model.Categorical(perfect=False)
 
 
 class Coder(Protocol):
     """One walk for both directions: the encoder is told the symbols, the decoder finds them."""
 
     def code(self, weights: Weights, symbols: Integers | None) -> Integers:
-        """Code one symbol by each row of weights [n, 16]; the symbols [n], whole numbers below 16.
+        """Code one symbol by each row of weights [n, m]; the symbols [n], whole numbers below m.
 
-        weights: of `tables.weights`, each row of sum 2**24 - 16. symbols: None when decoding.
+        weights: counts less one, each row of sum 2**24 - m, as of `tables.weights`, where m is 16.
+        symbols: None when decoding.
         """
         ...
 
@@ -37,33 +41,33 @@ class Encoder:
     """Symbols to words."""
 
     def __init__(self) -> None:
-        self._encoder = constriction.stream.queue.RangeEncoder()
+        _, encoder, _ = next(implementations())
+        self._encoder = encoder()
 
     def code(self, weights: Weights, symbols: Integers | None) -> Integers:
         assert symbols is not None
-        self._encoder.encode(np.ascontiguousarray(symbols, np.int32), _MODEL, _rows(weights))
+        self._encoder.encode(np.ascontiguousarray(symbols, np.int32), _rows(weights))
         return symbols
 
     def finish(self) -> bytes:
         """The words of everything coded so far, 32 bits each, little-endian."""
-        words: npt.NDArray[np.uint32] = self._encoder.get_compressed()
-        return words.astype("<u4").tobytes()
+        words: bytes = self._encoder.finish()
+        return words
 
 
 class Decoder:
-    """Words to symbols. Raises FormatError where constriction notices damage, which is seldom."""
+    """Words to symbols. Raises FormatError where the coder notices damage, which is seldom."""
 
     def __init__(self, payload: bytes | memoryview) -> None:
         if len(payload) % 4:
             raise FormatError(f"payload of {len(payload)} bytes: not a whole number of words")
-        words = np.frombuffer(payload, "<u4").astype(np.uint32)
-        self._decoder = constriction.stream.queue.RangeDecoder(words)
+        _, _, decoder = next(implementations())
+        self._decoder = decoder(np.frombuffer(payload, np.uint8))
 
     def code(self, weights: Weights, symbols: Integers | None) -> Integers:
-        try:
-            decoded: Integers = self._decoder.decode(_MODEL, _rows(weights))
-        except AssertionError as error:
-            raise FormatError("payload: its words are not a stream of this coder") from error
+        decoded: Integers | None = self._decoder.decode(_rows(weights))
+        if decoded is None:
+            raise FormatError("payload: its words are not a stream of this coder")
         return decoded
 
 
@@ -77,6 +81,51 @@ class Meter:
         assert symbols is not None
         chosen = np.take_along_axis(weights, symbols[:, None], axis=1).astype(np.float64) + 1
         self.bits += 24.0 * len(symbols) - float(np.log2(chosen).sum())
+        return symbols
+
+
+def implementations() -> Iterator[tuple[str, type[Any], type[Any]]]:
+    """Name, encoder and decoder of every implementation that is here, the one that is used first.
+
+    Encoders have `encode(symbols, weights)` and `finish()`, decoders take the words as bytes and
+    have `decode(weights)`, which gives None at words of no stream. Plain Python's comes last.
+    """
+    with contextlib.suppress(ImportError):
+        importlib.import_module("constriction")
+        yield "constriction", _ConstrictionEncoder, _ConstrictionDecoder
+    with contextlib.suppress(ImportError):
+        native = importlib.import_module("ncml_codec.engines._native")
+        yield "native", native.RangeEncoder, native.RangeDecoder
+    yield "python", range_coder.RangeEncoder, range_coder.RangeDecoder
+
+
+class _ConstrictionEncoder:
+    def __init__(self) -> None:
+        import constriction
+
+        self._encoder = constriction.stream.queue.RangeEncoder()
+        self._model = constriction.stream.model.Categorical(perfect=False)
+
+    def encode(self, symbols: Integers, weights: Weights) -> None:
+        self._encoder.encode(symbols, self._model, weights)
+
+    def finish(self) -> bytes:
+        words: npt.NDArray[np.uint32] = self._encoder.get_compressed()
+        return words.astype("<u4").tobytes()
+
+
+class _ConstrictionDecoder:
+    def __init__(self, words: npt.NDArray[np.uint8]) -> None:
+        import constriction
+
+        self._decoder = constriction.stream.queue.RangeDecoder(words.view("<u4").astype(np.uint32))
+        self._model = constriction.stream.model.Categorical(perfect=False)
+
+    def decode(self, weights: Weights) -> Integers | None:
+        try:
+            symbols: Integers = self._decoder.decode(self._model, weights)
+        except AssertionError:
+            return None
         return symbols
 
 

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <optional>
 
+#include "range_coder.h"
 #include "walk.h"
 
 namespace py = pybind11;
@@ -168,6 +169,56 @@ class PythonSurvey {
   Survey survey_;  // last, so that its threads end before what they write to
 };
 
+using Rows = py::array_t<float, py::array::c_style | py::array::forcecast>;
+
+int alphabet_of(const Rows& weights) {
+  if (weights.ndim() != 2) throw std::invalid_argument("range coder: weights are no matrix");
+  return int(std::min<py::ssize_t>(weights.shape(1), 1 << 30));
+}
+
+void encode(RangeEncoder& encoder, const Integers& symbols, const Rows& weights) {
+  const int width = alphabet_of(weights);
+  if (symbols.ndim() != 1 || symbols.size() != weights.shape(0))
+    throw std::invalid_argument("range coder: not one symbol for each row");
+  const int32_t* from = symbols.data();
+  const float* rows = weights.data();
+  const auto count = size_t(symbols.size());
+  py::gil_scoped_release release;
+  encoder.encode(from, rows, count, width);
+}
+
+// Nothing if the words are not a stream of this coder.
+std::optional<Integers> decode(RangeDecoder& decoder, const Rows& weights) {
+  const int width = alphabet_of(weights);
+  const float* rows = weights.data();
+  const auto count = size_t(weights.shape(0));
+  Integers symbols(weights.shape(0));
+  int32_t* to = symbols.mutable_data();
+  bool sound;
+  {
+    py::gil_scoped_release release;
+    sound = decoder.decode(to, rows, count, width);
+  }
+  return sound ? std::optional(symbols) : std::nullopt;
+}
+
+// Words are little-endian bytes in Python.
+py::bytes finished(const RangeEncoder& encoder) {
+  std::string bytes;
+  for (const uint32_t word : encoder.finish())
+    for (int shift = 0; shift < 32; shift += 8) bytes.push_back(char(word >> shift & 255));
+  return py::bytes(bytes);
+}
+
+RangeDecoder decoder_of(const Bytes& payload) {
+  if (payload.ndim() != 1 || payload.size() % 4)
+    throw std::invalid_argument("range coder: not a whole number of words");
+  std::vector<uint32_t> words(size_t(payload.size() / 4));
+  for (size_t at = 0; at < size_t(payload.size()); ++at)
+    words[at / 4] |= uint32_t(payload.data()[at]) << 8 * (at % 4);
+  return RangeDecoder(std::move(words));
+}
+
 std::vector<std::string> instruction_sets() {
   std::vector<std::string> names;
   for (const Kernels* kernels : available_kernels()) names.push_back(kernels->name);
@@ -213,4 +264,11 @@ PYBIND11_MODULE(_native, m) {
            py::arg("samples"), py::arg("threads"), py::arg("strength"))
       .def("__iter__", [](py::object self) { return self; })
       .def("__next__", &PythonSurvey::next);
+  py::class_<RangeEncoder>(m, "RangeEncoder")
+      .def(py::init<>())
+      .def("encode", &encode, py::arg("symbols"), py::arg("weights"))
+      .def("finish", &finished);
+  py::class_<RangeDecoder>(m, "RangeDecoder")
+      .def(py::init(&decoder_of), py::arg("words"))
+      .def("decode", &decode, py::arg("weights"));
 }
