@@ -35,6 +35,7 @@ _COMPARED = 64  # rows compared at a time, so that the check holds no second ban
 
 Samples = npt.NDArray[np.uint8]
 Progress = Callable[[int], None]
+LOST = 128  # the grey level of tiles that could not be decoded
 _NOTHING = np.empty((0, 0, 0), np.uint8)
 Place = tuple[int, int, int, int]  # top, left, height, width
 
@@ -153,16 +154,11 @@ def open_file(
     Raises FormatError (its kinds say which) for anything but a sound file whose model is at hand.
     """
     effort = effort or Effort()
-    container = read_container(data)
+    container = read_container(data, max_pixels)
     header = container.header
-    if header.width * header.height > max_pixels:
-        raise FormatError(
-            f"an image of {header.width} x {header.height} pixels, beyond the limit of"
-            f" {max_pixels} (max_pixels)"
-        )
     chunks = png.unpack_chunks(container.metadata)
     _, model = library.find(header.identity, models)
-    return Opened(container, model, chunks, _bands(container, model, effort))
+    return Opened(container, model, chunks, bands_of(container, model, effort))
 
 
 def decode(
@@ -275,22 +271,31 @@ def _samples(picture: Source, header: Header) -> Iterator[Samples]:
         yield tile
 
 
-def _bands(container: Container, model: Model, effort: Effort) -> Iterator[Samples]:
-    """See `Opened.bands`."""
+def bands_of(
+    container: Container,
+    model: Model,
+    effort: Effort,
+    damage: dict[int, FormatError] | None = None,
+) -> Iterator[Samples]:
+    """See `Opened.bands`.
+
+    damage: what is wrong with the tiles of these numbers, to which tiles that turn out to be
+    damaged are added; all of them become grey. None: the first one is raised.
+    """
     header = container.header
     engine, at_once = _engine(effort, model, header)
 
     def one(item: tuple[int, Place, Tile]) -> tuple[Place, Samples]:
         index, place, tile = item
         shape = (*place[2:], header.planes)
-        decoder = Decoder(tile.payload)
-        decoded = walk_tile(engine, shape, None, decoder, effort.progress, tile.adaptation)
-        if samples_crc(decoded) != tile.samples_crc:
-            raise ChecksumMismatch(
-                f"tile {index}: the decoded samples do not match their checksum; the file was not"
-                " written by a correct encoder, or this decoder is at fault"
-            )
-        return place, decoded
+        if damage is None:
+            return place, _decode_tile(engine, shape, index, tile, effort.progress)
+        if index not in damage:
+            try:
+                return place, _decode_tile(engine, shape, index, tile, effort.progress)
+            except FormatError as error:
+                damage[index] = error
+        return place, np.full(shape, LOST, np.uint8)
 
     places = header.tiles()
     items = zip(range(len(places)), places, container.tiles, strict=True)
@@ -300,3 +305,20 @@ def _bands(container: Container, model: Model, effort: Effort) -> Iterator[Sampl
         band[:height, left : left + width] = decoded
         if left + width == header.width:
             yield band[:height]
+
+
+def _decode_tile(
+    engine: Engine, shape: tuple[int, ...], index: int, tile: Tile, progress: Progress
+) -> Samples:
+    """Samples of shape [height, width, planes]. Raises FormatError; index: for its message."""
+    try:
+        decoder = Decoder(tile.payload)
+        decoded = walk_tile(engine, shape, None, decoder, progress, tile.adaptation)
+    except FormatError as error:
+        raise type(error)(f"tile {index}: {error}") from error
+    if samples_crc(decoded) != tile.samples_crc:
+        raise ChecksumMismatch(
+            f"tile {index}: the decoded samples do not match their checksum; the file was not"
+            " written by a correct encoder, or this decoder is at fault"
+        )
+    return decoded

@@ -98,43 +98,54 @@ def write_container(container: Container) -> bytes:
 
 def read_header(data: bytes) -> Header:
     """The header alone, checked against its checksum; the sections may be missing or damaged."""
-    return _read_head(data)[0]
+    return read_head(data)[0]
 
 
-def read_container(data: bytes) -> Container:
+def read_container(data: bytes, max_pixels: int | None = None) -> Container:
     """The file's parts, every section checked against its checksum.
 
-    Raises FormatError that names what is wrong: foreign, cut short, damaged where, too long.
+    Raises FormatError that names what is wrong: foreign, cut short, damaged where, too long, or an
+    image of more than max_pixels.
     """
-    header, adaptation, metadata_length, lengths, at = _read_head(data)
-    reader = _Reader(data, at)
+    header, adaptation, metadata_length, lengths, at = read_head(data, max_pixels)
+    reader = Reader(data, at)
     metadata = b""
     if metadata_length is not None:
         metadata = bytes(reader.section("metadata", metadata_length))
-    tiles = []
-    for index, length in enumerate(lengths):
-        own = 1 if adaptation == BY_TILE else 0
-        section = reader.section(f"tile {index}", own + length)
-        strength = section[0] if own else adaptation
-        if not is_known(strength):
-            raise FormatError(
-                f"tile {index}: adaptation {strength}, which this version does not know"
-            )
-        (crc,) = struct.unpack("<I", reader.take(f"tile {index}'s samples checksum", 4))
-        tiles.append(Tile(section[own:], crc, strength))
+    tiles = [read_tile(reader, index, length, adaptation) for index, length in enumerate(lengths)]
     if reader.at != len(data):
         raise FormatError(f"{len(data) - reader.at} bytes follow the end of the last section")
     return Container(header, metadata, tiles)
 
 
-def _read_head(data: bytes) -> tuple[Header, int, int | None, list[int], int]:
+def read_tile(reader: Reader, index: int, length: int, adaptation: int) -> Tile:
+    """The tile of this number, whose payload has `length` bytes, at the reader's place.
+
+    adaptation: the header's. Raises FormatError.
+    """
+    own = 1 if adaptation == BY_TILE else 0
+    section = reader.section(f"tile {index}", own + length)
+    strength = section[0] if own else adaptation
+    if not is_known(strength):
+        raise FormatError(f"tile {index}: adaptation {strength}, which this version does not know")
+    (crc,) = struct.unpack("<I", reader.take(f"tile {index}'s samples checksum", 4))
+    return Tile(section[own:], crc, strength)
+
+
+def read_head(
+    data: bytes, max_pixels: int | None = None
+) -> tuple[Header, int, int | None, list[int], int]:
     """Header, adaptation, length of the metadata if there is any, the payloads' lengths, and where
-    they begin."""
+    they begin.
+
+    More than max_pixels raise FormatError before anything is made for them: a tile takes some
+    hundred times the memory of the byte that says it is empty.
+    """
     if not data:
         raise Truncated("the file is empty")
     if not data.startswith(MAGIC[: len(data)]):
         raise FormatError("not an ncmz file: it does not begin as one")
-    reader = _Reader(data, len(MAGIC))
+    reader = Reader(data, len(MAGIC))
     version, kind, adaptation, exponent = reader.take("header", 4)
     if version != VERSION:
         raise FormatError(
@@ -146,6 +157,10 @@ def _read_head(data: bytes) -> tuple[Header, int, int | None, list[int], int]:
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         raise FormatError(
             f"header: an image of {width} x {height} pixels; sides are 1 to {MAX_SIDE}"
+        )
+    if max_pixels is not None and width * height > max_pixels:
+        raise FormatError(
+            f"an image of {width} x {height} pixels, beyond the limit of {max_pixels} (max_pixels)"
         )
     if exponent not in TILE_EXPONENTS:
         raise FormatError(f"header: tiles of side 2**{exponent}, which this version does not know")
@@ -167,7 +182,7 @@ def _read_head(data: bytes) -> tuple[Header, int, int | None, list[int], int]:
     return header, adaptation, metadata_length, lengths, reader.at
 
 
-class _Reader:
+class Reader:
     """Takes bytes from the front, or says what is missing."""
 
     def __init__(self, data: bytes, at: int) -> None:

@@ -24,6 +24,7 @@ def unpack(packed: bytes, what: str, *, exactly: int | None = None, at_most: int
         if size > at_most or (exactly is not None and size != exactly):
             limit = f"at most {at_most}" if exactly is None else f"{exactly}"
             raise FormatError(f"{what}: unpacks to {size} bytes, not {limit}")
-        return zstandard.ZstdDecompressor().decompress(packed, max_output_size=max(1, size))
+        unpacker = zstandard.ZstdDecompressor()
+        return unpacker.decompress(packed, max_output_size=max(1, size), allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise FormatError(f"{what}: cannot be unpacked: {error}") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Protocol
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from ncml_codec import png, writers
-from ncml_codec.errors import InputError, UnsupportedImage, UsageError
+from ncml_codec.errors import InputError, NcmlError, UnsupportedImage, UsageError
 
 WRITABLE = {
     ".png": "PNG",
@@ -116,7 +117,8 @@ def decode_file(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Picture
     if not data:
         raise InputError(f"{name}: the file is empty")
     with _opened(data, name, _READABLE, max_pixels) as image:
-        frames = getattr(image, "n_frames", 1)
+        with _translated(name):
+            frames = getattr(image, "n_frames", 1)
         if frames > 1:
             raise UnsupportedImage(f"{name}: {frames} frames or pages; only one is handled")
         if image.format == "WEBP" and not _is_lossless_webp(data):
@@ -231,17 +233,14 @@ def _opened(data: bytes, name: str, formats: Sequence[str], max_pixels: int) -> 
     That stands in for Pillow's limits (a warning at 89 million pixels, an error at 179),
     which are for programs that open what strangers send.
     """
-    try:
-        with _PILLOW_LIMIT:
-            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            try:
-                image = Image.open(io.BytesIO(data), formats=tuple(formats))
-            finally:
-                Image.MAX_IMAGE_PIXELS = limit
-    except UnidentifiedImageError as error:
-        raise InputError(f"{name}: {_unidentified(data)}") from error
-    except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(f"{name}: cannot be read: {error}") from error
+    with _translated(name), _PILLOW_LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(io.BytesIO(data), formats=tuple(formats))
+        except UnidentifiedImageError as error:
+            raise InputError(f"{name}: {_unidentified(data)}") from error
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
     check_size(image.width, image.height, name, max_pixels)
     return image
 
@@ -273,15 +272,24 @@ def _samples(image: Image.Image, name: str) -> npt.NDArray[np.uint8]:
     width, height = image.size
     samples = np.empty((height, width, 1 if image.mode == "L" else 3), np.uint8)
     step = max(1, _BAND // width)
-    try:
+    with _translated(name):
         # Pillow keeps four bytes a pixel, and would hold two copies more while it gives them all.
         for top in range(0, height, step):
             stop = min(top + step, height)
             band = np.asarray(image.crop((0, top, width, stop)))
             samples[top:stop] = band.reshape(stop - top, width, -1)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(f"{name}: its pixels cannot be read: {error}") from error
     return samples
+
+
+@contextmanager
+def _translated(name: str) -> Iterator[None]:
+    """Pillow's exceptions as InputError: on damaged files its readers raise nearly every kind."""
+    try:
+        yield
+    except NcmlError:
+        raise
+    except Exception as error:
+        raise InputError(f"{name}: cannot be read: {str(error) or repr(error)}") from error
 
 
 def _is_lossless_webp(data: bytes) -> bool:

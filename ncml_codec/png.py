@@ -11,11 +11,12 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ncml_codec.errors import FormatError, InputError
+from ncml_codec.errors import FormatError, InputError, UnsupportedImage
 from ncml_codec.packing import pack, unpack
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_METADATA = 1 << 28
+MAX_CHUNKS = 1 << 16  # beside the pixels: each takes a hundred bytes of memory, even if empty
 PIXELS = b"IDAT"  # in a list of chunks: where the pixels stand, with no data
 # Of the chunks that a viewer may ignore, those that say how colours and pixels are to be shown. As
 # oxipng's --strip safe, but with cHRM, gAMA, cLLI and mDCV, without which colours change, too.
@@ -52,13 +53,15 @@ def split(data: bytes, name: str) -> tuple[ImageHeader, list[Chunk]]:
         raise InputError(f"{name}: a PNG of {width} x {height} pixels; it is damaged")
     header = ImageHeader(width, height, depth, colour, interlace == 1)
     kept: list[Chunk] = []
+    found = False
     for kind, content in chunks[1:]:
         if kind == PIXELS:
-            if (PIXELS, b"") not in kept:
+            if not found:
                 kept.append((PIXELS, b""))
+            found = True
         elif kind != b"IEND":
             kept.append((kind, content))
-    if (PIXELS, b"") not in kept:
+    if not found:
         raise InputError(f"{name}: a PNG without image data; it is damaged")
     return header, kept
 
@@ -77,10 +80,19 @@ def around_pixels(chunks: Sequence[Chunk]) -> tuple[bytes, bytes]:
 
 
 def pack_chunks(chunks: Iterable[Chunk]) -> bytes:
-    """A file's metadata section: the chunks, packed; empty if they say nothing."""
+    """A file's metadata section: the chunks, packed; empty if they say nothing.
+
+    Raises UnsupportedImage if they are more than `unpack_chunks` takes.
+    """
     records = list(chunks)
     if all(kind == PIXELS for kind, _ in records):
         return b""
+    size = sum(8 + len(content) for _, content in records)
+    if len(records) > MAX_CHUNKS or size > MAX_METADATA:
+        raise UnsupportedImage(
+            f"metadata: {len(records)} chunks of {size} bytes in all; at most {MAX_CHUNKS} of"
+            f" {MAX_METADATA} bytes are handled"
+        )
     return pack(b"".join(struct.pack("<I", len(c)) + kind + c for kind, c in records))
 
 
@@ -89,15 +101,22 @@ def unpack_chunks(section: bytes) -> list[Chunk]:
     if not section:
         return []
     data = unpack(section, "metadata", at_most=MAX_METADATA)
-    chunks, at = [], 0
+    chunks: list[Chunk] = []
+    at = 0
     while at < len(data):
         if at + 8 > len(data):
             raise FormatError(f"metadata: {len(data) - at} bytes at offset {at} are no record")
         (length,) = struct.unpack_from("<I", data, at)
         if length > len(data) - at - 8:
             raise FormatError(f"metadata: a record of {length} bytes at offset {at} is cut short")
+        if len(chunks) == MAX_CHUNKS:
+            raise FormatError(f"metadata: more than {MAX_CHUNKS} records")
         chunks.append((data[at + 4 : at + 8], data[at + 8 : at + 8 + length]))
         at += 8 + length
+    if [content for kind, content in chunks if kind == PIXELS] != [b""]:
+        raise FormatError("metadata: not one empty record IDAT, which says where the pixels stand")
+    if any(kind in (b"IHDR", b"IEND") for kind, _ in chunks):
+        raise FormatError("metadata: a record IHDR or IEND, which is no chunk between the two")
     return chunks
 
 

@@ -44,8 +44,10 @@ _PNM = re.compile(
 def size_of(path: Path) -> int | None:
     """Pixels that an image file says it has, by its first bytes; None if they do not tell.
 
-    For planning only: nothing is checked. Knows PNG, PPM and PGM.
+    For planning only: nothing is checked. Knows PNG, PPM and PGM. Pipes are not opened.
     """
+    if not path.is_file():
+        return None
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)

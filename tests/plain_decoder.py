@@ -138,6 +138,9 @@ def read_chunks(section: bytes) -> list[tuple[bytes, bytes]]:
         chunks.append((kind, content.take(length)))
     marks = [data for kind, data in chunks if kind == b"IDAT"]
     require(marks == [b""], "metadata: must have one record IDAT, and that empty")
+    require(len(chunks) <= 2**16, f"metadata: {len(chunks)} records, must be at most 2^16")
+    ends = {b"IHDR", b"IEND"}
+    require(not any(kind in ends for kind, _ in chunks), "metadata: a record IHDR or IEND")
     return chunks
 
 

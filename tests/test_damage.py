@@ -7,12 +7,13 @@ import zlib
 
 import numpy as np
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ncml_codec import codec
-from ncml_codec.container import Container, Tile, read_container, write_container
-from ncml_codec.errors import FormatError
+from ncml_codec import codec, png
+from ncml_codec.container import Container, Header, Tile, read_container, write_container
+from ncml_codec.errors import FormatError, UnsupportedImage
 from ncml_codec.model import read_model
 from tests.pictures import GOLDEN
 
@@ -85,15 +86,48 @@ def test_metadata_that_unpacks_to_gigabytes_is_refused_unread() -> None:
         codec.decode(forged, [TINY])
 
 
-def test_metadata_records_that_overrun_are_refused() -> None:
-    import zstandard
-
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"\x05\0\0\0tEXtabc", "cut short"),
+        (b"\xff\xff\xff\xfftEXt", "cut short"),
+        (b"\0\0\0", "no record"),
+        (b"\0\0\0\0tEXt", "where the pixels stand"),
+        (b"\0\0\0\0IDAT" * 2, "where the pixels stand"),
+        (b"\x01\0\0\0IDATx", "where the pixels stand"),
+        (b"\0\0\0\0IDAT\0\0\0\0IEND", "IEND"),
+        (b"\0\0\0\0IDAT" + b"\0\0\0\0tEXt" * 2**16, "more than 65536 records"),
+    ],
+)
+def test_metadata_that_is_no_list_of_chunks_is_refused(content: bytes, problem: str) -> None:
     container = read_container(FILES["chunks"])
-    for content in (b"\x05\0\0\0tEXtabc", b"\xff\xff\xff\xfftEXt", b"\0\0\0"):
-        packed = zstandard.ZstdCompressor().compress(content)
-        forged = write_container(Container(container.header, packed, container.tiles))
+    packed = zstandard.ZstdCompressor().compress(content)
+    forged = write_container(Container(container.header, packed, container.tiles))
+    with pytest.raises(FormatError, match=problem):
+        codec.decode(forged, [TINY])
+
+
+def test_bytes_after_the_metadata_frame_are_refused() -> None:
+    container = read_container(FILES["chunks"])
+    for more in (b"x", container.metadata):
+        longer = Container(container.header, container.metadata + more, container.tiles)
         with pytest.raises(FormatError, match="metadata"):
-            codec.decode(forged, [TINY])
+            codec.decode(write_container(longer), [TINY])
+
+
+def test_more_metadata_than_can_be_read_is_not_written() -> None:
+    chunks = [(b"tEXt", b"")] * 2**16 + [(b"IDAT", b"")]
+    with pytest.raises(UnsupportedImage, match="65537 chunks"):
+        png.pack_chunks(chunks)
+    assert png.unpack_chunks(png.pack_chunks(chunks[1:])) == chunks[1:]
+
+
+def test_the_limit_of_pixels_comes_before_the_tiles() -> None:
+    header = Header(2**20, 2**20, 3, TINY.identity, 5)  # 2**30 tiles
+    head = write_container(Container(header, b"", []))[:-4] + bytes(1000)
+    for data in (head, head + bytes(2**16)):
+        with pytest.raises(FormatError, match=r"beyond the limit of 1000000 \(max_pixels\)"):
+            codec.decode(data, [TINY], max_pixels=10**6)
 
 
 def test_a_sound_checksum_over_wrong_samples_is_found() -> None:

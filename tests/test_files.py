@@ -10,6 +10,7 @@ import pytest
 
 from ncml_codec.errors import InputError, OutputError
 from ncml_codec.files import read_file, write_atomically
+from ncml_codec.readers import open_image
 
 
 def test_a_new_file_is_written_with_the_usual_mode(tmp_path: Path) -> None:
@@ -102,3 +103,12 @@ def test_a_device_a_pipe_or_a_folder_is_never_replaced(tmp_path: Path) -> None:
             write_atomically(tmp_path / name, b"new", replace=True)
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
     assert sorted(os.listdir(tmp_path)) == ["folder", "null", "pipe"]
+
+
+def test_pipes_and_devices_are_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # nobody writes to it: opening it would wait for ever
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(InputError, match="a device or a pipe"):
+            read_file(path)
+        with pytest.raises(InputError, match="a device or a pipe"):
+            open_image(path)

@@ -16,13 +16,14 @@ from typing import Protocol, TypeVar
 from ncml_cli.report import Done
 from ncml_cli.settings import Settings, engine_of
 from ncml_cli.targets import Target, free_target, remove_input
-from ncml_codec import codec, readers
+from ncml_codec import codec, readers, salvage
 from ncml_codec.codec import Effort, Opened
 from ncml_codec.container import read_header
-from ncml_codec.errors import NcmlError
+from ncml_codec.errors import FormatError, NcmlError
 from ncml_codec.files import Written, read_file, status, write_atomically
 from ncml_codec.model import Model
 from ncml_codec.pixels import Samples, Source, encode_parts
+from ncml_codec.salvage import Loss, Salvaged
 
 SMALL = 1 << 21  # pixels up to which an image is one process's: at most a few seconds
 _HEAD = 1 << 12  # bytes that hold the header of any small image's file
@@ -109,12 +110,16 @@ class Compress:
 
 @dataclass(frozen=True)
 class Decompress:
-    """A `.ncmz` file to an image. models: looked at before the released ones."""
+    """A `.ncmz` file to an image.
+
+    models: looked at before the released ones. keep_going: write what is left of a damaged file.
+    """
 
     settings: Settings
     models: Sequence[Model]
     force: bool
     remove: bool
+    keep_going: bool = False
 
     def pixels(self, source: Path) -> int | None:
         return _coded_pixels(source)
@@ -123,8 +128,13 @@ class Decompress:
         path = free_target(source, target, self.force)
         started = time.perf_counter()
         data = read_file(source)
+        salvaged = None
         with self.settings.effort(threads, bar, _coded_pixels(source), source) as effort:
-            opened = about(source, lambda: _open(data, self, effort))
+            if self.keep_going:
+                salvaged = about(source, lambda: _salvage(data, self, effort))
+                opened = salvaged.opened
+            else:
+                opened = about(source, lambda: _open(data, self, effort))
             header = opened.header
             shape = (header.height, header.width, header.planes)
             bands = _bands_about(source, opened.bands)
@@ -137,13 +147,30 @@ class Decompress:
             data = b"".join(parts)
         size = f"{header.width} x {header.height}"
         more = f"{time.perf_counter() - started:.2f} s, {engine_of(effort, opened.model)}"
-        return partial(self.finish, source, path, written or data, size, more)
+        losses = salvaged.losses if salvaged else []
+        return partial(self.finish, source, path, written or data, size, more, losses)
 
-    def finish(self, source: Path, path: Path, data: bytes | Written, size: str, more: str) -> Done:
-        """Write the image if it is not, remove the input if it is not to be kept."""
+    def finish(
+        self,
+        source: Path,
+        path: Path,
+        data: bytes | Written,
+        size: str,
+        more: str,
+        losses: Sequence[Loss] = (),
+    ) -> Done:
+        """Write the image if it is not, remove the input if it is not to be kept.
+
+        Raises FormatError after writing if something is lost, and keeps the input.
+        """
         before = status(source).st_size
         if isinstance(data, bytes):
             data = write_atomically(path, data, replace=self.force, like=source)
+        if losses:
+            raise FormatError(
+                f"{source}: damaged: {salvage.summary(losses)}. What is left is in {path}, lost"
+                f" pixels in grey ({codec.LOST}); {source} is kept"
+            )
         if self.remove:
             remove_input(source, path, data)
         facts = {"output": str(path), "input_bytes": before, "output_bytes": data.size}
@@ -152,7 +179,7 @@ class Decompress:
 
 @dataclass(frozen=True)
 class Test:
-    """Decode a `.ncmz` file and check every checksum."""
+    """Decode a `.ncmz` file and check every checksum; name all that is damaged."""
 
     settings: Settings
     models: Sequence[Model]
@@ -166,9 +193,12 @@ class Test:
         started = time.perf_counter()
         data = read_file(source)
         with self.settings.effort(threads, bar, _coded_pixels(source), source) as effort:
-            opened = about(source, lambda: _open(data, self, effort))
+            salvaged = about(source, lambda: _salvage(data, self, effort))
+            opened = salvaged.opened
             for _ in _bands_about(source, opened.bands):
                 pass
+        if salvaged.losses:
+            raise FormatError(f"{source}: {salvage.summary(salvaged.losses)}")
         size = f"{opened.header.width} x {opened.header.height}"
         more = f"{time.perf_counter() - started:.2f} s, {engine_of(effort, opened.model)}"
         return partial(self.finish, source, len(data), size, more)
@@ -182,9 +212,15 @@ def _open(data: bytes, job: Decompress | Test, effort: Effort) -> Opened:
     return codec.open_file(data, job.models, effort, job.settings.max_pixels)
 
 
+def _salvage(data: bytes, job: Decompress | Test, effort: Effort) -> Salvaged:
+    return salvage.open_file(data, job.models, effort, job.settings.max_pixels)
+
+
 def _coded_pixels(source: Path) -> int | None:
     """Pixels of a `.ncmz` file; None if its beginning does not say, which decoding reports."""
     try:
+        if not source.is_file():
+            return None
         with source.open("rb") as file:
             header = read_header(file.read(_HEAD))
     except (NcmlError, OSError):

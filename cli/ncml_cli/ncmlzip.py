@@ -96,16 +96,20 @@ def compress(strip: bool, no_check: bool, level: int | None, **given: Any) -> No
 @options.inputs
 @options.outputs
 @click.option("--to", type=click.Choice(options.FORMATS), help="Write this format.")
+@click.option("--keep-going", is_flag=True, help="Write what is left of a damaged file.")
 @options.effort
 @options.speech
 @failing_cleanly
 @interrupts.heeded()
-def decompress(to: str | None, **given: Any) -> None:
+def decompress(to: str | None, keep_going: bool, **given: Any) -> None:
     """Restore images: img.png.ncmz gives img.png back.
 
     The suffix of the output's name chooses its format: png, webp, bmp, tif, ppm or pgm; --to
     replaces it. Without files, or with -, from standard input to standard output, as PNG if --to
     does not say otherwise. Nothing goes there before all of the file is decoded and found sound.
+
+    Of a damaged file nothing is written, unless --keep-going is given: then its sound tiles are,
+    the lost ones in grey and named, and the exit code is still 4.
 
     \b
     ncmlzip decompress *.ncmz
@@ -118,8 +122,10 @@ def decompress(to: str | None, **given: Any) -> None:
     if to is not None and given["output"] not in (None, PIPE):
         raise UsageError("--to and the suffix of -o both choose the format: give one")
     wanted = calls.call(given, "restored")
-    settings = wanted.settings
-    job = jobs.Decompress(settings, settings.models(), given["force"], given["remove"])
+    if keep_going and (wanted.stdout or wanted.settings.device is not None):
+        raise UsageError("--keep-going is for files, one after the other: no pipe and no --device")
+    settings, force, remove = wanted.settings, given["force"], given["remove"]
+    job = jobs.Decompress(settings, settings.models(), force, remove, keep_going)
     calls.decompress(wanted, job, None if to is None else f".{to}")
 
 
@@ -130,7 +136,7 @@ def decompress(to: str | None, **given: Any) -> None:
 @failing_cleanly
 @interrupts.heeded()
 def test(**given: Any) -> None:
-    """Decode files and check every checksum; write nothing.
+    """Decode files and check every checksum; name what is damaged; write nothing.
 
     With several files, -r or --files-from the last line says how many are sound; it is an error if
     there are none to check.

@@ -1,0 +1,96 @@
+"""What is left of a damaged file: its sound tiles, and a list of what is lost.
+
+Tiles do not know of each other, and the header says where each one's bytes lie, so damage in one
+costs that one alone. Without a sound header nothing can be read. The lost pixels are grey (128).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ncml_codec import library, png
+from ncml_codec.codec import Effort, Opened, Place, bands_of
+from ncml_codec.container import BY_TILE, Container, Reader, Tile, read_head, read_tile
+from ncml_codec.errors import FormatError
+from ncml_codec.model import Model
+from ncml_codec.pixels import MAX_PIXELS
+
+_NAMED = 20  # losses that a message names
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A section that could not be read, and why. place: of the tile; None for anything else."""
+
+    error: FormatError
+    place: Place | None = None
+
+    def __str__(self) -> str:
+        if self.place is None:
+            return str(self.error)
+        top, left, height, width = self.place
+        rows, columns = f"{top} to {top + height - 1}", f"{left} to {left + width - 1}"
+        return f"{self.error} (rows {rows}, columns {columns} are lost)"
+
+
+class Salvaged:
+    """A damaged file that is opened: `opened`, whose metadata is what could be read of it, and
+    whose bands hold grey where tiles are lost.
+
+    `losses` is whole once all bands were asked for.
+    """
+
+    def __init__(self, opened: Opened, damage: dict[int, FormatError], others: list[Loss]) -> None:
+        self.opened, self._damage, self._others = opened, damage, others
+
+    @property
+    def losses(self) -> list[Loss]:
+        """What could not be read: tiles in order, then anything else."""
+        places = self.opened.header.tiles()
+        return [Loss(self._damage[at], places[at]) for at in sorted(self._damage)] + self._others
+
+
+def open_file(
+    data: bytes,
+    models: Iterable[Model] = (),
+    effort: Effort | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Salvaged:
+    """As `codec.open_file`, but only what is wrong with the header, or a missing model, is raised.
+
+    Files of format version 1 only.
+    """
+    header, adaptation, metadata_length, lengths, at = read_head(data, max_pixels)
+    damage: dict[int, FormatError] = {}
+    others: list[Loss] = []
+    metadata, chunks = b"", list[png.Chunk]()
+    if metadata_length is not None:
+        try:
+            metadata = bytes(Reader(data, at).section("metadata", metadata_length))
+            chunks = png.unpack_chunks(metadata)
+        except FormatError as error:
+            others.append(Loss(error))
+        at += metadata_length + 4
+    own = 1 if adaptation == BY_TILE else 0
+    tiles = []
+    for index, length in enumerate(lengths):
+        try:
+            tiles.append(read_tile(Reader(data, at), index, length, adaptation))
+        except FormatError as error:
+            damage[index] = error
+            tiles.append(Tile(b"", 0))
+        at += own + length + 8
+    if at < len(data):
+        others.append(Loss(FormatError(f"{len(data) - at} bytes follow the end")))
+    container = Container(header, metadata, tiles)
+    _, model = library.find(header.identity, models)
+    bands = bands_of(container, model, effort or Effort(), damage)
+    return Salvaged(Opened(container, model, chunks, bands), damage, others)
+
+
+def summary(losses: Sequence[Loss]) -> str:
+    """All that is lost, in one line; a few of them by name if they are very many."""
+    named = "; ".join(map(str, losses[:_NAMED]))
+    more = len(losses) - _NAMED
+    return named + (f"; and {more} more" if more > 0 else "")

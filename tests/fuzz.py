@@ -1,0 +1,352 @@
+"""Fuzzing for as long as you like: `python -m tests.fuzz --minutes 60 --keep found`.
+
+Sound files are damaged, their checksums put right again so that the damage gets past them, and
+handed to everything that reads a stranger's bytes. The law: what comes out is a sound thing or an
+error of `ncml_codec.errors`, within 2 GiB of address space and a few seconds. A case that breaks
+it is shrunk by hypothesis and kept as a file; `tests/test_found.py` runs those that were found. The
+bytes at work stand in the file `now`, in case the process itself dies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import resource
+import struct
+import sys
+import time
+import traceback
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import zstandard
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from ncml_codec import codec, pixels, png, readers
+from ncml_codec.container import BY_TILE, read_container, write_container
+from ncml_codec.errors import FormatError, InputError, NcmlError
+from ncml_codec.model import MAGIC as MODEL_MAGIC
+from ncml_codec.model import Model, read_model, write_model
+from tests.pictures import GOLDEN, real_images, valley
+
+MEMORY = 2 << 30  # bytes of address space
+LARGEST = 1 << 20  # pixels of an image: so that what is allocated for more than that is noticed
+SLOW = 10.0  # seconds for one file
+_ROUND = 400  # files of a kind before the next kind's turn
+_INTERESTING = (0, 1, 2, 3, 127, 128, 255, 256, 32767, 65535, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
+
+Bytes = st.SearchStrategy[bytes]
+
+
+class TooSlow(Exception):
+    """A file that took longer than SLOW."""
+
+
+def decoded(data: bytes, model: Model) -> None:
+    """A `.ncmz` file is a picture or a FormatError; what is read is written the same."""
+    try:
+        container = read_container(data)
+    except FormatError:
+        container = None
+    if container is not None and data[6] != BY_TILE and data[4] == 1:
+        assert write_container(container) == data
+    try:
+        picture = codec.decode(data, [model], max_pixels=LARGEST)
+    except FormatError:
+        return
+    assert picture.samples.size
+
+
+def read_image(data: bytes, folder: Path) -> None:
+    """An image file is a picture or an InputError, and the same if it is read by rows."""
+    path = folder / "fuzzed"
+    path.write_bytes(data)
+    found: list[np.ndarray | None] = []
+    for whole in (1 << 22, 0):
+        readers.WHOLE = whole
+        try:
+            source = readers.open_image(path)
+            middle = source.height // 2
+            parts = [source.rows(0, middle), source.rows(middle, source.height)]
+            found.append(np.concatenate(parts))
+        except InputError as error:
+            if isinstance(error.__cause__, MemoryError):
+                raise
+            found.append(None)
+    if found[0] is not None and found[1] is not None:
+        assert np.array_equal(found[0], found[1])
+
+
+def model_read(data: bytes) -> None:
+    """A model file is a model, written the same again, or a FormatError."""
+    try:
+        model = read_model(data)
+    except FormatError:
+        return
+    assert read_model(write_model(model.network)).sha256 == model.sha256
+
+
+def metadata_read(data: bytes) -> None:
+    """A metadata section is a list of chunks or a FormatError."""
+    try:
+        chunks = png.unpack_chunks(data)
+    except FormatError:
+        return
+    png.icc_profile(chunks)
+    png.exif(chunks)
+    if any(kind != png.PIXELS for kind, _ in chunks):
+        assert png.unpack_chunks(png.pack_chunks(chunks)) == chunks
+
+
+def with_checksums(data: bytes) -> bytes:
+    """A `.ncmz` file whose header and sections are given the checksums of what they hold now."""
+    out = bytearray(data)
+
+    def varint(at: int) -> tuple[int, int]:
+        value = shift = 0
+        while True:
+            byte = out[at]
+            value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
+            if byte < 128:
+                return value, at
+
+    def seal(start: int, stop: int) -> None:
+        out[stop : stop + 4] = struct.pack("<I", zlib.crc32(out[start:stop]))
+
+    try:
+        width, at = varint(16)
+        height, at = varint(at)
+        lengths = []
+        if out[5] & 2:
+            length, at = varint(at)
+            lengths.append(length)
+        side = 1 << out[7]
+        tiles = -(-width // side) * -(-height // side)
+        own = out[6] == BY_TILE
+        for _ in range(min(tiles, len(data))):
+            length, at = varint(at)
+            lengths.append(length + own)
+        seal(0, at)
+        at += 4
+        for index, length in enumerate(lengths):
+            if at + length + 4 > len(data):
+                break
+            seal(at, at + length)
+            at += length + (4 if index == 0 and out[5] & 2 else 8)
+    except IndexError:
+        pass
+    return bytes(out[: max(len(data), 0)])
+
+
+def with_png_checksums(data: bytes) -> bytes:
+    """A PNG whose chunks have the checksums of what they hold now."""
+    out, at = bytearray(data), 8
+    while at + 12 <= len(out):
+        (length,) = struct.unpack_from(">I", out, at)
+        stop = at + 8 + length
+        if stop + 4 > len(out):
+            break
+        out[stop : stop + 4] = struct.pack(">I", zlib.crc32(out[at + 4 : stop]))
+        at = stop + 4
+    return bytes(out)
+
+
+def as_model(description: bytes, tensors: bytes) -> bytes:
+    """A model file of any two parts, its checksum right."""
+    packed = zstandard.ZstdCompressor(level=1).compress(tensors)
+    body = MODEL_MAGIC + struct.pack("<I", len(description)) + description + packed
+    return body + struct.pack("<I", zlib.crc32(body))
+
+
+def model_parts(data: bytes) -> tuple[bytes, bytes]:
+    """The description and the tensors of a sound model file."""
+    start = len(MODEL_MAGIC) + 4
+    (length,) = struct.unpack_from("<I", data, len(MODEL_MAGIC))
+    packed = data[start + length : -4]
+    return data[start : start + length], zstandard.ZstdDecompressor().decompress(packed)
+
+
+def edits(seeds: list[bytes]) -> Bytes:
+    """One of the seeds with one to six pieces changed, put in or taken out."""
+    place = st.integers(0, 2**20)
+    piece = st.one_of(
+        st.binary(max_size=8),
+        st.sampled_from(_INTERESTING).map(lambda v: struct.pack("<I", v)),
+        st.sampled_from(_INTERESTING).map(lambda v: struct.pack(">I", v)),
+        st.sampled_from(_INTERESTING).map(lambda v: bytes([v & 255])),
+    )
+    edit = st.tuples(st.integers(0, 4), place, st.integers(0, 64), piece)
+
+    def changed(seed: bytes, made: list[tuple[int, int, int, bytes]]) -> bytes:
+        out = bytearray(seed)
+        for kind, where, length, new in made:
+            # Half of all places are near the front, where the headers are.
+            at = (where >> 1) % (len(out) + 1) if where & 1 else (where >> 1) % 64
+            if kind == 0 and out:
+                out[at % len(out)] ^= 1 << length % 8
+            elif kind == 1:
+                out[at : at + len(new)] = new
+            elif kind == 2:
+                out[at:at] = new
+            elif kind == 3:
+                del out[at : at + length]
+            else:
+                out[at:at] = out[at : at + length]
+        return bytes(out)
+
+    return st.builds(changed, st.sampled_from(seeds), st.lists(edit, min_size=1, max_size=6))
+
+
+def drawn_png() -> Bytes:
+    """A PNG of any header, its image data a sound stream of anything."""
+
+    def built(fields: tuple[int, ...], rows: bytes, extra: list[tuple[bytes, bytes]]) -> bytes:
+        header = png.chunk(b"IHDR", struct.pack(">IIBBBBB", *fields))
+        middle = b"".join(png.chunk(*one) for one in extra)
+        pixels = png.chunk(b"IDAT", zlib.compress(rows))
+        return png.SIGNATURE + header + middle + pixels + png.chunk(b"IEND", b"")
+
+    side = st.one_of(st.integers(1, 9), st.sampled_from((0, 2**16, 2**31 - 1, 2**32 - 1)))
+    small = st.integers(0, 3)
+    fields = st.tuples(
+        side, side, st.sampled_from((1, 2, 4, 8, 16, 3)), st.integers(0, 6), small, small, small
+    )
+    kinds = st.sampled_from((b"PLTE", b"tRNS", b"iCCP", b"eXIf", b"zTXt", b"acTL", b"XXXX"))
+    rows = st.lists(st.binary(max_size=28), max_size=10).map(
+        lambda found: b"".join(bytes([len(one) % 6]) + one for one in found)
+    )
+    return st.builds(
+        built, fields, rows, st.lists(st.tuples(kinds, st.binary(max_size=24)), max_size=3)
+    )
+
+
+def image_seeds() -> tuple[list[bytes], list[bytes]]:
+    """Small image files: PNG, and others."""
+    pngs = [path.read_bytes() for path in sorted(GOLDEN.glob("*.png"))]
+    pngs += [path.read_bytes() for path in real_images("pngsuite") if path.suffix == ".png"]
+    others = []
+    colour = Image.fromarray(valley(40, 60, 9, 11))
+    for image in (colour, colour.convert("L")):
+        for format, options in (
+            ("WEBP", {"lossless": True}),
+            ("BMP", {}),
+            ("TIFF", {}),
+            ("TIFF", {"compression": "tiff_deflate"}),
+            ("TIFF", {"compression": "tiff_lzw"}),
+            ("PPM", {}),
+            ("PNG", {"icc_profile": b"profile", "exif": b"Exif\0\0II*\0"}),
+        ):
+            out = io.BytesIO()
+            image.save(out, format, **options)
+            (pngs if format == "PNG" else others).append(out.getvalue())
+    return [data for data in pngs if len(data) < 20_000], others
+
+
+def targets(folder: Path) -> dict[str, tuple[Bytes, Callable[[bytes], None]]]:
+    """Every kind of file: how it is drawn, and the law it obeys."""
+    golden = [path.read_bytes() for path in sorted(GOLDEN.rglob("*.ncmz"))]
+    small = [data for data in golden if len(data) < 3000]
+    tiny = (GOLDEN / "tiny.ncpn").read_bytes()
+    model = read_model(tiny)
+    pngs, others = image_seeds()
+    description, tensors = model_parts(tiny)
+    sections = [bytes(read_container(data).metadata) for data in small if is_sound(data)]
+    records = [zstandard.ZstdDecompressor().decompress(one) for one in sections if one]
+    packed = edits(records).map(lambda data: zstandard.ZstdCompressor(level=1).compress(data))
+    return {
+        "ncmz": (edits(golden), lambda data: decoded(data, model)),
+        "ncmz-sealed": (edits(small).map(with_checksums), lambda data: decoded(data, model)),
+        "png": (edits(pngs).map(with_png_checksums), lambda data: read_image(data, folder)),
+        "png-drawn": (drawn_png(), lambda data: read_image(data, folder)),
+        "images": (edits(others), lambda data: read_image(data, folder)),
+        "model": (
+            st.one_of(
+                edits([description]).map(lambda text: as_model(text, tensors)),
+                edits([tensors]).map(lambda found: as_model(description, found)),
+                edits([tiny]),
+            ),
+            model_read,
+        ),
+        "metadata": (
+            st.one_of(packed, edits([one for one in sections if one])),
+            metadata_read,
+        ),
+    }
+
+
+def is_sound(data: bytes) -> bool:
+    try:
+        read_container(data)
+    except NcmlError:
+        return False
+    return True
+
+
+def run_round(
+    name: str, drawn: Bytes, law: Callable[[bytes], None], keep: Path, count: int = _ROUND
+) -> tuple[int, str | None]:
+    """Files tried, and the traceback of the smallest that breaks the law, which is kept."""
+    tried, last = 0, b""
+    now = keep / "now"
+
+    @settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+        print_blob=False,
+    )
+    @given(drawn)
+    def law_holds(data: bytes) -> None:
+        nonlocal tried, last
+        tried, last = tried + 1, data
+        now.write_bytes(data)
+        started = time.monotonic()
+        law(data)
+        if time.monotonic() - started > SLOW:
+            raise TooSlow(f"{len(data)} bytes took {time.monotonic() - started:.1f} s")
+
+    try:
+        law_holds()
+    except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        (keep / f"{name}-{zlib.crc32(last):08x}").write_bytes(last)
+        return tried, traceback.format_exc()
+    return tried, None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Fuzz the readers.")
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--only", help="one kind of file")
+    parser.add_argument("--keep", type=Path, required=True, help="folder for the cases found")
+    options = parser.parse_args()
+    options.keep.mkdir(parents=True, exist_ok=True)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    pixels.MAX_PIXELS = LARGEST
+    made = targets(options.keep)
+    if options.only:
+        made = {options.only: made[options.only]}
+    tried, found = dict.fromkeys(made, 0), dict.fromkeys(made, 0)
+    end = time.monotonic() + 60 * options.minutes
+    while time.monotonic() < end:
+        for name, (drawn, law) in made.items():
+            count, problem = run_round(name, drawn, law, options.keep)
+            tried[name] += count
+            if problem:
+                found[name] += 1
+                print(f"{name}: {problem}", flush=True)
+        print(f"{time.strftime('%H:%M:%S')} tried {tried}, found {found}", flush=True)
+    sys.exit(1 if any(found.values()) else 0)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    main()
