@@ -1,5 +1,5 @@
 #!/bin/sh
-# The native engine's tests under the address and undefined behaviour sanitizers.
+# The native module's tests under the address and undefined behaviour sanitizers.
 #
 # Builds a copy of the module in a folder of its own, and runs the tests on that copy. Usage, from
 # the repository's root, with GCC:  sh tests/sanitize.sh [python]
@@ -18,4 +18,4 @@ export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH=.
 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libstdc++.so)" \
   "$python" -c 'import ncml_codec.engines._native as native; print(native.__file__)'
 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libstdc++.so)" \
-  "$python" -m pytest -q -p no:cacheprovider -k native tests/test_engines.py tests/test_golden.py
+  "$python" -m pytest -q -p no:cacheprovider -k native tests/test_engines.py tests/test_golden.py tests/test_range_coder.py
