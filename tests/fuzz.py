@@ -18,7 +18,8 @@ import sys
 import time
 import traceback
 import zlib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,14 +42,18 @@ _ROUND = 400  # files of a kind before the next kind's turn
 _INTERESTING = (0, 1, 2, 3, 127, 128, 255, 256, 32767, 65535, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
 
 Bytes = st.SearchStrategy[bytes]
+Law = Callable[[bytes], bool]
 
 
 class TooSlow(Exception):
     """A file that took longer than SLOW."""
 
 
-def decoded(data: bytes, model: Model) -> None:
-    """A `.ncmz` file is a picture or a FormatError; what is read is written the same."""
+def decoded(data: bytes, model: Model) -> bool:
+    """A `.ncmz` file is a picture or a FormatError; what is read is written the same.
+
+    This and the other laws: whether it was a sound file.
+    """
     try:
         container = read_container(data)
     except FormatError:
@@ -58,11 +63,12 @@ def decoded(data: bytes, model: Model) -> None:
     try:
         picture = codec.decode(data, [model], max_pixels=LARGEST)
     except FormatError:
-        return
+        return False
     assert picture.samples.size
+    return True
 
 
-def read_image(data: bytes, folder: Path) -> None:
+def read_image(data: bytes, folder: Path) -> bool:
     """An image file is a picture or an InputError, and the same if it is read by rows."""
     path = folder / "fuzzed"
     path.write_bytes(data)
@@ -80,27 +86,30 @@ def read_image(data: bytes, folder: Path) -> None:
             found.append(None)
     if found[0] is not None and found[1] is not None:
         assert np.array_equal(found[0], found[1])
+    return found[0] is not None
 
 
-def model_read(data: bytes) -> None:
+def model_read(data: bytes) -> bool:
     """A model file is a model, written the same again, or a FormatError."""
     try:
         model = read_model(data)
     except FormatError:
-        return
+        return False
     assert read_model(write_model(model.network)).sha256 == model.sha256
+    return True
 
 
-def metadata_read(data: bytes) -> None:
+def metadata_read(data: bytes) -> bool:
     """A metadata section is a list of chunks or a FormatError."""
     try:
         chunks = png.unpack_chunks(data)
     except FormatError:
-        return
+        return False
     png.icc_profile(chunks)
     png.exif(chunks)
     if any(kind != png.PIXELS for kind, _ in chunks):
         assert png.unpack_chunks(png.pack_chunks(chunks)) == chunks
+    return True
 
 
 def with_checksums(data: bytes) -> bytes:
@@ -172,7 +181,7 @@ def model_parts(data: bytes) -> tuple[bytes, bytes]:
 
 
 def edits(seeds: list[bytes]) -> Bytes:
-    """One of the seeds with one to six pieces changed, put in or taken out."""
+    """One of the seeds with a piece changed, put in or taken out, sometimes up to six."""
     place = st.integers(0, 2**20)
     piece = st.one_of(
         st.binary(max_size=8),
@@ -180,9 +189,10 @@ def edits(seeds: list[bytes]) -> Bytes:
         st.sampled_from(_INTERESTING).map(lambda v: struct.pack(">I", v)),
         st.sampled_from(_INTERESTING).map(lambda v: bytes([v & 255])),
     )
-    edit = st.tuples(st.integers(0, 4), place, st.integers(0, 64), piece)
+    edit = st.tuples(st.sampled_from((0, 0, 0, 1, 1, 2, 3, 4)), place, st.integers(0, 64), piece)
+    made = st.one_of(st.tuples(edit), st.lists(edit, min_size=1, max_size=6))
 
-    def changed(seed: bytes, made: list[tuple[int, int, int, bytes]]) -> bytes:
+    def changed(seed: bytes, made: Sequence[tuple[int, int, int, bytes]]) -> bytes:
         out = bytearray(seed)
         for kind, where, length, new in made:
             # Half of all places are near the front, where the headers are.
@@ -199,7 +209,7 @@ def edits(seeds: list[bytes]) -> Bytes:
                 out[at:at] = out[at : at + length]
         return bytes(out)
 
-    return st.builds(changed, st.sampled_from(seeds), st.lists(edit, min_size=1, max_size=6))
+    return st.builds(changed, st.sampled_from(seeds), made)
 
 
 def drawn_png() -> Bytes:
@@ -213,16 +223,27 @@ def drawn_png() -> Bytes:
 
     side = st.one_of(st.integers(1, 9), st.sampled_from((0, 2**16, 2**31 - 1, 2**32 - 1)))
     small = st.integers(0, 3)
-    fields = st.tuples(
+    wild = st.tuples(
         side, side, st.sampled_from((1, 2, 4, 8, 16, 3)), st.integers(0, 6), small, small, small
     )
+    zero = st.just(0)
+    colours = st.sampled_from((0, 2, 3, 4, 6))
+    depths = st.sampled_from((8, 8, 8, 1, 16))
+    sound = st.tuples(st.integers(1, 9), st.integers(1, 9), depths, colours, zero, zero, small)
     kinds = st.sampled_from((b"PLTE", b"tRNS", b"iCCP", b"eXIf", b"zTXt", b"acTL", b"XXXX"))
-    rows = st.lists(st.binary(max_size=28), max_size=10).map(
-        lambda found: b"".join(bytes([len(one) % 6]) + one for one in found)
-    )
-    return st.builds(
-        built, fields, rows, st.lists(st.tuples(kinds, st.binary(max_size=24)), max_size=3)
-    )
+    extra = st.lists(st.tuples(kinds, st.binary(max_size=24)), max_size=3)
+
+    def filled(fields: tuple[int, ...], seed: bytes) -> bytes:
+        """Rows as many and as long as the header says, or nearly."""
+        width, height, depth, colour = fields[:4]
+        bits = width * depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour, 1)
+        long = min(height, 9) * (1 + -(-min(bits, 800) // 8))
+        return (seed * (long // max(len(seed), 1) + 1))[: long + (len(seed) % 7 == 6)]
+
+    filters = st.lists(st.integers(0, 5), min_size=1, max_size=40).map(bytes)
+    rows = st.one_of(filters, st.binary(min_size=1, max_size=60))
+    plain = st.builds(lambda f, r, e: built(f, filled(f, r), e), sound, rows, st.just([]))
+    return st.one_of(plain, st.builds(built, wild, st.binary(max_size=99), extra))
 
 
 def image_seeds() -> tuple[list[bytes], list[bytes]]:
@@ -247,7 +268,7 @@ def image_seeds() -> tuple[list[bytes], list[bytes]]:
     return [data for data in pngs if len(data) < 20_000], others
 
 
-def targets(folder: Path) -> dict[str, tuple[Bytes, Callable[[bytes], None]]]:
+def targets(folder: Path) -> dict[str, tuple[Bytes, Law]]:
     """Every kind of file: how it is drawn, and the law it obeys."""
     golden = [path.read_bytes() for path in sorted(GOLDEN.rglob("*.ncmz"))]
     small = [data for data in golden if len(data) < 3000]
@@ -288,10 +309,11 @@ def is_sound(data: bytes) -> bool:
 
 
 def run_round(
-    name: str, drawn: Bytes, law: Callable[[bytes], None], keep: Path, count: int = _ROUND
-) -> tuple[int, str | None]:
-    """Files tried, and the traceback of the smallest that breaks the law, which is kept."""
-    tried, last = 0, b""
+    name: str, drawn: Bytes, law: Law, keep: Path, count: int = _ROUND
+) -> tuple[int, int, str | None]:
+    """Files tried, those that were sound, and the traceback of the smallest that breaks the law,
+    which is kept."""
+    tried, sound, last = 0, 0, b""
     now = keep / "now"
 
     @settings(
@@ -304,11 +326,11 @@ def run_round(
     )
     @given(drawn)
     def law_holds(data: bytes) -> None:
-        nonlocal tried, last
+        nonlocal tried, sound, last
         tried, last = tried + 1, data
         now.write_bytes(data)
         started = time.monotonic()
-        law(data)
+        sound += law(data)
         if time.monotonic() - started > SLOW:
             raise TooSlow(f"{len(data)} bytes took {time.monotonic() - started:.1f} s")
 
@@ -318,8 +340,8 @@ def run_round(
         if isinstance(error, KeyboardInterrupt):
             raise
         (keep / f"{name}-{zlib.crc32(last):08x}").write_bytes(last)
-        return tried, traceback.format_exc()
-    return tried, None
+        return tried, sound, traceback.format_exc()
+    return tried, sound, None
 
 
 def main() -> None:
@@ -334,16 +356,19 @@ def main() -> None:
     made = targets(options.keep)
     if options.only:
         made = {options.only: made[options.only]}
-    tried, found = dict.fromkeys(made, 0), dict.fromkeys(made, 0)
+    tried, sound, found = (Counter(dict.fromkeys(made, 0)) for _ in range(3))
     end = time.monotonic() + 60 * options.minutes
     while time.monotonic() < end:
         for name, (drawn, law) in made.items():
-            count, problem = run_round(name, drawn, law, options.keep)
+            count, passed, problem = run_round(name, drawn, law, options.keep)
             tried[name] += count
+            sound[name] += passed
             if problem:
                 found[name] += 1
                 print(f"{name}: {problem}", flush=True)
-        print(f"{time.strftime('%H:%M:%S')} tried {tried}, found {found}", flush=True)
+        counts = ", ".join(f"{name} {tried[name]} ({sound[name]} sound)" for name in made)
+        said = f"{sum(tried.values())} files: {counts}; {sum(found.values())} broke a law"
+        print(f"{time.strftime('%H:%M:%S')} {said}", flush=True)
     sys.exit(1 if any(found.values()) else 0)
 
 
