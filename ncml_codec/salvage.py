@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from ncml_codec import library, png
 from ncml_codec.codec import Effort, Opened, Place, bands_of
-from ncml_codec.container import BY_TILE, Container, Reader, Tile, read_head, read_tile
-from ncml_codec.errors import FormatError
+from ncml_codec.container import BY_TILE, Container, Header, Reader, Tile, read_head, read_tile
+from ncml_codec.errors import FormatError, UnknownModel
 from ncml_codec.model import Model
 from ncml_codec.pixels import MAX_PIXELS
 
@@ -47,8 +47,7 @@ class Salvaged:
     @property
     def losses(self) -> list[Loss]:
         """What could not be read: tiles in order, then anything else."""
-        places = self.opened.header.tiles()
-        return [Loss(self._damage[at], places[at]) for at in sorted(self._damage)] + self._others
+        return _losses(self.opened.header, self._damage, self._others)
 
 
 def open_file(
@@ -84,7 +83,12 @@ def open_file(
     if at < len(data):
         others.append(Loss(FormatError(f"{len(data) - at} bytes follow the end")))
     container = Container(header, metadata, tiles)
-    _, model = library.find(header.identity, models)
+    try:
+        _, model = library.find(header.identity, models)
+    except UnknownModel as error:
+        if damage or others:
+            raise FormatError(f"{summary(_losses(header, damage, others))}; {error}") from error
+        raise
     bands = bands_of(container, model, effort or Effort(), damage)
     return Salvaged(Opened(container, model, chunks, bands), damage, others)
 
@@ -94,3 +98,8 @@ def summary(losses: Sequence[Loss]) -> str:
     named = "; ".join(map(str, losses[:_NAMED]))
     more = len(losses) - _NAMED
     return named + (f"; and {more} more" if more > 0 else "")
+
+
+def _losses(header: Header, damage: dict[int, FormatError], others: list[Loss]) -> list[Loss]:
+    places = header.tiles()
+    return [Loss(damage[at], places[at]) for at in sorted(damage)] + others
