@@ -33,7 +33,7 @@ from tests.pictures import GOLDEN, valley
 
 TINY = str(GOLDEN / "tiny.ncpn")
 TEMPORARY = ".ncml-"
-_WATCHED = {"open", "os.chmod", "os.link", "os.remove", "os.rename", "os.truncate"}
+_WATCHED = {"open", "os.chmod", "os.link", "os.remove", "os.rename", "os.truncate", "os.utime"}
 
 
 @dataclass(frozen=True)
