@@ -21,8 +21,8 @@ from ncml_codec.transforms import Planes, Transformed
 TRIED = 1 << 26  # pixels beyond which an image that version 1 holds is not tried otherwise
 _SMALL = 1 << 12  # pixels up to which everything is tried: it takes no time, and headers matter
 _BANDS, _ROWS = (1, 3, 5), 32  # eighths of the height where rows are looked at, and how many
-# Of pixels that equal their left neighbour. bench/LOG.md, "Drawings and other kinds".
-_EQUAL = 0.2
+# Of pixels that equal their left neighbour: at most 0.19 in Kodak. bench/LOG.md, "Drawings".
+_EQUAL = 0.25
 _NOISE = 0.1  # less of them, and WebP is behind the network and zstd
 _THOROUGH = 9  # the level from which on everything is tried
 _COLOURS = 256  # of all rows looked at; photographs have thousands
