@@ -116,6 +116,8 @@ def _pictures(subject: Subject, variants: Sequence[Variant], engine: str) -> Rec
             picture = ours.prepare(subject)
         except Refused:
             return found
+        if not picture.kind.is_first_version:
+            return found
         bits = costs.bits_by_pixel(model, picture.samples, engine)
         found |= {"cost_map": costs.cost_picture(bits), "cost_model": variants[0].name}
         found |= {"cost_full_scale_bits": costs.FULL_SCALE_BITS, "ideal_bytes": bits.sum() / 8}
@@ -123,6 +125,8 @@ def _pictures(subject: Subject, variants: Sequence[Variant], engine: str) -> Rec
 
 
 def _with_ideal(result: Result, picture: Picture, variant: Variant, engine: str) -> Result:
+    if not picture.kind.is_first_version:
+        return result
     bits = costs.bits_by_pixel(variant.loaded(), picture.samples, engine)
     return replace(result, ideal_bytes=float(bits.sum()) / 8)
 

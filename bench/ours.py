@@ -9,11 +9,12 @@ from pathlib import Path
 from bench.contenders import Contender, Refused, Samples
 from bench.record import commit
 from bench.subjects import Subject
-from ncml_codec import __version__, codec, levels, library
+from ncml_codec import __version__, images, levels, library, png
 from ncml_codec.codec import Effort
 from ncml_codec.errors import UnsupportedImage, UsageError
 from ncml_codec.model import Model
-from ncml_codec.pixels import Picture, decode_file
+from ncml_codec.picture import Picture, expanded
+from ncml_codec.pixels import decode_file
 
 LEVELS = ("static", *(str(level) for level in levels.LEVELS if level > 1))  # fastest first
 AUTO = "auto"  # each level's own model
@@ -44,7 +45,7 @@ class Variant:
 
     def encode(self, picture: Picture, effort: Effort) -> bytes:
         """The file."""
-        return codec.encode(picture, self.loaded(), effort, level=self._number())
+        return images.encode(picture, self.loaded(), effort, level=self._number())
 
 
 def variants(models: Sequence[str], levels: Sequence[str]) -> list[Variant]:
@@ -73,7 +74,7 @@ def contender(variant: Variant, engine: str) -> Contender:
         return variant.encode(picture, Effort(engine, threads))
 
     def decode(data: bytes, threads: int) -> Samples:
-        return codec.decode(data, [model], Effort(engine, threads)).samples
+        return expanded(images.decode(data, [model], Effort(engine, threads)))
 
     return Contender(
         variant.name,
@@ -87,8 +88,13 @@ def contender(variant: Variant, engine: str) -> Contender:
 
 
 def prepare(subject: Subject) -> Picture:
-    """What ncmlzip would read from the file, and it refuses what ncmlzip refuses."""
+    """What ncmlzip would read from the file, and it refuses what ncmlzip refuses.
+
+    Of the metadata only the palette, without which its indices mean nothing, and transparency.
+    """
     try:
-        return replace(decode_file(subject.data, subject.name), chunks=[])
+        picture = decode_file(subject.data, subject.name)
+        needed = [one for one in picture.chunks if one[0] in (b"PLTE", b"tRNS", png.PIXELS)]
+        return replace(picture, chunks=needed if len(needed) > 1 else [])
     except UnsupportedImage as error:
         raise Refused(str(error).removeprefix(f"{subject.name}: ")) from error

@@ -1,4 +1,4 @@
-"""Pictures to `.ncmz` bytes and back: tiles, each one walk along the waves with a coder in hand."""
+"""Photographs to `.ncmz` bytes of version 1 and back: tiles, each one walk with a coder in hand."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from ncml_codec.container import (
     write_container,
 )
 from ncml_codec.engines import Engine, Surveyor
-from ncml_codec.errors import ChecksumMismatch, FormatError, RoundTripError
+from ncml_codec.errors import ChecksumMismatch, FormatError, RoundTripError, UnsupportedImage
 from ncml_codec.model import Model
 from ncml_codec.network import PLANES
-from ncml_codec.pixels import MAX_PIXELS, Picture, Source
+from ncml_codec.picture import Picture, Source
+from ncml_codec.pixels import MAX_PIXELS
 from ncml_codec.schedule import Shares, in_order, shares
 from ncml_codec.strength import STATIC
 from ncml_codec.wave import wave_count, wave_pixels
@@ -63,8 +64,10 @@ def encode(
     """The file's bytes for a picture. The same for every engine and number of threads.
 
     level: of `levels.LEVELS`, 1 to 9. Rows are asked for once, from top to bottom, a row of tiles
-    at a time.
+    at a time. Raises UnsupportedImage for other kinds than 8-bit grey and RGB: see `images`.
     """
+    if not picture.kind.is_first_version:
+        raise UnsupportedImage(f"{picture.kind} samples in format version 1")
     effort = effort or Effort()
     strengths = levels.at(level).strengths
     header = Header(picture.width, picture.height, picture.planes, model.identity, tile_exponent)

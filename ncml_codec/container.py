@@ -1,4 +1,4 @@
-"""The bytes of a `.ncmz` file: header, sections, checksums. FORMAT.md describes them.
+"""The bytes of a `.ncmz` file of version 1: header, sections, checksums. FORMAT.md, part 1.
 
 This module knows lengths and checksums, not what a payload means. Every claim of a header is
 checked before anything is allocated for it.
@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ncml_codec.errors import ChecksumMismatch, FormatError, Truncated
+from ncml_codec.kinds import GREY, RGB, Kind
 from ncml_codec.model import IDENTITY_BYTES
+from ncml_codec.sections import Reader, checksum, varint
 from ncml_codec.strength import STATIC, is_known
 
 MAGIC = b"\x89NCZ"
@@ -37,6 +39,10 @@ class Header:
     planes: int
     identity: bytes
     tile_exponent: int
+
+    @property
+    def kind(self) -> Kind:
+        return Kind(RGB if self.planes == 3 else GREY, 8)
 
     def tiles(self) -> list[tuple[int, int, int, int]]:
         """Every tile as (top, left, height, width)."""
@@ -82,17 +88,17 @@ def write_container(container: Container) -> bytes:
     adaptations = {tile.adaptation for tile in container.tiles}
     adaptation = adaptations.pop() if len(adaptations) == 1 else BY_TILE
     head = MAGIC + bytes([VERSION, kind, adaptation, header.tile_exponent])
-    head += header.identity + _varint(header.width) + _varint(header.height)
+    head += header.identity + varint(header.width) + varint(header.height)
     if container.metadata:
-        head += _varint(len(container.metadata))
-    head += b"".join(_varint(len(tile.payload)) for tile in container.tiles)
-    parts: list[bytes | memoryview] = [head, _crc(head)]
+        head += varint(len(container.metadata))
+    head += b"".join(varint(len(tile.payload)) for tile in container.tiles)
+    parts: list[bytes | memoryview] = [head, checksum(head)]
     if container.metadata:
-        parts += [container.metadata, _crc(container.metadata)]
+        parts += [container.metadata, checksum(container.metadata)]
     for tile in container.tiles:
         own = bytes([tile.adaptation]) if adaptation == BY_TILE else b""
-        checksum = zlib.crc32(tile.payload, zlib.crc32(own))
-        parts += [own, tile.payload, struct.pack("<II", checksum, tile.samples_crc)]
+        crc = zlib.crc32(tile.payload, zlib.crc32(own))
+        parts += [own, tile.payload, struct.pack("<II", crc, tile.samples_crc)]
     return b"".join(parts)
 
 
@@ -174,64 +180,9 @@ def read_head(
         raise Truncated(f"header: {count} tiles, but {len(data) - reader.at} bytes follow")
     lengths = [reader.varint("header") for _ in range(count)]
     end = reader.at
-    (checksum,) = struct.unpack("<I", reader.take("header checksum", 4))
-    if zlib.crc32(data[:end]) != checksum:
+    (stated,) = struct.unpack("<I", reader.take("header checksum", 4))
+    if zlib.crc32(data[:end]) != stated:
         raise ChecksumMismatch("header: its bytes do not match their checksum; the file is damaged")
     if adaptation != BY_TILE and not is_known(adaptation):
         raise FormatError(f"header: adaptation {adaptation}, which this version does not know")
     return header, adaptation, metadata_length, lengths, reader.at
-
-
-class Reader:
-    """Takes bytes from the front, or says what is missing."""
-
-    def __init__(self, data: bytes, at: int) -> None:
-        self.data, self.at = memoryview(data), at
-
-    def take(self, what: str, count: int) -> memoryview:
-        left = len(self.data) - self.at
-        if count > left:
-            raise Truncated(
-                f"{what}: needs {count} bytes at offset {self.at}, the file has {left} more;"
-                " it was cut short"
-            )
-        self.at += count
-        return self.data[self.at - count : self.at]
-
-    def section(self, what: str, count: int) -> memoryview:
-        """`count` bytes that their CRC-32 follows."""
-        start = self.at
-        section = self.take(what, count)
-        (checksum,) = struct.unpack("<I", self.take(f"{what}'s checksum", 4))
-        if zlib.crc32(section) != checksum:
-            raise ChecksumMismatch(
-                f"{what}: the {count} bytes at offset {start} do not match their checksum;"
-                " the file is damaged"
-            )
-        return section
-
-    def varint(self, what: str) -> int:
-        """LEB128, at most five bytes, shortest form."""
-        value = 0
-        for index in range(5):
-            (byte,) = self.take(what, 1)
-            value |= (byte & 127) << (7 * index)
-            if byte < 128:
-                if byte == 0 and index:
-                    raise FormatError(
-                        f"{what}: a number at offset {self.at - 1} has a useless zero"
-                    )
-                return value
-        raise FormatError(f"{what}: a number at offset {self.at - 5} is longer than five bytes")
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def _crc(data: bytes | memoryview) -> bytes:
-    return struct.pack("<I", zlib.crc32(data))

@@ -22,9 +22,10 @@ from typing import IO, Any
 
 from PIL import Image, ImageFile
 
-from ncml_codec import codec, levels, library
-from ncml_codec.container import MAGIC, Header, read_header
+from ncml_codec import images, kinds, levels, library
+from ncml_codec.container import MAGIC
 from ncml_codec.errors import FormatError, NcmlError, Truncated
+from ncml_codec.kinds import Kind
 from ncml_codec.pixels import decode_file, encode_file
 
 FORMAT, SUFFIX, MIME = "NCMZ", ".ncmz", "image/x-ncmz"
@@ -44,7 +45,7 @@ class NcmzImageFile(ImageFile.ImageFile):
         except FormatError as error:
             raise SyntaxError(str(error)) from error
         self._size = (header.width, header.height)
-        self._mode = "L" if header.planes == 1 else "RGB"
+        self._mode = _mode(header.kind)
         self.tile = []
 
     def load(self) -> Any:
@@ -53,7 +54,7 @@ class NcmzImageFile(ImageFile.ImageFile):
             self.fp.seek(0)
             data = self.fp.read()
             try:
-                picture = codec.decode(data, max_pixels=self.width * self.height)
+                picture = images.decode(data, max_pixels=self.width * self.height)
             except NcmlError as error:
                 raise OSError(str(error)) from error
             image = Image.open(io.BytesIO(encode_file(picture, "x.png")), formats=("PNG",))
@@ -70,12 +71,21 @@ class NcmzImageFile(ImageFile.ImageFile):
         return self._im is not None
 
 
-def _header(file: IO[bytes]) -> Header:
+def _header(file: IO[bytes]) -> images.Header:
     head = file.read(_HEAD)
     try:
-        return read_header(head)
+        return images.read_header(head)
     except Truncated:  # very many tiles
-        return read_header(head + file.read())
+        return images.read_header(head + file.read())
+
+
+def _mode(kind: Kind) -> str:
+    """The mode in which Pillow opens a PNG of this kind."""
+    if kind.colour_type == kinds.GREY:
+        return {1: "1", 16: "I;16"}.get(kind.bit_depth, "L")
+    if kind.colour_type == kinds.GREY_ALPHA:
+        return "LA" if kind.bit_depth == 8 else "RGBA"
+    return {kinds.RGB: "RGB", kinds.PALETTE: "P", kinds.RGB_ALPHA: "RGBA"}[kind.colour_type]
 
 
 def _save(image: Image.Image, file: IO[bytes], name: str | bytes) -> None:
@@ -87,7 +97,7 @@ def _save(image: Image.Image, file: IO[bytes], name: str | bytes) -> None:
     image.save(buffer, "PNG", **(options | {"compress_level": 0}))
     picture = decode_file(buffer.getvalue(), str(name))
     model = library.load(chosen or levels.at(level).model)
-    file.write(codec.encode(picture, model, level=level))
+    file.write(images.encode(picture, model, level=level))
 
 
 def _accept(prefix: bytes) -> bool:

@@ -1,6 +1,6 @@
 """PNG chunks: what a PNG holds beside its pixels, taken out whole and put back whole.
 
-The pixels themselves are not its business: see `pixels`, `readers`, `writers`. Source: PNG
+The pixels themselves are not its business: see `png_rows`, `readers`, `writers`. Source: PNG
 specification, third edition.
 """
 
@@ -11,7 +11,9 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ncml_codec import kinds
 from ncml_codec.errors import FormatError, InputError, UnsupportedImage
+from ncml_codec.kinds import Kind
 from ncml_codec.packing import pack, unpack
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -21,20 +23,23 @@ PIXELS = b"IDAT"  # in a list of chunks: where the pixels stand, with no data
 # Of the chunks that a viewer may ignore, those that say how colours and pixels are to be shown. As
 # oxipng's --strip safe, but with cHRM, gAMA, cLLI and mDCV, without which colours change, too.
 _SHOWN = {b"tRNS", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"cLLI", b"mDCV", b"pHYs"}
-_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 
 Chunk = tuple[bytes, bytes]
 
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """IHDR. colour_type: 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGB and alpha."""
+    """IHDR. colour_type: see `kinds`."""
 
     width: int
     height: int
     bit_depth: int
     colour_type: int
     interlaced: bool
+
+    @property
+    def kind(self) -> Kind:
+        return Kind(self.colour_type, self.bit_depth)
 
 
 def split(data: bytes, name: str) -> tuple[ImageHeader, list[Chunk]]:
@@ -47,7 +52,7 @@ def split(data: bytes, name: str) -> tuple[ImageHeader, list[Chunk]]:
         raise InputError(f"{name}: a PNG that does not begin with its header; it is damaged")
     fields = struct.unpack(">IIBBBBB", chunks[0][1])
     width, height, depth, colour, compression, filtering, interlace = fields
-    if depth not in _DEPTHS.get(colour, ()) or compression or filtering or interlace > 1:
+    if not kinds.exists(colour, depth) or compression or filtering or interlace > 1:
         raise InputError(f"{name}: a PNG header that no PNG can have; it is damaged")
     if not (0 < width < 2**31 and 0 < height < 2**31):
         raise InputError(f"{name}: a PNG of {width} x {height} pixels; it is damaged")
@@ -64,6 +69,11 @@ def split(data: bytes, name: str) -> tuple[ImageHeader, list[Chunk]]:
     if not found:
         raise InputError(f"{name}: a PNG without image data; it is damaged")
     return header, kept
+
+
+def image_data(data: bytes) -> bytes:
+    """The zlib stream of a PNG that `split` takes, put together."""
+    return b"".join(content for kind, content in _chunks(data, "") if kind == PIXELS)
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """Image files read band by band: large PPM, PGM and PNG are never in memory whole.
 
-Everything else, and small images, are read whole by `pixels.decode_file`; so are PNG files that
-are interlaced, whose first band needs the whole file.
+That is, of 8-bit grey and RGB. Everything else, and small images, are read whole by
+`pixels.decode_file`; so are PNG files that are interlaced, whose first band needs the whole file.
 """
 
 from __future__ import annotations
@@ -18,24 +18,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ncml_codec import png
-from ncml_codec.errors import InputError
+from ncml_codec import kinds, png, png_rows
+from ncml_codec.errors import FormatError, InputError
 from ncml_codec.files import read_file
-from ncml_codec.pixels import (
-    MAX_PIXELS,
-    Picture,
-    Samples,
-    Source,
-    check_size,
-    decode_file,
-    png_problem,
-    refuse,
-)
+from ncml_codec.kinds import Kind
+from ncml_codec.picture import Picture, Samples, Source
+from ncml_codec.pixels import MAX_PIXELS, check_size, decode_file, png_problem, refuse
 
 WHOLE = 1 << 22  # pixels up to which an image is read whole
 _HEAD = 1 << 12  # bytes in which a header is looked for
 _PIECE = 1 << 20  # bytes read at a time
-_ROWS = 1 << 22  # bytes of rows given to Pillow at a time
+_ROWS = 1 << 22  # bytes of rows unfiltered at a time
 _PNM = re.compile(
     rb"P([56])(?:\s|#[^\n]*\n)+(\d+)\s+(?:#[^\n]*\n\s*)*(\d+)\s+(?:#[^\n]*\n\s*)*255\s"
 )
@@ -60,11 +53,12 @@ def size_of(path: Path) -> int | None:
     return int(found[2]) * int(found[3]) if found else None
 
 
-def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> Source:
+def open_image(path: Path, max_pixels: int = MAX_PIXELS, decoded: bool = False) -> Source:
     """The image in a file, whole or to be read by rows as they are asked for.
 
-    Raises InputError if it is damaged, no image or larger than max_pixels, UnsupportedImage if the
-    codec cannot hold it; damaged pixels of a large file are found when their rows are asked for.
+    decoded: as of `pixels.decode_file`. Raises InputError if it is damaged, no image or larger than
+    max_pixels, UnsupportedImage if the codec cannot hold it; damaged pixels of a large file are
+    found when their rows are asked for.
     """
     if (size_of(path) or 0) > WHOLE:
         try:
@@ -78,7 +72,7 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> Source:
             raise InputError(f"{path}: {error.strerror or error}") from error
         if opened:
             return opened
-    return decode_file(read_file(path), str(path), max_pixels)
+    return decode_file(read_file(path), str(path), max_pixels, decoded)
 
 
 def stripped(source: Source) -> Source:
@@ -114,6 +108,16 @@ class PnmFile:
     planes: int
     start: int
     chunks: Sequence[png.Chunk] = ()
+    packed_bytes: None = None
+
+    @property
+    def kind(self) -> Kind:
+        return kinds.of_samples(self.planes, np.uint8)
+
+    def whole(self) -> Picture:
+        pixels = self.width * self.height
+        picture = decode_file(read_file(self.path), str(self.path), pixels)
+        return replace(picture, chunks=self.chunks)
 
     def rows(self, top: int, stop: int) -> Samples:
         stride = self.width * self.planes
@@ -130,7 +134,7 @@ class PnmFile:
 
 
 def _png(path: Path, file: io.BufferedReader, max_pixels: int) -> PngFile | None:
-    """The PNG, all its chunks checked, or None if it is interlaced."""
+    """The PNG, all its chunks checked, or None if it has to be read whole."""
     name = str(path)
     pieces: list[tuple[int, int]] = []
     # The file without its image data: `png.split` checks the rest as it does for small files.
@@ -144,11 +148,11 @@ def _png(path: Path, file: io.BufferedReader, max_pixels: int) -> PngFile | None
         else:
             skeleton += png.chunk(kind, content)
     header, chunks = png.split(bytes(skeleton), name)
-    problem = png_problem(header, {kind for kind, _ in chunks})
+    problem = png_problem(header, chunks)
     if problem:
         raise refuse(name, problem)
     check_size(header.width, header.height, name, max_pixels)
-    if header.interlaced:
+    if header.interlaced or not header.kind.is_first_version:
         return None
     return PngFile(path, header, chunks if len(chunks) > 1 else [], pieces)
 
@@ -196,8 +200,14 @@ class PngFile:
     ) -> None:
         self.path, self.header, self.chunks, self.pieces = path, header, chunks, pieces
         self.height, self.width = header.height, header.width
-        self.planes = 1 if header.colour_type == 0 else 3
+        self.kind, self.planes = header.kind, header.kind.channels
+        self.packed_bytes = sum(length for _, length in pieces)
         self._begin()
+
+    def whole(self) -> Picture:
+        pixels = self.width * self.height
+        picture = decode_file(read_file(self.path), str(self.path), pixels)
+        return replace(picture, chunks=self.chunks)
 
     def rows(self, top: int, stop: int) -> Samples:
         if top < self._at:
@@ -214,12 +224,12 @@ class PngFile:
 
     def _begin(self) -> None:
         self._at = 0
-        self._above = bytes(self.width * self.planes)
+        self._above = np.zeros(self.width * self.planes, np.uint8)
         self._data = self._unpacked()
         self._left = bytearray()
 
     def _next(self, count: int) -> Samples:
-        """The next `count` rows: a small PNG of them and, unfiltered, the row above, for Pillow."""
+        """The next `count` rows."""
         need = count * (1 + self.width * self.planes)
         while len(self._left) < need:
             piece = next(self._data, None)
@@ -227,13 +237,14 @@ class PngFile:
                 raise InputError(f"{self.path}: its image data ends before row {self._at + count}")
             self._left += piece
         rows, self._left = bytes(self._left[:need]), self._left[need:]
-        header = struct.pack(">IIBBBBB", self.width, count + 1, 8, self.header.colour_type, 0, 0, 0)
-        small = png.SIGNATURE + png.chunk(b"IHDR", header)
-        small += png.chunk(png.PIXELS, zlib.compress(b"\0" + self._above + rows, 0))
-        band = decode_file(small + png.chunk(b"IEND", b""), str(self.path)).samples[1:]
-        self._above = band[-1].tobytes()
+        filtered = np.frombuffer(rows, np.uint8).reshape(count, -1)
+        try:
+            plain = png_rows.unfilter(filtered, self.planes, self._above)
+        except FormatError as error:
+            raise InputError(f"{self.path}: {error}") from error
+        self._above = plain[-1].copy()
         self._at += count
-        return band
+        return plain.reshape(count, self.width, self.planes)
 
     def _unpacked(self) -> Iterator[bytes]:
         """The image data, unpacked, a piece at a time."""

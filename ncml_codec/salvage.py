@@ -1,7 +1,8 @@
 """What is left of a damaged file: its sound tiles, and a list of what is lost.
 
 Tiles do not know of each other, and the header says where each one's bytes lie, so damage in one
-costs that one alone. Without a sound header nothing can be read. The lost pixels are grey (128).
+costs that one alone. Without a sound header nothing can be read. The lost pixels are grey (128). A
+file of format version 2 is one piece: it is read whole or not at all.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ncml_codec import library, png
-from ncml_codec.codec import Effort, Opened, Place, bands_of
-from ncml_codec.container import BY_TILE, Container, Header, Reader, Tile, read_head, read_tile
+from ncml_codec import general, images, library, png
+from ncml_codec.codec import Effort, Place, bands_of
+from ncml_codec.container import BY_TILE, Container, Tile, read_head, read_tile
 from ncml_codec.errors import FormatError, UnknownModel
+from ncml_codec.images import Opened
 from ncml_codec.model import Model
 from ncml_codec.pixels import MAX_PIXELS
+from ncml_codec.sections import Reader
 
 _NAMED = 20  # losses that a message names
 
@@ -41,13 +44,21 @@ class Salvaged:
     `losses` is whole once all bands were asked for.
     """
 
-    def __init__(self, opened: Opened, damage: dict[int, FormatError], others: list[Loss]) -> None:
-        self.opened, self._damage, self._others = opened, damage, others
+    def __init__(
+        self,
+        opened: Opened,
+        places: Sequence[Place] = (),
+        damage: dict[int, FormatError] | None = None,
+        others: Sequence[Loss] = (),
+    ) -> None:
+        self.opened = opened
+        self._places, self._others = places, others
+        self._damage = {} if damage is None else damage
 
     @property
     def losses(self) -> list[Loss]:
         """What could not be read: tiles in order, then anything else."""
-        return _losses(self.opened.header, self._damage, self._others)
+        return _losses(self._places, self._damage, self._others)
 
 
 def open_file(
@@ -56,10 +67,12 @@ def open_file(
     effort: Effort | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Salvaged:
-    """As `codec.open_file`, but only what is wrong with the header, or a missing model, is raised.
+    """As `images.open_file`, but only what is wrong with the header, or a missing model, is raised.
 
-    Files of format version 1 only.
+    Of a file of version 2 anything that is wrong is raised.
     """
+    if general.is_general(data):
+        return Salvaged(images.open_file(data, models, effort, max_pixels))
     header, adaptation, metadata_length, lengths, at = read_head(data, max_pixels)
     damage: dict[int, FormatError] = {}
     others: list[Loss] = []
@@ -87,10 +100,12 @@ def open_file(
         _, model = library.find(header.identity, models)
     except UnknownModel as error:
         if damage or others:
-            raise FormatError(f"{summary(_losses(header, damage, others))}; {error}") from error
+            losses = _losses(header.tiles(), damage, others)
+            raise FormatError(f"{summary(losses)}; {error}") from error
         raise
     bands = bands_of(container, model, effort or Effort(), damage)
-    return Salvaged(Opened(container, model, chunks, bands), damage, others)
+    opened = Opened(header.width, header.height, header.kind, chunks, bands, model)
+    return Salvaged(opened, header.tiles(), damage, others)
 
 
 def summary(losses: Sequence[Loss]) -> str:
@@ -100,6 +115,7 @@ def summary(losses: Sequence[Loss]) -> str:
     return named + (f"; and {more} more" if more > 0 else "")
 
 
-def _losses(header: Header, damage: dict[int, FormatError], others: list[Loss]) -> list[Loss]:
-    places = header.tiles()
-    return [Loss(damage[at], places[at]) for at in sorted(damage)] + others
+def _losses(
+    places: Sequence[Place], damage: dict[int, FormatError], others: Sequence[Loss]
+) -> list[Loss]:
+    return [Loss(damage[at], places[at]) for at in sorted(damage)] + list(others)

@@ -13,13 +13,18 @@ from ncml_codec import engines
 from ncml_codec.codec import TILE_EXPONENT, Effort, walk_tile
 from ncml_codec.coder import Meter
 from ncml_codec.container import Header
-from ncml_codec.errors import UsageError
+from ncml_codec.errors import UnsupportedImage, UsageError
 from ncml_codec.model import Model
-from ncml_codec.pixels import Picture
+from ncml_codec.picture import Picture
 
 
 def bits_per_sub_pixel(picture: Picture, model: Model, effort: Effort | None = None) -> float:
-    """The picture's ideal code length, in the tiles that a file would have."""
+    """The picture's ideal code length, in the tiles that a file of version 1 would have.
+
+    Raises UnsupportedImage unless it is 8-bit grey or RGB, which is what networks know.
+    """
+    if not picture.kind.is_first_version:
+        raise UnsupportedImage(f"{picture.kind} samples: 8-bit grey and RGB can be scored")
     effort = effort or Effort()
     engine = engines.load(effort.engine, model.network, effort.threads)
     header = Header(picture.width, picture.height, picture.planes, model.identity, TILE_EXPONENT)

@@ -28,7 +28,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ncml_codec import codec, pixels, png, readers
+from ncml_codec import images, pixels, png, readers
 from ncml_codec.container import BY_TILE, read_container, write_container
 from ncml_codec.errors import FormatError, InputError, NcmlError
 from ncml_codec.model import MAGIC as MODEL_MAGIC
@@ -61,7 +61,7 @@ def decoded(data: bytes, model: Model) -> bool:
     if container is not None and data[6] != BY_TILE and data[4] == 1:
         assert write_container(container) == data
     try:
-        picture = codec.decode(data, [model], max_pixels=LARGEST)
+        picture = images.decode(data, [model], max_pixels=LARGEST)
     except FormatError:
         return False
     assert picture.samples.size

@@ -130,16 +130,18 @@ def test_planes_are_only_changed_where_nothing_is_lost(planes: int, more: int) -
 
 
 def test_our_codec_refuses_by_name_and_the_bench_goes_on(folder: Path) -> None:
+    frame = Image.fromarray(valley(0, 0, 9, 8))
+    frame.save(folder / "e.png", save_all=True, append_images=[frame.rotate(180)])
     images = sorted(folder.iterdir())
     variants = [Variant("photo", "static")]
     records = codecs.run(images, variants, ["png"], "auto", Plan(), True, lambda line: None)
     states = {(r["codec"], r["image"]): r["state"] for r in codec_tables.measured(records)}
     assert states["ncml photo", "a.png"] == states["ncml photo", "b.png"] == "lossless"
-    assert states["ncml photo", "c.png"] == "refused"
-    assert states["PNG", "c.png"] == "lossless"
+    assert states["ncml photo", "c.png"] == states["PNG", "c.png"] == "lossless"
+    assert states["ncml photo", "e.png"] == "refused"
     text = codec_tables.table(records)
-    assert "16 bits a sample" in text
-    assert "| **ncml photo** | 2 of 3 |" in text
+    assert "an animated PNG" in text
+    assert "| **ncml photo** | 3 of 4 |" in text
     assert "unreadable" in text
 
 

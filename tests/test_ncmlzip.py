@@ -15,8 +15,11 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from ncml_cli.ncmlzip import main
-from ncml_codec import codec, engines
+from ncml_codec import engines, images
 from ncml_codec.errors import RoundTripError
+from ncml_codec.kinds import Kind
+from ncml_codec.pixels import decode_file
+from tests import kinds_of_images
 from tests.pictures import GOLDEN, Samples, valley
 
 TINY = str(GOLDEN / "tiny.ncpn")
@@ -132,7 +135,7 @@ def test_inputs_go_only_on_request_and_after_a_verified_write(
     def wrong(*_: object) -> None:
         raise RoundTripError("other pixels")
 
-    monkeypatch.setattr(codec, "verify", wrong)
+    monkeypatch.setattr(images, "verify", wrong)
     result = compress("--rm", photo)
     assert result.exit_code == 3
     assert "other pixels" in result.stderr
@@ -150,7 +153,7 @@ def test_the_input_is_never_its_own_output(photo: Path) -> None:
 def test_an_input_that_goes_meanwhile_is_reported(
     photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(codec, "verify", lambda *_: photo.unlink())
+    monkeypatch.setattr(images, "verify", lambda *_: photo.unlink())
     result = compress(photo)
     assert (result.exit_code, "No such file" in result.stderr) == (1, True)
     assert os.listdir(photo.parent) == []
@@ -190,6 +193,38 @@ def test_info_says_what_a_file_holds(photo: Path) -> None:
     assert facts["engine_here"].startswith(expected)
     text = ncmlzip("info", "-m", TINY, f"{photo}.ncmz").stdout
     assert "8-bit RGB" in text
+
+
+def test_a_drawing_of_any_kind_is_compressed_described_and_restored(tmp_path: Path) -> None:
+    made = kinds_of_images.picture(Kind(3, 4), 40, 50)
+    drawing = tmp_path / "drawing.png"
+    drawing.write_bytes(kinds_of_images.png_file(made))
+    assert compress(drawing).exit_code == 0
+    (facts,) = json.loads(ncmlzip("info", "--json", f"{drawing}.ncmz").stdout)
+    assert (facts["format_version"], facts["kind"]) == (2, "4-bit palette of 16 colours")
+    assert (
+        sum(one["bytes"] for one in facts["sections"] if "method" in one) == facts["payload_bytes"]
+    )
+    assert facts["metadata"] == ["gAMA", "PLTE", "tRNS", "tEXt"]
+    drawing.unlink()
+    assert ncmlzip("test", f"{drawing}.ncmz").exit_code == 0
+    assert decompress(f"{drawing}.ncmz").exit_code == 0
+    again = decode_file(drawing.read_bytes(), "drawing.png")
+    assert (again.kind, again.chunks) == (made.kind, made.chunks)
+    assert np.array_equal(again.samples, made.samples)
+    refused = decompress(f"{drawing}.ncmz", "-o", tmp_path / "drawing.ppm")
+    assert refused.exit_code == 2
+    assert "name the output .png" in refused.stderr
+
+
+def test_the_pixels_of_a_jpeg_are_compressed_on_request(tmp_path: Path) -> None:
+    photo = tmp_path / "photo.jpg"
+    Image.fromarray(valley(90, 90, 24, 31)).save(photo)
+    assert "--decoded" in compress(photo).stderr
+    assert compress("--decoded", photo).exit_code == 0
+    assert decompress("-f", f"{photo}.ncmz").exit_code == 2
+    assert decompress(f"{photo}.ncmz", "-o", tmp_path / "photo.png").exit_code == 0
+    assert np.array_equal(pixels(tmp_path / "photo.png"), pixels(photo))
 
 
 def test_quiet_says_nothing_and_verbose_names_the_engine(photo: Path) -> None:

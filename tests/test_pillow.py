@@ -12,7 +12,10 @@ import pytest
 from PIL import Image
 
 import ncml_codec
-from ncml_codec import pillow
+from ncml_codec import images, library, pillow
+from ncml_codec.kinds import Kind
+from ncml_codec.pixels import decode_file
+from tests import kinds_of_images
 from tests.pictures import valley
 
 GREY = np.arange(35, dtype=np.uint8).reshape(5, 7)
@@ -75,3 +78,12 @@ def test_copies_and_crops_work_as_of_any_image() -> None:
     image = Image.open(coded(GREY))
     assert np.array_equal(np.asarray(image.crop((1, 1, 4, 3))), GREY[1:3, 1:4])
     assert image.copy().format is None
+
+
+@pytest.mark.parametrize("kind", kinds_of_images.ALL, ids=str)
+def test_every_kind_opens_as_its_png_does(kind: Kind, tmp_path: Path) -> None:
+    made = kinds_of_images.png_file(kinds_of_images.picture(kind, 12, 9))
+    data = images.encode(decode_file(made, "x.png"), library.load("photo"), level=1)
+    with Image.open(io.BytesIO(made)) as before, Image.open(io.BytesIO(data)) as after:
+        assert (after.mode, after.size) == (before.mode, before.size)
+        assert np.array_equal(np.asarray(after), np.asarray(before))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
+import struct
 
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from ncml_codec import png
 from ncml_codec.errors import InputError, UnsupportedImage, UsageError
+from ncml_codec.kinds import Kind
 from ncml_codec.pixels import decode_file, encode_file, from_array
-from tests.pictures import real_images, valley
+from tests.pictures import valley
 
 
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -72,31 +72,101 @@ def test_webp_and_tiff_keep_profile_and_exif() -> None:
 
 @pytest.mark.parametrize(
     ("mode", "kind", "reason"),
-    [
-        ("RGBA", "PNG", "alpha"),
-        ("LA", "PNG", "alpha"),
-        ("P", "PNG", "palette"),
-        ("1", "PNG", "1 bits"),
-        ("I;16", "PNG", "16 bits"),
-        ("CMYK", "TIFF", "CMYK"),
-        ("RGBA", "WEBP", "RGBA"),
-        ("F", "TIFF", "mode F"),
-    ],
+    [("CMYK", "TIFF", "CMYK"), ("F", "TIFF", "32 bits"), ("I;16B", "TIFF", None)],
 )
-def test_other_kinds_are_refused_by_name(mode: str, kind: str, reason: str) -> None:
-    options = {"lossless": True} if kind == "WEBP" else {}
+def test_other_kinds_are_refused_by_name(mode: str, kind: str, reason: str | None) -> None:
     image = Image.new(mode, (5, 4))
-    if mode == "RGBA":
-        image.putpixel((1, 1), (1, 2, 3, 4))
-    data = saved(image, kind, **options)
+    data = saved(image, kind)
+    if reason is None:
+        assert decode_file(data, "odd.file").kind == Kind(0, 16)
+        return
     with pytest.raises(UnsupportedImage, match=reason):
         decode_file(data, "odd.file")
 
 
-def test_a_transparent_colour_is_refused() -> None:
-    data = saved(Image.new("RGB", (4, 4)), "PNG", transparency=(0, 0, 0))
-    with pytest.raises(UnsupportedImage, match="transparent"):
-        decode_file(data, "keyed.png")
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        ("RGBA", "WEBP"),
+        ("RGBA", "TIFF"),
+        ("LA", "TIFF"),
+        ("P", "TIFF"),
+        ("P", "BMP"),
+        ("1", "TIFF"),
+    ],
+)
+def test_pillow_gives_other_kinds_exactly(mode: str, kind: str) -> None:
+    options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+    array = valley(0, 0, 13, 7)
+    alpha = (array[:, :, :1] ^ 90) & 254
+    made = {
+        "RGBA": np.concatenate([array, alpha], axis=2),
+        "LA": np.concatenate([array[:, :, :1], alpha], axis=2),
+        "P": array[:, :, 0],
+        "1": array[:, :, 0] > 120,
+    }[mode]
+    image = Image.fromarray(made)
+    if mode == "P":
+        image = image.convert("L")
+        image.putpalette(bytes(range(256)) * 3)
+    picture = decode_file(saved(image, kind, **options), "odd.file")
+    assert np.array_equal(picture.samples.reshape(made.shape), made)
+    if mode == "P":
+        assert picture.chunks[0] == (b"PLTE", bytes(range(256)) * 3)
+
+
+def test_a_tiff_that_pillow_would_cut_is_refused() -> None:
+    samples = np.arange(60, dtype=np.uint16).reshape(4, 5, 3) * 1000
+    data = imagecodecs_tiff(samples)
+    with pytest.raises(UnsupportedImage, match="16 bits"):
+        decode_file(data, "deep.tif")
+
+
+def imagecodecs_tiff(samples: np.ndarray) -> bytes:  # type: ignore[type-arg]
+    """A TIFF of 16-bit RGB, one strip, by hand: Pillow does not write such."""
+    height, width, planes = samples.shape
+    strip = samples.astype("<u2").tobytes()
+    tags = [
+        (256, 3, 1, width),
+        (257, 3, 1, height),
+        (258, 3, 3, 8 + len(strip)),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2),
+        (273, 4, 1, 8),
+        (277, 3, 1, planes),
+        (278, 3, 1, height),
+        (279, 4, 1, len(strip)),
+    ]
+    bits = struct.pack("<3H", 16, 16, 16)
+    at = 8 + len(strip) + len(bits)
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    return b"II*\0" + struct.pack("<I", at) + strip + bits + directory
+
+
+def test_an_oriented_tiff_is_refused_not_turned() -> None:
+    data = saved(Image.fromarray(valley(0, 0, 6, 9)), "TIFF", tiffinfo={274: 6})
+    with pytest.raises(UnsupportedImage, match="orientation 6"):
+        decode_file(data, "turned.tif")
+
+
+def test_lossy_files_are_taken_for_their_pixels_if_asked_for() -> None:
+    image = Image.fromarray(valley(0, 0, 16, 24))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # an orientation, which is kept and not applied
+    for kind in ("JPEG", "WEBP"):
+        data = saved(image, kind, quality=50, exif=exif.tobytes(), icc_profile=b"icc!" * 9)
+        picture = decode_file(data, "photo", decoded=True)
+        with Image.open(io.BytesIO(data)) as decoded:
+            assert np.array_equal(picture.samples, np.asarray(decoded))
+        assert {kind for kind, _ in picture.chunks} == {b"iCCP", b"eXIf", b"IDAT"}
+
+
+def test_a_transparent_colour_is_a_chunk() -> None:
+    data = saved(Image.new("RGB", (4, 4)), "PNG", transparency=(0, 1, 2))
+    picture = decode_file(data, "keyed.png")
+    assert (b"tRNS", b"\0\0\0\1\0\2") in picture.chunks
+    assert picture.planes == 3
 
 
 def test_animations_are_refused() -> None:
@@ -129,8 +199,8 @@ def test_damaged_pixels_are_refused() -> None:
 
 def test_arrays_of_other_types_are_refused() -> None:
     for array in (
-        np.zeros((3, 3), np.uint16),
-        np.zeros((3, 3, 4), np.uint8),
+        np.zeros((3, 3), np.float32),
+        np.zeros((3, 3, 5), np.uint8),
         np.zeros((0, 3), np.uint8),
     ):
         with pytest.raises(UnsupportedImage):
@@ -140,38 +210,3 @@ def test_arrays_of_other_types_are_refused() -> None:
 def test_an_unknown_suffix_is_refused() -> None:
     with pytest.raises(UsageError, match=r"\.jpg"):
         encode_file(from_array(valley(0, 0, 2, 2)), "x.jpg")
-
-
-@pytest.mark.skipif(not real_images("pngsuite"), reason="PngSuite is not here")
-def test_pngsuite_is_coded_or_refused_by_property() -> None:
-    counts = {"coded": 0, "refused": 0, "damaged": 0}
-    for path in real_images("pngsuite"):
-        if path.suffix != ".png":
-            continue
-        data = path.read_bytes()
-        try:
-            picture = decode_file(data, path.name)
-        except UnsupportedImage as error:
-            kind, message = "refused", str(error)
-        except InputError as error:
-            kind, message = "damaged", str(error)
-        else:
-            _same_picture(path, data, encode_file(picture, path.name))
-            kind, message = "coded", path.name
-        assert (kind == "damaged") == path.name.startswith("x"), message
-        assert path.name in message
-        counts[kind] += 1
-    assert counts["damaged"] == 14
-    assert counts["coded"] >= 25
-    assert sum(counts.values()) == 176
-
-
-def _same_picture(path: Path, before: bytes, after: bytes) -> None:
-    old_header, old_chunks = png.split(before, path.name)
-    new_header, new_chunks = png.split(after, path.name)
-    assert (old_header.width, old_header.height) == (new_header.width, new_header.height)
-    assert (old_header.bit_depth, old_header.colour_type) == (8, new_header.colour_type)
-    assert old_chunks == new_chunks
-    with Image.open(io.BytesIO(before)) as one, Image.open(io.BytesIO(after)) as other:
-        assert one.mode == other.mode
-        assert np.array_equal(np.asarray(one), np.asarray(other))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from ncml_codec import pixels, readers
+from ncml_codec import pillow_formats, readers
 from ncml_codec.codec import encode
 from ncml_codec.errors import InputError, UnsupportedImage
 from ncml_codec.model import Model
@@ -137,7 +137,7 @@ def test_pillows_own_limits_do_not_apply_and_are_left_alone(
     out = io.BytesIO()
     Image.fromarray(valley(0, 0, 10, 10)).save(out, "BMP")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)
-    monkeypatch.setattr(pixels, "_BAND", 1)
+    monkeypatch.setattr(pillow_formats, "_BAND", 1)
     assert decode_file(out.getvalue(), "x.bmp").height == 10
     assert Image.MAX_IMAGE_PIXELS == 30
 

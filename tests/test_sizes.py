@@ -1,7 +1,8 @@
 """Compressed sizes are kept in git: a change of size is a difference that someone reviews.
 
-tests/golden/sizes.json holds the file's bytes of generated images, by model (with its identity)
-and level. After a change that is meant: python -m tests.test_sizes
+tests/golden/sizes.json holds the bytes of files of version 1 of generated images, by model (with
+its identity) and level; those of version 2 also depend on the versions of zlib, zstd and libwebp.
+After a change that is meant: python -m tests.test_sizes
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from bench import ours
 from bench.ours import Variant
 from bench.subjects import Subject
-from ncml_codec import library
+from ncml_codec import codec, library
 from ncml_codec.pixels import encode_file, from_array
 from tests.pictures import GOLDEN, Samples, extremes, valley
 
@@ -44,11 +45,11 @@ def sizes() -> Sizes:
     """Bytes of every image by every released model at LEVELS."""
     found: Sizes = {}
     for variant in ours.variants(library.released(), LEVELS):
-        contender = ours.contender(variant, "auto")
-        identity = library.load(variant.model).identity.hex()
-        found[variant.name] = {"model": identity}
+        model = library.load(variant.model)
+        level = 1 if variant.level == "static" else int(variant.level)
+        found[variant.name] = {"model": model.identity.hex()}
         for name, samples in images().items():
-            data = contender.encode(contender.prepare(subject(name, samples)), 1)
+            data = codec.encode(from_array(samples), model, level=level)
             found[variant.name][name] = len(data)
     return found
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ncml_codec import writers
+from ncml_codec import kinds, pnm, writers
 from ncml_codec.pixels import encode_parts, from_array
 from tests.pictures import Samples, extremes, real_images, valley
 
@@ -20,7 +20,9 @@ def bands_of(samples: Samples, height: int) -> list[Samples]:
 
 
 def png_of(samples: Samples, band: int) -> bytes:
-    return b"".join(writers.png_parts(samples.shape, [], bands_of(samples, band)))  # type: ignore[arg-type]
+    height, width, planes = samples.shape
+    kind = kinds.of_samples(planes, np.uint8)
+    return b"".join(writers.png_parts((height, width, planes), kind, [], bands_of(samples, band)))
 
 
 def opened(data: bytes) -> Samples:
@@ -43,8 +45,9 @@ def test_any_picture_is_what_pillow_reads(
     samples = random.integers(0, 256, (height, width, planes), np.uint8)
     samples = np.cumsum(samples // 64, axis=seed % 2, dtype=np.uint8)
     assert np.array_equal(opened(png_of(samples, band)), samples)
-    pnm = b"".join(writers.pnm_parts(samples.shape, bands_of(samples, band)))
-    assert np.array_equal(opened(pnm), samples)
+    kind = kinds.of_samples(planes, np.uint8)
+    parts = pnm.parts((height, width, planes), kind, bands_of(samples, band))
+    assert np.array_equal(opened(b"".join(parts)), samples)
 
 
 @pytest.mark.parametrize("name", extremes(1, 1))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ncml_cli.report import failing_cleanly
-from ncml_codec.errors import UsageError
+from ncml_codec.errors import UnsupportedImage, UsageError
 from ncml_codec.files import read_file, write_atomically
 
 
@@ -35,7 +35,11 @@ def bundle(files: tuple[Path, ...], run: Path, output: Path, batch: int, force: 
     if len(set(names)) < len(names):
         raise UsageError("two of the files have the same name; a bundle keeps names without paths")
     model = presets.from_pretrained(run)
-    images = [decode_file(read_file(path), str(path)).samples for path in files]
+    pictures = [decode_file(read_file(path), str(path)) for path in files]
+    for path, picture in zip(files, pictures, strict=True):
+        if not picture.kind.is_first_version:
+            raise UnsupportedImage(f"{path}: {picture.kind} samples; a bundle holds 8-bit RGB")
+    images = [picture.samples for picture in pictures]
     total = 2 * sum(image.shape[0] * image.shape[1] for image in images)
     with tqdm(total=total, unit="pixel", disable=None) as bar:
         held = bundles.Bundle(names, images)

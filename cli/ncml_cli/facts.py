@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ncml_codec import engines, library, png
+from ncml_codec import engines, general, kinds, library, methods, png
 from ncml_codec.container import Container, read_container
 from ncml_codec.errors import UnknownModel
+from ncml_codec.general import General
+from ncml_codec.kinds import Kind
 from ncml_codec.model import Model
 from ncml_codec.strength import describe
 
+_TRANSFORMS = {general.SAMPLES: "none", general.PALETTE: "palette", general.VALUES: "values"}
 _LISTED = 10  # sections that are shown to people
 
 
@@ -22,34 +25,67 @@ def facts_of(source: Path, data: bytes, models: Sequence[Model]) -> dict[str, An
     ratio: bytes of the samples for each byte of the file. Raises FormatError for a file that is
     not sound as far as its sections' checksums tell.
     """
-    container = read_container(data)
-    header = container.header
+    file = general.read(data) if general.is_general(data) else read_container(data)
+    header = file.header
+    records = png.unpack_chunks(file.metadata)
+    samples = header.width * header.height * header.planes
+    raw = (samples * header.kind.bit_depth + 7) // 8
+    own = _of_layers(file, models) if isinstance(file, General) else _of_tiles(file, models)
+    return {
+        "file": str(source),
+        "format_version": data[4],
+        "width": header.width,
+        "height": header.height,
+        "kind": described(header.kind, records),
+        **own,
+        "bytes": len(data),
+        "raw_bytes": raw,
+        "ratio": round(raw / len(data), 4),
+        "bits_per_sub_pixel": round(8 * len(data) / samples, 4),
+        "metadata_bytes": len(file.metadata),
+        "metadata": [kind.decode("latin-1") for kind, _ in records if kind != png.PIXELS],
+        "sections": _sections(file, len(data)),
+    }
+
+
+def described(kind: Kind, chunks: Sequence[png.Chunk]) -> str:
+    """A kind in words: "16-bit RGBA", "8-bit palette of 13 colours"."""
+    if kind.colour_type != kinds.PALETTE:
+        return str(kind)
+    return f"{kind} of {len(dict(chunks).get(b'PLTE', b'')) // 3} colours"
+
+
+def _of_tiles(file: Container, models: Sequence[Model]) -> dict[str, Any]:
+    return {
+        **_of_model(file, models),
+        "tiles": len(file.tiles),
+        "payload_bytes": sum(len(tile.payload) for tile in file.tiles),
+    }
+
+
+def _of_layers(file: General, models: Sequence[Model]) -> dict[str, Any]:
+    """With the model of the first layer that has one."""
+    coded = [layer.payload for layer in file.layers if layer.method == methods.NETWORK]
+    found = _of_model(read_container(bytes(coded[0])), models) if coded else {}
+    return {
+        **found,
+        "transform": _TRANSFORMS[file.header.transform],
+        "payload_bytes": sum(len(layer.payload) for layer in file.layers),
+    }
+
+
+def _of_model(file: Container, models: Sequence[Model]) -> dict[str, Any]:
     try:
-        found, model = library.find(header.identity, models)
+        found, model = library.find(file.header.identity, models)
         name = found or "given with -m"
         engine = str(engines.load("auto", model.network, os.cpu_count() or 1))
     except UnknownModel:
         name, engine = "not at hand", "none"
-    samples = header.width * header.height * header.planes
-    chunks = [kind.decode("latin-1") for kind, _ in png.unpack_chunks(container.metadata)]
     return {
-        "file": str(source),
-        "width": header.width,
-        "height": header.height,
-        "kind": "8-bit RGB" if header.planes == 3 else "8-bit grey",
         "model": name,
-        "model_identity": header.identity.hex(),
-        "adaptation": ", ".join(sorted({describe(tile.adaptation) for tile in container.tiles})),
+        "model_identity": file.header.identity.hex(),
+        "adaptation": ", ".join(sorted({describe(tile.adaptation) for tile in file.tiles})),
         "engine_here": engine,
-        "bytes": len(data),
-        "raw_bytes": samples,
-        "ratio": round(samples / len(data), 4),
-        "bits_per_sub_pixel": round(8 * len(data) / samples, 4),
-        "tiles": len(container.tiles),
-        "payload_bytes": sum(len(tile.payload) for tile in container.tiles),
-        "metadata_bytes": len(container.metadata),
-        "metadata": [kind for kind in chunks if kind != "IDAT"],
-        "sections": _sections(container, len(data)),
     }
 
 
@@ -63,24 +99,38 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     sections = found["sections"]
     said.append(f"{'sections:':22}{len(sections)}")
     for section in sections[:_LISTED]:
-        more = f", {section['adaptation']}" if "adaptation" in section else ""
+        how = section.get("adaptation") or section.get("method")
+        more = f", {how}" if how else ""
         said.append(f"  {section['section'] + ':':20}{section['bytes']} bytes{more}")
     left = len(sections) - _LISTED
     return [*said, f"  and {left} more, see --json"] if left > 0 else said
 
 
-def _sections(container: Container, length: int) -> list[dict[str, Any]]:
+def _sections(file: Container | General, length: int) -> list[dict[str, Any]]:
     """Every section and its bytes in the order of the file; checksums count as the header's."""
     found: list[dict[str, Any]] = []
-    if container.metadata:
-        found.append({"section": "metadata", "bytes": len(container.metadata)})
-    for index, tile in enumerate(container.tiles):
-        found.append(
+    if file.metadata:
+        found.append({"section": "metadata", "bytes": len(file.metadata)})
+    if isinstance(file, General):
+        if file.table:
+            found.append({"section": "table", "bytes": len(file.table)})
+        found += [
+            {
+                "section": f"layer {index}",
+                "bytes": len(layer.payload),
+                "planes": layer.planes,
+                "method": methods.by_number(layer.method).name,
+            }
+            for index, layer in enumerate(file.layers)
+        ]
+    else:
+        found += [
             {
                 "section": f"tile {index}",
                 "bytes": len(tile.payload),
                 "adaptation": describe(tile.adaptation),
             }
-        )
+            for index, tile in enumerate(file.tiles)
+        ]
     rest = length - sum(section["bytes"] for section in found)
     return [{"section": "header, checksums", "bytes": rest}, *found]

@@ -16,13 +16,14 @@ from typing import Protocol, TypeVar
 from ncml_cli.report import Done
 from ncml_cli.settings import Settings, engine_of
 from ncml_cli.targets import Target, free_target, remove_input
-from ncml_codec import codec, readers, salvage
-from ncml_codec.codec import Effort, Opened
-from ncml_codec.container import read_header
+from ncml_codec import codec, images, readers, salvage
+from ncml_codec.codec import Effort
 from ncml_codec.errors import FormatError, NcmlError
 from ncml_codec.files import Written, read_file, status, write_atomically
+from ncml_codec.images import Opened
 from ncml_codec.model import Model
-from ncml_codec.pixels import Samples, Source, encode_parts
+from ncml_codec.picture import Samples, Source
+from ncml_codec.pixels import encode_parts
 from ncml_codec.salvage import Loss, Salvaged
 
 SMALL = 1 << 21  # pixels up to which an image is one process's: at most a few seconds
@@ -53,7 +54,8 @@ class Job(Protocol):
 
 @dataclass(frozen=True)
 class Compress:
-    """An image to a `.ncmz` file. strip: leave metadata out, see `readers.stripped`."""
+    """An image to a `.ncmz` file. strip: leave metadata out, see `readers.stripped`; decoded: take
+    lossy files for the pixels that they decode to."""
 
     settings: Settings
     model: Model
@@ -62,13 +64,14 @@ class Compress:
     check: bool
     level: int
     strip: bool = False
+    decoded: bool = False
 
     def pixels(self, source: Path) -> int | None:
         return readers.size_of(source)
 
     def opened(self, source: Path) -> Source:
         """The image as it is to be kept. Raises InputError."""
-        picture = readers.open_image(source, max_pixels=self.settings.max_pixels)
+        picture = readers.open_image(source, self.settings.max_pixels, self.decoded)
         return readers.stripped(picture) if self.strip else picture
 
     def start(self, source: Path, target: Target, threads: int, bar: bool) -> Rest:
@@ -78,9 +81,9 @@ class Compress:
         passes = 2 if self.check else 1
         pixels = picture.width * picture.height
         with self.settings.effort(threads, bar, pixels * passes, source) as effort:
-            data = codec.encode(picture, self.model, effort, level=self.level)
+            data = images.encode(picture, self.model, effort, self.level)
             if self.check:
-                codec.verify(data, picture, self.model, effort)
+                images.verify(data, picture, self.model, effort)
         more = f"{time.perf_counter() - started:.2f} s, {engine_of(effort, self.model)}"
         return partial(self.finish, source, path, data, pixels * picture.planes, more)
 
@@ -135,17 +138,15 @@ class Decompress:
                 opened = salvaged.opened
             else:
                 opened = about(source, lambda: _open(data, self, effort))
-            header = opened.header
-            shape = (header.height, header.width, header.planes)
             bands = _bands_about(source, opened.bands)
-            parts = encode_parts(shape, opened.chunks, bands, str(path))
-            small = header.width * header.height <= SMALL
+            parts = encode_parts(opened.shape, opened.chunks, bands, str(path), opened.kind)
+            small = opened.width * opened.height <= SMALL
             # Parts are computed as they are asked for.
             written = (
                 None if small else write_atomically(path, parts, replace=self.force, like=source)
             )
             data = b"".join(parts)
-        size = f"{header.width} x {header.height}"
+        size = f"{opened.width} x {opened.height}"
         more = f"{time.perf_counter() - started:.2f} s, {engine_of(effort, opened.model)}"
         losses = salvaged.losses if salvaged else []
         return partial(self.finish, source, path, written or data, size, more, losses)
@@ -199,7 +200,7 @@ class Test:
                 pass
         if salvaged.losses:
             raise FormatError(f"{source}: {salvage.summary(salvaged.losses)}")
-        size = f"{opened.header.width} x {opened.header.height}"
+        size = f"{opened.width} x {opened.height}"
         more = f"{time.perf_counter() - started:.2f} s, {engine_of(effort, opened.model)}"
         return partial(self.finish, source, len(data), size, more)
 
@@ -209,7 +210,7 @@ class Test:
 
 
 def _open(data: bytes, job: Decompress | Test, effort: Effort) -> Opened:
-    return codec.open_file(data, job.models, effort, job.settings.max_pixels)
+    return images.open_file(data, job.models, effort, job.settings.max_pixels)
 
 
 def _salvage(data: bytes, job: Decompress | Test, effort: Effort) -> Salvaged:
@@ -222,7 +223,7 @@ def _coded_pixels(source: Path) -> int | None:
         if not source.is_file():
             return None
         with source.open("rb") as file:
-            header = read_header(file.read(_HEAD))
+            header = images.read_header(file.read(_HEAD))
     except (NcmlError, OSError):
         return None
     return header.width * header.height

@@ -57,18 +57,21 @@ main.add_command(unbundle)
 @options.outputs
 @click.option("--strip", is_flag=True, help="Leave out metadata that no colour depends on.")
 @click.option("--no-check", is_flag=True, help="Do not decode the result to check it.")
+@click.option(
+    "--decoded", is_flag=True, help="Take JPEG and lossy WebP for the pixels they decode to."
+)
 @options.levels
 @options.effort
 @options.speech
 @failing_cleanly
 @interrupts.heeded()
-def compress(strip: bool, no_check: bool, level: int | None, **given: Any) -> None:
+def compress(strip: bool, no_check: bool, decoded: bool, level: int | None, **given: Any) -> None:
     """Compress images: img.png becomes img.png.ncmz.
 
-    8-bit grey and RGB, from PNG, WebP (lossless), BMP, TIFF, PPM and PGM. Every file is decoded
-    again and compared before it is written. Without files, or with -, from standard input to
-    standard output. -r takes files with the suffix of an image, and does not follow links to
-    folders.
+    Every kind of PNG (1 to 16 bits, palettes, alpha), and lossless WebP, BMP, TIFF, PBM, PGM and
+    PPM. Every file is decoded again and compared before it is written. Without files, or with -,
+    from standard input to standard output. -r takes files with the suffix of an image, and does not
+    follow links to folders.
 
     \b
     ncmlzip compress *.png
@@ -88,7 +91,7 @@ def compress(strip: bool, no_check: bool, level: int | None, **given: Any) -> No
     if wanted.settings.device is not None and level != 1:
         raise UsageError("--device codes images together, whose networks cannot learn: add -1")
     model = library.load(wanted.settings.model or levels.at(level).model)
-    job = jobs.Compress(wanted.settings, model, force, remove, not no_check, level, strip)
+    job = jobs.Compress(wanted.settings, model, force, remove, not no_check, level, strip, decoded)
     calls.compress(wanted, job)
 
 
@@ -104,7 +107,8 @@ def compress(strip: bool, no_check: bool, level: int | None, **given: Any) -> No
 def decompress(to: str | None, keep_going: bool, **given: Any) -> None:
     """Restore images: img.png.ncmz gives img.png back.
 
-    The suffix of the output's name chooses its format: png, webp, bmp, tif, ppm or pgm; --to
+    The suffix of the output's name chooses its format: png, which holds every image,
+    webp, bmp, tif, ppm, pgm, pbm or pfm; --to
     replaces it. Without files, or with -, from standard input to standard output, as PNG if --to
     does not say otherwise. Nothing goes there before all of the file is decoded and found sound.
 

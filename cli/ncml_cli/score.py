@@ -102,8 +102,10 @@ def _images(places: tuple[Path, ...]) -> list[Path]:
 
 
 def _bits(path: Path, model: Model, effort: Effort) -> float:
+    from ncml_cli.jobs import about
     from ncml_codec import scoring
     from ncml_codec.files import read_file
     from ncml_codec.pixels import decode_file
 
-    return scoring.bits_per_sub_pixel(decode_file(read_file(path), str(path)), model, effort)
+    picture = decode_file(read_file(path), str(path))
+    return about(path, lambda: scoring.bits_per_sub_pixel(picture, model, effort))

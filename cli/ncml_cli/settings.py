@@ -62,8 +62,10 @@ class Settings:
             yield replace(effort, progress=progress)
 
 
-def engine_of(effort: Effort, model: Model) -> str:
+def engine_of(effort: Effort, model: Model | None) -> str:
     """The engine and how it computes; if `auto` is not the native one, why."""
+    if model is None:
+        return "no network"
     name = str(engines.load(effort.engine, model.network, effort.threads))
     missing = engines.why_not_native() if effort.engine == "auto" else None
     return f"engine {name} (not native: {missing})" if missing else f"engine {name}"

@@ -1,7 +1,7 @@
 """Many files with the torch engine on one device: images of one size walk together.
 
-Files are the same as one by one. What is read and not yet written is bounded by
-`batches.TOGETHER` pixels, beyond which a file comes alone.
+Files are as one by one, but always of format version 1: only the network is tried. What is
+read and not yet written is bounded by `batches.TOGETHER` pixels, beyond which a file comes alone.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import numpy as np
 from ncml_cli.jobs import Compress, Decompress, Job, Test, about
 from ncml_cli.report import Done, Outcome, attempt
 from ncml_cli.targets import Target, free_target
-from ncml_codec import batches, codec
+from ncml_codec import batches, codec, general
 from ncml_codec.codec import Opened
 from ncml_codec.container import read_container
-from ncml_codec.errors import NcmlError, RoundTripError
+from ncml_codec.errors import NcmlError, RoundTripError, UnsupportedImage, UsageError
 from ncml_codec.files import read_file, status
 from ncml_codec.model import Model
-from ncml_codec.pixels import Picture, Samples, encode_parts
+from ncml_codec.picture import Picture, Samples
+from ncml_codec.pixels import encode_parts
 from ncml_codec.png import unpack_chunks
 
 if TYPE_CHECKING:
@@ -79,6 +80,11 @@ def _compress(job: Compress, pairs: Pairs, engines: _Engines) -> list[Outcome]:
         try:
             path = free_target(source, target, job.force)
             image = job.opened(source)
+            if not image.kind.is_first_version:
+                raise UnsupportedImage(
+                    f"{source}: {image.kind} samples; only 8-bit grey and RGB images go through"
+                    " the network together. Leave out --device"
+                )
             opened[index] = path, Picture(image.rows(0, image.height), image.chunks)
         except NcmlError as error:
             found[index] = error
@@ -139,7 +145,10 @@ def _restore(job: Decompress | Test, pairs: Pairs, engines: _Engines) -> list[Ou
 
 
 def _open(source: Path, job: Decompress | Test) -> Opened:
-    return codec.open_file(read_file(source), job.models, max_pixels=job.settings.max_pixels)
+    data = read_file(source)
+    if general.is_general(data):
+        raise UsageError("a file of format version 2, which has no tiles; leave out --device")
+    return codec.open_file(data, job.models, max_pixels=job.settings.max_pixels)
 
 
 def _give(

@@ -1,0 +1,150 @@
+"""Which way an image is coded: a quick look first, then trials, of which the smallest is kept.
+
+The look is at some rows alone, so that a photograph pays next to nothing for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+import zstandard
+
+from ncml_codec import general, methods, png, png_rows, transforms
+from ncml_codec.general import SAMPLES, General, Header, Layer
+from ncml_codec.kinds import Kind
+from ncml_codec.methods import Method, Tools
+from ncml_codec.picture import Picture, Samples, Source
+from ncml_codec.transforms import Planes, Transformed
+
+TRIED = 1 << 26  # pixels beyond which an image that version 1 holds is not tried otherwise
+_SMALL = 1 << 12  # pixels up to which everything is tried: it takes no time, and headers matter
+_BANDS, _ROWS = (1, 3, 5), 32  # eighths of the height where rows are looked at, and how many
+# Of pixels that equal their left neighbour: at most 0.19 in Kodak. bench/LOG.md, "Drawings".
+_EQUAL = 0.25
+_NOISE = 0.1  # less of them, and WebP is behind the network and zstd
+_THOROUGH = 9  # the level from which on everything is tried
+_COLOURS = 256  # of all rows looked at; photographs have thousands
+# A file of this share of what quickly filtered rows take may be larger than the best PNG.
+_EXPECTED = 0.85
+_LEVELS = 24  # different bytes of a plane, below which a network for photographs has no chance
+
+
+def may_be_drawing(picture: Source) -> bool:
+    """Whether other ways than the network may be better for an 8-bit grey or RGB image."""
+    pixels = picture.width * picture.height
+    if pixels <= _SMALL:
+        return True
+    if pixels > TRIED:
+        return False
+    rows = np.concatenate(list(_looked_at(picture)))
+    if _equal(rows) > _EQUAL:
+        return True
+    keys = rows.astype(np.uint32) @ (256 ** np.arange(picture.planes, dtype=np.uint32))
+    return len(np.unique(keys)) <= (_COLOURS if picture.planes > 1 else _LEVELS)
+
+
+def is_as_small_as_expected(picture: Source, size: int) -> bool:
+    """Whether no PNG of the image is likely to be smaller than `size` bytes, by a quick estimate.
+
+    The PNG that it was read from is compared as it is.
+    """
+    if picture.packed_bytes is not None and picture.packed_bytes <= size:
+        return False
+    if picture.width * picture.height > TRIED:
+        return True
+    estimate = rows = 0
+    for band in _looked_at(picture):
+        flat = np.ascontiguousarray(band).reshape(len(band), -1)
+        filtered = png_rows.filter_rows(flat[1:], flat[:-1], picture.planes, 4)
+        estimate += len(zstandard.ZstdCompressor(level=1).compress(filtered.tobytes()))
+        rows += len(filtered)
+    return rows == 0 or size <= _EXPECTED * estimate * picture.height / rows
+
+
+def smallest(picture: Picture, tools: Tools) -> General:
+    """The smallest of all files of version 2 that are tried."""
+    kind, metadata = picture.kind, png.pack_chunks(picture.chunks)
+    crc = transforms.samples_crc(picture.samples)
+    found: list[tuple[int, General]] = []
+
+    def add(made: Transformed, layers: Sequence[Layer]) -> None:
+        header = Header(picture.width, picture.height, kind, made.transform, made.low_bits)
+        file = General(header, metadata, made.table, layers, crc)
+        size = len(made.table) + sum(len(layer.payload) + 6 for layer in layers)
+        found.append((size, file))
+
+    for made in transforms.choices(picture.samples, kind):
+        for edges in cuts(made, kind):
+            parts = [made.planes[:, :, start:stop] for start, stop in pairwise(edges)]
+            add(made, [_smallest_layer(part, tools) for part in parts])
+    if picture.image_data is not None:
+        wide = kind.bit_depth == 16
+        planes = kind.channels * (2 if wide else 1)
+        payload = methods.kept_stream(picture.image_data, kind.bit_depth)
+        kept = Transformed(SAMPLES, 8 if wide else 0, b"", np.empty((0, 0, planes), np.uint8))
+        add(kept, [Layer(methods.DEFLATE, planes, payload)])
+    return min(found, key=lambda pair: pair[0])[1]
+
+
+def cuts(made: Transformed, kind: Kind) -> Iterator[list[int]]:
+    """Where planes are cut into layers: nowhere, and between colours, alpha and low parts.
+
+    Not the first if a part is the same everywhere, as alpha often is: it costs nothing apart.
+    """
+    planes = made.planes.shape[2]
+    ends = {planes}
+    for start in range(0, planes, made.numbers):
+        ends |= {start, start + (kind.colours if made.transform != general.PALETTE else 1)}
+    edges = sorted(ends)
+    parts = [made.planes[:, :, start:stop] for start, stop in pairwise(edges)]
+    if len(parts) == 1 or not any((part == part[0, 0]).all() for part in parts):
+        yield [0, planes]
+    if len(parts) > 1:
+        yield edges
+
+
+def _smallest_layer(planes: Planes, tools: Tools) -> Layer:
+    planes = np.ascontiguousarray(planes)
+    hopeless = _hopeless(planes) if tools.level < _THOROUGH else set()
+    payloads = [
+        (len(payload), method.number, payload)
+        for method in methods.METHODS
+        if method.takes(planes.shape) and method.number not in hopeless
+        for payload in [_coded(method, planes, tools)]
+    ]
+    _, number, payload = min(payloads)
+    return Layer(number, planes.shape[2], payload)
+
+
+def _coded(method: Method, planes: Planes, tools: Tools) -> bytes:
+    tools.effort.progress(0)
+    return method.encode(planes, tools)
+
+
+def _hopeless(planes: Planes) -> set[int]:
+    """Methods that need not be tried, by their numbers."""
+    others = {method.number for method in methods.METHODS} - {methods.ZSTD}
+    if (planes == planes[0, 0]).all():
+        return others
+    found = set()
+    if int((np.bincount(planes[:, :, 0].reshape(-1)) > 0).sum()) < _LEVELS:
+        found.add(methods.NETWORK)
+    if planes[:, :, 0].size > _SMALL and _equal(planes) < _NOISE:
+        found |= {methods.WEBP, methods.DEFLATE}
+    return found
+
+
+def _equal(planes: Planes) -> float:
+    """The share of pixels that equal their left neighbour; 1 if there are none."""
+    if planes.shape[1] == 1:
+        return 1.0
+    return float((planes[:, 1:] == planes[:, :-1]).all(axis=2).mean())
+
+
+def _looked_at(picture: Source) -> Iterator[Samples]:
+    """Some rows of an image, from top to bottom."""
+    for eighth in _BANDS:
+        top = max(0, min(picture.height * eighth // 8, picture.height - _ROWS))
+        yield picture.rows(top, min(top + _ROWS, picture.height)).copy()

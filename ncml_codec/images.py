@@ -1,0 +1,171 @@
+"""Pictures of every kind to `.ncmz` bytes and back; the version is chosen here.
+
+A photograph, 8-bit grey or RGB, becomes a file of version 1 (`codec`). What may be a drawing, and
+every other kind, is tried in several ways, and the smallest file is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ncml_codec import choice, codec, container, general, levels, library, methods, png, transforms
+from ncml_codec.codec import Effort
+from ncml_codec.errors import ChecksumMismatch, FormatError, RoundTripError
+from ncml_codec.general import General
+from ncml_codec.kinds import Kind
+from ncml_codec.methods import Tools
+from ncml_codec.model import Model
+from ncml_codec.picture import Picture, Samples, Source
+from ncml_codec.pixels import MAX_PIXELS
+from ncml_codec.transforms import Transformed
+
+Header = container.Header | general.Header  # both have width, height, planes and kind
+_COMPARED = 64  # rows compared at a time, so that the check holds no second band
+
+
+def encode(
+    picture: Source, model: Model, effort: Effort | None = None, level: int = levels.DEFAULT
+) -> bytes:
+    """The file's bytes for a picture of any kind, of version 1 or 2.
+
+    level: of `levels.LEVELS`. Raises UsageError for a level that does not exist.
+    """
+    effort = effort or Effort()
+    told = effort.progress
+    # What is tried beside tells of no pixels, but of its being at work: progress may end any work.
+    tools = Tools([model], replace(effort, progress=lambda pixels: told(0)), level)
+    first = None
+    if picture.kind.is_first_version:
+        is_photograph = not choice.may_be_drawing(picture)
+        first = codec.encode(picture, model, effort, level=level)
+        if is_photograph and choice.is_as_small_as_expected(picture, len(first)):
+            return first
+    else:
+        levels.at(level)  # raises for a level that does not exist
+    second = general.write(choice.smallest(picture.whole(), tools))
+    return second if first is None or len(second) < len(first) else first
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A file whose header, checksums and metadata are sound, and whose model is at hand.
+
+    model: None if no network is needed. bands: decodes as it is read, once: the samples of some
+    rows, from top to bottom, each valid until the next is asked for; raises FormatError if what
+    it decodes is not sound.
+    """
+
+    width: int
+    height: int
+    kind: Kind
+    chunks: Sequence[png.Chunk]
+    bands: Iterator[Samples]
+    model: Model | None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width, planes."""
+        return self.height, self.width, self.kind.channels
+
+
+def open_file(
+    data: bytes,
+    models: Iterable[Model] = (),
+    effort: Effort | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Opened:
+    """A file's bytes, ready to be decoded. models: looked at before the released ones.
+
+    Raises FormatError (its kinds say which) for anything but a sound file whose model is at hand.
+    """
+    if not general.is_general(data):
+        found = codec.open_file(data, models, effort, max_pixels)
+        header = found.header
+        return Opened(
+            header.width, header.height, header.kind, found.chunks, found.bands, found.model
+        )
+    file = general.read(data)
+    width, height, kind = file.header.width, file.header.height, file.header.kind
+    if width * height > max_pixels:
+        raise FormatError(
+            f"an image of {width} x {height} pixels, beyond the limit of {max_pixels} (max_pixels)"
+        )
+    chunks = png.unpack_chunks(file.metadata)
+    tools = Tools(list(models), effort or Effort())
+    return Opened(width, height, kind, chunks, _decoded(file, tools), _model(file, tools))
+
+
+def decode(
+    data: bytes,
+    models: Iterable[Model] = (),
+    effort: Effort | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Picture:
+    """The picture in a file's bytes, whole; see `open_file`."""
+    opened = open_file(data, models, effort, max_pixels)
+    samples = np.empty(opened.shape, opened.kind.dtype)
+    top = 0
+    for band in opened.bands:
+        samples[top : top + len(band)] = band
+        top += len(band)
+    return Picture(samples, opened.chunks, opened.kind)
+
+
+def verify(data: bytes, picture: Source, model: Model, effort: Effort | None = None) -> None:
+    """Raise RoundTripError unless decoding `data` gives `picture` back: samples, kind, metadata."""
+    opened = open_file(data, [model], effort, max_pixels=picture.width * picture.height)
+    if opened.shape != (picture.height, picture.width, picture.planes):
+        raise RoundTripError("decoding gave an image of another size; nothing was written")
+    if opened.kind != picture.kind:
+        raise RoundTripError(f"decoding gave {opened.kind} samples; nothing was written")
+    top = 0
+    for band in opened.bands:
+        for at in range(0, len(band), _COMPARED):
+            rows = band[at : at + _COMPARED]
+            if not np.array_equal(rows, picture.rows(top, top + len(rows))):
+                raise RoundTripError("decoding gave other pixels; nothing was written")
+            top += len(rows)
+    if list(opened.chunks) != list(picture.chunks):
+        raise RoundTripError("decoding gave other metadata; nothing was written")
+
+
+def read_header(head: bytes) -> Header:
+    """The header by a file's beginning.
+
+    Raises FormatError, Truncated if more of the file is needed.
+    """
+    return general.read_header(head) if general.is_general(head) else container.read_header(head)
+
+
+def _model(file: General, tools: Tools) -> Model | None:
+    """The model of the file's first layer that needs one. Raises UnknownModel."""
+    for layer in file.layers:
+        if layer.method == methods.NETWORK:
+            identity = container.read_header(bytes(layer.payload)).identity
+            return library.find(identity, tools.models)[1]
+    return None
+
+
+def _decoded(file: General, tools: Tools) -> Iterator[Samples]:
+    """The whole image as one band."""
+    header = file.header
+    planes, at = np.empty((header.height, header.width, header.byte_planes), np.uint8), 0
+    for index, layer in enumerate(file.layers):
+        shape = (header.height, header.width, layer.planes)
+        method = methods.by_number(layer.method)
+        try:
+            planes[:, :, at : at + layer.planes] = method.decode(layer.payload, shape, tools)
+        except FormatError as error:
+            raise type(error)(f"layer {index} ({method.name}): {error}") from error
+        at += layer.planes
+    made = Transformed(header.transform, header.low_bits, file.table, planes)
+    samples = transforms.restored(made, header.kind)
+    if transforms.samples_crc(samples) != file.samples_crc:
+        raise ChecksumMismatch(
+            "the decoded samples do not match their checksum; the file was not written by a"
+            " correct encoder, or this decoder is at fault"
+        )
+    yield samples

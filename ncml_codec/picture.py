@@ -1,0 +1,143 @@
+"""Pictures: samples of any kind that PNG has, and what stands beside them in a file.
+
+Files are not its business: see `pixels` (whole) and `readers` (band by band).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ncml_codec import kinds, png
+from ncml_codec.errors import UnsupportedImage
+from ncml_codec.kinds import Kind
+
+Samples = npt.NDArray[Any]  # uint8 or uint16, see `Kind.dtype`
+
+
+class Source(Protocol):
+    """An image whose samples are asked for by rows: a `Picture`, or one still in its file."""
+
+    @property
+    def height(self) -> int: ...
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def planes(self) -> int:
+        """1 to 4: the channels of its kind."""
+        ...
+
+    @property
+    def kind(self) -> Kind: ...
+
+    @property
+    def chunks(self) -> Sequence[png.Chunk]:
+        """As of `Picture`."""
+        ...
+
+    @property
+    def packed_bytes(self) -> int | None:
+        """Bytes of the image data of the PNG that it was read from, if it was."""
+        ...
+
+    def rows(self, top: int, stop: int) -> Samples:
+        """The samples of some rows, [stop - top, width, planes]. Cheap from top to bottom."""
+        ...
+
+    def whole(self) -> Picture:
+        """The image in memory."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A PNG's zlib stream that holds exactly a picture's samples."""
+
+    stream: bytes
+    interlaced: bool
+
+
+@dataclass(frozen=True)
+class Picture:
+    """samples: [height, width, planes], whole numbers below 2**depth; of a palette, the indices.
+
+    chunks: metadata as PNG chunks, in order (a palette's PLTE among them), with one empty
+    `png.PIXELS` where the pixels stand. declared: the kind, where the samples do not tell: a
+    palette, or fewer than 8 bits. image_data: as it stood in a PNG, if it did.
+    """
+
+    samples: Samples
+    chunks: Sequence[png.Chunk] = field(default_factory=list)
+    declared: Kind | None = None
+    image_data: ImageData | None = field(default=None, compare=False, repr=False)
+
+    def rows(self, top: int, stop: int) -> Samples:
+        """Some rows, a view: see `Source`."""
+        return self.samples[top:stop]
+
+    def whole(self) -> Picture:
+        """Itself: see `Source`."""
+        return self
+
+    @property
+    def kind(self) -> Kind:
+        return self.declared or kinds.of_samples(self.planes, self.samples.dtype)
+
+    @property
+    def packed_bytes(self) -> int | None:
+        return len(self.image_data.stream) if self.image_data else None
+
+    @property
+    def height(self) -> int:
+        return int(self.samples.shape[0])
+
+    @property
+    def width(self) -> int:
+        return int(self.samples.shape[1])
+
+    @property
+    def planes(self) -> int:
+        return int(self.samples.shape[2])
+
+
+def expanded(picture: Picture) -> Samples:
+    """Its pixels in colours, uint8 or uint16 [height, width, 1 to 4]: what a viewer would show.
+
+    Palettes become RGB, or RGBA if they have transparency; fewer than 8 bits are stretched to 8. A
+    transparent colour (tRNS) of grey and RGB is left aside.
+    """
+    kind, found = picture.kind, dict(picture.chunks)
+    if kind.colour_type != kinds.PALETTE:
+        scale = 255 // (2**kind.bit_depth - 1) if kind.bit_depth < 8 else 1
+        return picture.samples * scale if scale > 1 else picture.samples
+    colours = np.frombuffer(found.get(b"PLTE", b""), np.uint8)
+    # Indices beyond the palette are black, as in libpng.
+    table = np.zeros((256, 4), np.uint8)
+    table[: len(colours) // 3, :3] = colours[: len(colours) // 3 * 3].reshape(-1, 3)
+    alpha = np.frombuffer(found.get(b"tRNS", b""), np.uint8)[:256]
+    table[:, 3] = 255
+    table[: len(alpha), 3] = alpha
+    return table[picture.samples[:, :, 0]][:, :, : 4 if len(alpha) else 3]
+
+
+def from_array(array: npt.ArrayLike) -> Picture:
+    """A picture of samples alone: uint8 or uint16, [height, width] or [height, width, 1 to 4].
+
+    1 channel is grey, 2 grey and alpha, 3 RGB, 4 RGBA. Raises UnsupportedImage for other arrays.
+    """
+    samples = np.asarray(array)
+    if samples.dtype not in (np.uint8, np.uint16):
+        raise UnsupportedImage(f"samples of type {samples.dtype}: only uint8 and uint16 are held")
+    if samples.ndim == 2:
+        samples = samples[:, :, None]
+    if samples.ndim != 3 or not 1 <= samples.shape[2] <= 4 or 0 in samples.shape:
+        raise UnsupportedImage(
+            f"samples of shape {samples.shape}: not [height, width] or [height, width, 1 to 4]"
+        )
+    return Picture(np.ascontiguousarray(samples))

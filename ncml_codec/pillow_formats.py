@@ -1,0 +1,215 @@
+"""WebP, BMP and TIFF through Pillow, and the pixels of JPEG: only what Pillow gives exactly.
+
+What Pillow would cut, scale or turn in silence is refused by name. The only module that hands
+image files to Pillow.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import PurePath
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ncml_codec import kinds, png
+from ncml_codec.errors import InputError, NcmlError, UnsupportedImage, UsageError
+from ncml_codec.kinds import Kind
+from ncml_codec.picture import Picture, Samples
+
+READABLE = ("WEBP", "BMP", "TIFF")
+WRITABLE = {".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
+_MODES = {
+    "1": Kind(kinds.GREY, 1),
+    "L": Kind(kinds.GREY, 8),
+    "LA": Kind(kinds.GREY_ALPHA, 8),
+    "RGB": Kind(kinds.RGB, 8),
+    "RGBA": Kind(kinds.RGB_ALPHA, 8),
+    "P": Kind(kinds.PALETTE, 8),
+    "I;16": Kind(kinds.GREY, 16),
+    "I;16B": Kind(kinds.GREY, 16),
+}
+_BITS_PER_SAMPLE, _SAMPLE_FORMAT, _ORIENTATION = 258, 339, 274  # TIFF's tags
+_BAND = 1 << 20  # pixels that are copied out of Pillow's memory at a time
+_PILLOW_LIMIT = threading.Lock()
+
+
+def opened(data: bytes, name: str, decoded: bool) -> Image.Image:
+    """The image, its header read; nothing is unpacked, whatever its size.
+
+    decoded: whether lossy files are taken as well, for the pixels that they decode to. Raises
+    InputError for what is no such file, UnsupportedImage for lossy files that are not asked for.
+
+    Pillow's own limits (a warning at 89 million pixels, an error at 179), which are for programs
+    that open what strangers send, are left to the caller.
+    """
+    formats = (*READABLE, "JPEG") if decoded else READABLE
+    with translated(name), _PILLOW_LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(io.BytesIO(data), formats=formats)
+        except UnidentifiedImageError as error:
+            raise InputError(f"{name}: {_unidentified(data)}") from error
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+    if image.format == "WEBP" and not decoded and not _is_lossless_webp(data):
+        raise UnsupportedImage(
+            f"{name}: a lossy WebP; stored as pixels it would only grow. Keep the file"
+            " (or compress its decoded pixels with --decoded)"
+        )
+    return image
+
+
+@contextmanager
+def translated(name: str) -> Iterator[None]:
+    """Pillow's exceptions as InputError: on damaged files its readers raise nearly every kind."""
+    try:
+        yield
+    except NcmlError:
+        raise
+    except Exception as error:
+        raise InputError(f"{name}: cannot be read: {str(error) or repr(error)}") from error
+
+
+def picture_of(image: Image.Image, name: str) -> Picture:
+    """The picture of an image from `opened`; name: of the file, for errors.
+
+    Raises UnsupportedImage if Pillow would not give all of its samples, InputError if it is
+    damaged.
+    """
+    with translated(name):
+        frames = getattr(image, "n_frames", 1)
+        problem = _problem(image)
+    if frames > 1:
+        raise UnsupportedImage(f"{name}: {frames} frames or pages; only one is handled")
+    if problem:
+        raise UnsupportedImage(f"{name}: {problem}")
+    kind = _MODES[image.mode]
+    chunks: list[png.Chunk] = []
+    if image.info.get("icc_profile"):
+        chunks.append(png.icc_chunk(image.info["icc_profile"]))
+    if image.mode == "P":
+        chunks.append((b"PLTE", bytes(image.getpalette("RGB") or b"")))
+    if image.info.get("exif"):
+        chunks.append((b"eXIf", image.info["exif"].removeprefix(b"Exif\0\0")))
+    samples = _samples(image, kind, name)
+    return Picture(samples, [*chunks, (png.PIXELS, b"")] if chunks else [], kind)
+
+
+def encoded(
+    shape: tuple[int, int, int],
+    kind: Kind,
+    chunks: Sequence[png.Chunk],
+    bands: Iterable[Samples],
+    name: str,
+) -> bytes:
+    """An image file's bytes, its format by the suffix of `name`, one of WRITABLE.
+
+    It is read again and compared: raises UsageError for what the format cannot hold.
+    """
+    suffix = PurePath(name).suffix.lower()
+    options: dict[str, object] = {}
+    if suffix == ".webp":
+        options = {"lossless": True, "exact": True, "quality": 80}
+    if suffix in (".webp", ".tif", ".tiff"):
+        found = {"icc_profile": png.icc_profile(chunks), "exif": png.exif(chunks)}
+        options.update({key: value for key, value in found.items() if value})
+    lost = f"{name}: a {PurePath(suffix).suffix[1:]} file cannot hold"
+    mode = next((mode for mode, one in _MODES.items() if one == kind), None)
+    if mode is None or any(key == b"tRNS" for key, _ in chunks):
+        what = f"{kind} samples" if mode is None else "a transparent colour"
+        raise UsageError(f"{lost} {what}; name the output .png")
+    height, width, _ = shape
+    # A band is valid until the next one is asked for.
+    samples = np.concatenate([band.copy() for band in bands]).reshape(height, width, -1)
+    image = _image(samples, mode, dict(chunks).get(b"PLTE"))
+    out = io.BytesIO()
+    try:
+        image.save(out, WRITABLE[suffix], **options)
+        again = picture_of(opened(out.getvalue(), name, False), name)
+    except (OSError, ValueError, InputError) as error:
+        raise UsageError(f"{name}: this picture cannot be written so: {error}") from error
+    # Grey in WebP comes back as three equal planes, which is all that WebP has.
+    as_webp = suffix == ".webp" and kind == _MODES["L"]
+    same_kind = again.kind == kind or as_webp
+    if not same_kind or not bool((again.samples == samples).all()):
+        raise UsageError(f"{lost} {kind} samples as they are; name the output .png")
+    return out.getvalue()
+
+
+def _image(samples: Samples, mode: str, palette: bytes | None) -> Image.Image:
+    flat = samples[:, :, 0] if samples.shape[2] == 1 else samples
+    if mode == "1":
+        return Image.fromarray(flat.astype(bool))
+    image = Image.fromarray(flat)
+    if mode == "P":
+        image.putpalette(palette or b"")
+    return image
+
+
+def _problem(image: Image.Image) -> str | None:
+    """What keeps Pillow from giving all samples as they are in the file, if anything does."""
+    if image.format == "TIFF":
+        tags = dict(getattr(image, "tag_v2", {}))
+        bits = tags.get(_BITS_PER_SAMPLE, (1,))
+        bits = bits if isinstance(bits, tuple) else (bits,)
+        depth = max(bits)
+        allowed = {"1": (1,), "P": (1, 2, 4, 8), "I;16": (16,), "I;16B": (16,)}.get(
+            image.mode, (8,)
+        )
+        if depth not in allowed:
+            return f"a TIFF of {depth} bits a sample, mode {image.mode}"
+        if any(form != 1 for form in _tuple(tags.get(_SAMPLE_FORMAT, 1))):
+            return "a TIFF of signed or floating point samples"
+        if tags.get(_ORIENTATION, 1) != 1:
+            return f"a TIFF that is to be turned (orientation {tags[_ORIENTATION]})"
+    if image.mode not in _MODES:
+        return f"pixels of mode {image.mode}; grey, RGB, alpha and palettes are handled"
+    if "transparency" in image.info:
+        return "a transparent colour, which is handled in PNG alone"
+    if image.palette is not None and image.mode == "P" and image.palette.mode != "RGB":
+        return f"a palette of mode {image.palette.mode}"
+    return None
+
+
+def _tuple(value: object) -> tuple[object, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _samples(image: Image.Image, kind: Kind, name: str) -> Samples:
+    width, height = image.size
+    samples = np.empty((height, width, kind.channels), kind.dtype)
+    step = max(1, _BAND // width)
+    with translated(name):
+        # Pillow keeps four bytes a pixel, and would hold two copies more while it gives them all.
+        for top in range(0, height, step):
+            stop = min(top + step, height)
+            band = np.asarray(image.crop((0, top, width, stop)))
+            samples[top:stop] = band.reshape(stop - top, width, -1)
+    return samples
+
+
+def _unidentified(data: bytes) -> str:
+    if data.startswith(b"\xff\xd8\xff"):
+        return (
+            "a JPEG; stored as pixels it would only grow. Keep the file (or compress its decoded"
+            " pixels with --decoded)"
+        )
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "a GIF; animations are not handled. Convert it to PNG first"
+    formats = ", ".join(("PNG", *READABLE, "PPM"))
+    return f"not an image of a handled format ({formats})"
+
+
+def _is_lossless_webp(data: bytes) -> bool:
+    """Whether a WebP's image data is VP8L: the first such chunk of the RIFF decides."""
+    at = 12
+    while at + 8 <= len(data):
+        kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        if kind in (b"VP8L", b"VP8 "):
+            return kind == b"VP8L"
+        at += 8 + length + (length & 1)
+    return False

@@ -1,0 +1,99 @@
+"""Golden files of version 2 decode to the same image for ever, also by the plain decoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ncml_codec import general, images, methods
+from ncml_codec.codec import Effort
+from ncml_codec.errors import FormatError
+from ncml_codec.model import Model, read_model
+from ncml_codec.picture import Picture
+from ncml_codec.pixels import decode_file, encode_file
+from tests import plain_general
+from tests.pictures import GOLDEN
+
+FILES = sorted((GOLDEN / "kinds").glob("*.ncmz"))
+TINY = read_model((GOLDEN / "tiny.ncpn").read_bytes())
+
+
+def truth(path: Path) -> Picture:
+    found = path.with_suffix(".png")
+    if not found.exists():  # name-0, name-1, ...: transforms
+        found = path.with_name(f"{path.stem.rpartition('-')[0]}.png")
+    return decode_file(found.read_bytes(), path.name)
+
+
+def test_golden_files_have_every_method_and_transform() -> None:
+    found = [general.read(path.read_bytes()) for path in FILES if path.read_bytes()[4] == 2]
+    used = {layer.method for file in found for layer in file.layers}
+    assert used == {method.number for method in methods.METHODS}
+    assert {file.header.transform for file in found} == {0, 1, 2}
+    assert {file.header.low_bits for file in found} >= {0, 3, 8}
+    assert len({file.header.kind for file in found}) == 15
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_golden_files_decode(path: Path, tiny: Model) -> None:
+    for engine in ("auto", "numpy"):
+        picture = images.decode(path.read_bytes(), [tiny], Effort(engine))
+        expected = truth(path)
+        assert picture.kind == expected.kind
+        assert np.array_equal(picture.samples, expected.samples)
+        assert picture.chunks == expected.chunks
+    again = decode_file(encode_file(picture, "x.png"), "x.png")
+    assert (again.kind, again.chunks) == (expected.kind, expected.chunks)
+    assert np.array_equal(again.samples, expected.samples)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_plain_decoder_reads_them(path: Path) -> None:
+    decoded = plain_general.decode(path.read_bytes(), [(GOLDEN / "tiny.ncpn").read_bytes()])
+    assert np.array_equal(decoded.samples, truth(path).samples)
+    assert decoded.chunks == list(truth(path).chunks)
+
+
+@given(st.sampled_from(FILES), st.data())
+@settings(deadline=None, max_examples=600)
+def test_damaged_files_are_refused(path: Path, data: st.DataObject) -> None:
+    damaged = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        bit = data.draw(st.integers(0, 8 * len(damaged) - 1))
+        damaged[bit // 8] ^= 1 << bit % 8
+    if bytes(damaged) == path.read_bytes():
+        return
+    with pytest.raises(FormatError):
+        images.decode(bytes(damaged), [TINY], max_pixels=10_000)
+
+
+@given(st.sampled_from(FILES), st.data())
+@settings(deadline=None, max_examples=600)
+def test_wrong_payloads_with_right_checksums_are_refused_or_the_image(
+    path: Path, data: st.DataObject
+) -> None:
+    if path.read_bytes()[4] == 1:
+        return
+    file = general.read(path.read_bytes())
+    layers = list(file.layers)
+    index = data.draw(st.integers(0, len(layers) - 1))
+    payload = bytearray(layers[index].payload)
+    for _ in range(data.draw(st.integers(1, 4))):
+        payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
+    layers[index] = general.Layer(layers[index].method, layers[index].planes, bytes(payload))
+    forged = general.General(file.header, file.metadata, file.table, layers, file.samples_crc)
+    try:
+        picture = images.decode(general.write(forged), [TINY], max_pixels=10_000)
+    except FormatError:
+        return
+    assert np.array_equal(picture.samples, truth(path).samples)
+
+
+def test_the_plain_decoder_is_written_apart() -> None:
+    for name in ("plain_general.py", "plain_png.py"):
+        lines = (Path(__file__).parent / name).read_text().splitlines()
+        assert not [line for line in lines if "import" in line and "ncml" in line]
