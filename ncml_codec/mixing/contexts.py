@@ -22,20 +22,12 @@ EXTRA = (
     "six",  # hash of SIX
     "twelve",  # hash of TWELVE
     "current",  # hash of this pixel's earlier components
-    "w",  # this component's sample, west; "w8": its high 8 bits; likewise north
-    "n",
-    "w8",
-    "n8",
-    "earlier8",  # the component before of this pixel: high 8 bits, 6 bits
-    "earlier6",
-    "gradient8",  # w + n - nw, high 8 bits
+    "before",  # its last component: the high 6 bits of 8 or more
+    "gradient",  # W + N - NW of this component: the high 8 bits
     "joint",  # the third expert's centre
-    "predicted",  # the first expert's centre
-    "energy8",  # how far predictions were off nearby, in steps of a factor of 4
     "equal",  # which neighbours are equal
     "sources",  # which candidates are equal
     "first",  # hash of the first candidate
-    "second",
 )
 ITEMS = {name: row for row, name in enumerate((*TAPS, *EXTRA))}
 
@@ -44,21 +36,17 @@ COMPONENT = (
     ("current", "W", "N"),
     ("current", "W", "WW"),
     ("current", "N", "NE"),
-    ("w8", "n8", "earlier8"),
     ("current", "W"),
     ("current", "N"),
     ("current", "six"),
     ("current", "twelve"),
     ("current", "joint"),
-    ("predicted", "energy8"),
-    ("predicted", "earlier6"),
-    ("gradient8", "earlier6"),
-    ("w", "n"),
+    ("gradient", "before"),
     ("current",),
     (),  # where the first expert's centre lies in the interval
 )
 RELATIVE = COMPONENT.index(())
-CORRECTED = COMPONENT.index(("current", "N"))  # the context of the second correction
+CORRECTED = COMPONENT.index(("current", "N"))  # chooses the map of the second correction
 
 CANDIDATE = (
     ("W", "N", "NE", "NW"),
@@ -67,19 +55,15 @@ CANDIDATE = (
     ("W", "WW", "WWW"),
     ("N", "NN", "NNN"),
     ("W", "N"),
-    ("W", "NE"),
-    ("N", "NE"),
     ("sources", "equal"),
-    ("W", "equal"),
     ("first", "sources"),
-    ("first", "second"),
     ("six",),
     ("twelve",),
     ("equal",),
     ("sources",),
 )
 CONTEXTS = len(COMPONENT)
-SLOT_BITS_MIN, SLOT_BITS_MAX = 10, 20  # of each context; 2**24 counters in all at most
+SLOT_BITS_MIN, SLOT_BITS_MAX = 10, 20  # of each context; 12 * 2**20 counters in all at most
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,6 @@ class Walk:
         equal = _equalities(items)
         items[ITEMS["equal"]] = equal
         items[ITEMS["first"]] = self._hashes[candidate[0]]
-        items[ITEMS["second"]] = np.where(count > 1, self._hashes[candidate[1]], 0)
         bases = self._candidate.hashes(items, 0)
         left = np.ones(n, bool)
         for k in range(CANDIDATES):
@@ -189,7 +188,7 @@ class Walk:
                 error = self._errors[component - 1, own]
                 scaled += np.searchsorted(experts.EARLIER_ERRORS, error, side="right")
             scale = self._scales[component].scale(scaled)
-            bases = self._bases(component, items[:, active], seen, before, centre, energy)
+            bases = self._bases(component, items[:, active], seen, before, centre)
             yield from self._tree(component, own, centre, scale, bases)
             sample = self._samples[component, own]
             errors = np.abs(experts.CENTRE_UNIT * sample - centre)
@@ -207,24 +206,13 @@ class Walk:
         seen: Integers64,
         before: tuple[Integers64, Integers64] | None,
         centre: Integers64,
-        energy: Integers64,
     ) -> Hashes:
-        coarse = max(self.plan.depths[component] - 8, 0)
-        west, north, north_west = seen[:3]
-        earlier = np.zeros_like(west) if before is None else before[1]
-        earlier_coarse = max(self.plan.depths[component - 1] - 8, 0) if component else 0
         numbers = {
-            "w": west,
-            "n": north,
-            "w8": west >> coarse,
-            "n8": north >> coarse,
-            "earlier8": earlier >> earlier_coarse,
-            "earlier6": earlier >> earlier_coarse >> 2,
-            "gradient8": (west + north - north_west) >> coarse,
+            "gradient": (seen[0] + seen[1] - seen[2]) >> max(self.plan.depths[component] - 8, 0),
             "joint": centre[2] >> 4,
-            "predicted": centre[0] >> 4,
-            "energy8": energy >> 3,
         }
+        if before is not None:
+            numbers["before"] = before[1] >> max(self.plan.depths[component - 1] - 8, 0) >> 2
         for name, values in numbers.items():
             items[ITEMS[name]] = (values & 0xFFFFFFFF).astype(np.uint32)
         return self._component.hashes(items, 1 + component)

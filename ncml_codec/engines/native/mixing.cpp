@@ -28,10 +28,9 @@ enum { kW, kN, kNW, kNE, kWW, kNN, kNNE };
 
 // Rows of items after the neighbours, in the order of contexts.EXTRA.
 enum {
-  kSix = kTaps, kTwelve, kCurrent, kOwnW, kOwnN, kW8, kN8, kEarlier8, kEarlier6, kGradient8,
-  kJoint, kPredicted, kEnergy8, kEqual, kSources, kFirst, kSecond, kItems
+  kSix = kTaps, kTwelve, kCurrent, kBefore, kGradient, kJoint, kEqual, kSources, kFirst
 };
-constexpr int kRelative = 15, kCorrected = 6;  // contexts
+constexpr int kRelative = 11, kCorrected = 5;  // contexts
 
 int64_t floor_divide(int64_t a, int64_t b) {  // b > 0
   const int64_t quotient = a / b;
@@ -266,7 +265,6 @@ void MixingWalk::find_candidates(Pixel& pixel) {
     equal |= uint32_t(items[size_t(pairs[k][0])] == items[size_t(pairs[k][1])]) << k;
   items[kEqual] = equal;
   items[kFirst] = hashes_[size_t(pixel.candidate[0])];
-  items[kSecond] = pixel.count > 1 ? hashes_[size_t(pixel.candidate[1])] : 0;
   for (uint32_t c = 0; c < kContexts; ++c) {
     uint32_t hash = 1 + c;
     for (int item : plan_.candidate[c]) hash = fold(hash, items[size_t(item)]);
@@ -319,8 +317,8 @@ void MixingWalk::predict(Pixel& pixel) {
   const int64_t mean = 8 * (west + north) + 4 * (value(kNE) - north_west);
   const int64_t median = 16 * std::clamp(west + north - north_west, std::min(west, north),
                                          std::max(west, north));
-  int64_t joint = mean, earlier = 0, earlier_depth = 0;
-  int context = 0;
+  int64_t joint = mean, earlier = 0;
+  int context = 0, earlier_depth = 0;
   if (index_ > 0) {
     const auto& before = samples_[size_t(index_ - 1)];
     earlier = before[size_t(pixel.here)];
@@ -372,17 +370,9 @@ void MixingWalk::predict(Pixel& pixel) {
   for (size_t e = 0; e < kExperts; ++e)
     pixel.scale[e] = std::max<int64_t>(3 * scale.total[e] / (4 * scale.seen), 3);
   auto& items = pixel.items;
-  const int coarse = std::max(depth - 8, 0), earlier_coarse = std::max<int>(int(earlier_depth) - 8, 0);
-  items[kOwnW] = uint32_t(west);
-  items[kOwnN] = uint32_t(north);
-  items[kW8] = uint32_t(west >> coarse);
-  items[kN8] = uint32_t(north >> coarse);
-  items[kEarlier8] = uint32_t(earlier >> earlier_coarse);
-  items[kEarlier6] = uint32_t(earlier >> earlier_coarse >> 2);
-  items[kGradient8] = uint32_t((west + north - north_west) >> coarse);
+  items[kBefore] = uint32_t(earlier >> std::max(earlier_depth - 8, 0) >> 2);
+  items[kGradient] = uint32_t((west + north - north_west) >> std::max(depth - 8, 0));
   items[kJoint] = uint32_t(pixel.centre[2] >> 4);
-  items[kPredicted] = uint32_t(pixel.centre[0] >> 4);
-  items[kEnergy8] = uint32_t(energy >> 3);
   for (uint32_t c = 0; c < kContexts; ++c) {
     uint32_t hash = 1 + c + kContexts * uint32_t(1 + index_);
     for (int item : plan_.component[c]) hash = fold(hash, items[size_t(item)]);

@@ -15,11 +15,12 @@ namespace ncml {
 
 using std::size_t;
 
-constexpr int kContexts = 16;
+constexpr int kContexts = 12;
 constexpr int kExperts = 4;
 constexpr int kCandidates = 3;
 constexpr int kMixingInputs = 2 * kContexts + kExperts + 1;
 constexpr int kTaps = 15;
+constexpr int kItems = kTaps + 9;  // what contexts are made of
 
 // `mixing.walk.Plan`, and what the modules of ncml_codec/mixing hold in tables.
 struct MixingPlan {
@@ -74,7 +75,7 @@ class MixingWalk {
     int64_t here;
     int row;
     std::array<int64_t, kTaps> near;
-    std::array<uint32_t, 40> items;
+    std::array<uint32_t, kItems> items;
     std::array<uint32_t, kContexts> bases, hashes;
     std::array<int64_t, kCandidates> candidate;
     int count;  // of candidates
