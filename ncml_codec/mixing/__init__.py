@@ -37,12 +37,11 @@ def encode(planes: Planes, wide: bool = False, engine: str = "auto") -> bytes:
     """
     height, width, count = planes.shape
     _check_shape((height, width, count), wide)
-    samples = _components(planes, wide)
+    samples = components(planes, wide)
     plan = chosen(samples, height, width)
     encoder = Encoder()
     code(plan, samples, encoder, engine)
-    flags = _WIDE * wide + _CANDIDATES * plan.candidates + _FITTED * plan.fitted
-    return bytes([flags, *plan.depths]) + encoder.finish()
+    return header(plan, wide) + encoder.finish()
 
 
 def decode(data: bytes | memoryview, shape: Shape, engine: str = "auto") -> Planes:
@@ -84,19 +83,25 @@ def chosen(samples: Integers64, height: int, width: int) -> Plan:
     return Plan(height, width, depths, candidates=bool(guess), fitted=max(depths) > 1)
 
 
+def components(planes: Planes, wide: bool) -> Integers64:
+    """Samples [components, pixels]; `wide` as in `encode`."""
+    flat = np.ascontiguousarray(planes.reshape(-1, planes.shape[2]).T).astype(np.int64)
+    half = len(flat) // 2
+    return flat[:half] * 256 + flat[half:] if wide else flat
+
+
+def header(plan: Plan, wide: bool) -> bytes:
+    """The payload's bytes before the words of the range coder."""
+    flags = _WIDE * wide + _CANDIDATES * plan.candidates + _FITTED * plan.fitted
+    return bytes([flags, *plan.depths])
+
+
 def _check_shape(shape: Shape, wide: bool) -> None:
     height, width, count = shape
     if not (height >= 1 and width >= 1 and height * width <= PIXELS_MAX):
         raise UsageError(f"{width} x {height} pixels: not 1 to {PIXELS_MAX}")
     if not 1 <= count <= PLANES_MAX or (wide and count % 2):
         raise UsageError(f"{count} planes: not 1 to {PLANES_MAX}, or high bytes without low ones")
-
-
-def _components(planes: Planes, wide: bool) -> Integers64:
-    """Samples [components, pixels]."""
-    flat = np.ascontiguousarray(planes.reshape(-1, planes.shape[2]).T).astype(np.int64)
-    half = len(flat) // 2
-    return flat[:half] * 256 + flat[half:] if wide else flat
 
 
 def _planes(samples: Integers64, shape: Shape, wide: bool) -> Planes:

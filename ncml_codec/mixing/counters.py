@@ -79,5 +79,7 @@ def expected_of_histories() -> npt.NDArray[np.uint16]:
     """For each history, (ones + 0.4) / (zeros + ones + 0.8) as a probability: [256]."""
     state = np.arange(256)
     zeros, ones = state >> 4, state & 15
-    expected = 65535 * (5 * ones + 2) // (5 * (zeros + ones) + 4)
-    return expected.astype(np.uint16)
+    expected: npt.NDArray[np.uint16] = (65535 * (5 * ones + 2) // (5 * (zeros + ones) + 4)).astype(
+        np.uint16
+    )
+    return expected

@@ -50,7 +50,8 @@ class Scales:
 
     def scale(self, context: Integers64) -> Integers64:
         """Three quarters of the mean error, at least 3 sixteenths of a level: [EXPERTS, n]."""
-        return np.maximum(3 * self.total[:, context] // (4 * self.seen[:, context]), 3)
+        mean: Integers64 = 3 * self.total[:, context] // (4 * self.seen[:, context])
+        return np.maximum(mean, 3)
 
     def learn(self, context: Integers64, errors: Integers64) -> None:
         """A wave's errors [EXPERTS, n] in the contexts [n]."""

@@ -35,7 +35,7 @@ def local_mean(near: Integers64) -> Doubles:
     """(2 W + 2 N + NE + NW) / 6 of neighbours [at least 4, n], cut to a quarter of a level."""
     west, north, north_west, north_east = near[:4]
     quarters: Integers64 = (2 * (west + north) + north_west + north_east) * 4 // 6
-    return quarters * 0.25
+    return quarters.astype(np.float64) * 0.25
 
 
 def inputs(component: int, seen: Seen) -> tuple[Doubles, Doubles]:

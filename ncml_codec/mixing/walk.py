@@ -260,10 +260,13 @@ def _hash_of(items: Hashes, names: tuple[str, ...]) -> Hashes:
 def _equalities(items: Hashes) -> Integers64:
     """Which neighbours' pixels are equal, one bit a pair."""
     pairs = ("W N", "W NW", "N NE", "N NN", "W WW", "N NW", "NE NNE")
-    bits = [items[ITEMS[a]] == items[ITEMS[b]] for a, b in map(str.split, pairs)]
-    return np.stack([bit.astype(np.int64) << k for k, bit in enumerate(bits)]).sum(axis=0)
+    named = [pair.split() for pair in pairs]
+    bits = [(items[ITEMS[a]] == items[ITEMS[b]]).astype(np.int64) for a, b in named]
+    found: Integers64 = np.stack([bit << k for k, bit in enumerate(bits)]).sum(axis=0)
+    return found
 
 
 def _log2(values: Integers64) -> Integers64:
     """Floor of the logarithm, at most 15, of numbers from 1."""
-    return np.searchsorted(1 << np.arange(1, 16), values, side="right")
+    found: Integers64 = np.searchsorted(1 << np.arange(1, 16), values, side="right")
+    return found
