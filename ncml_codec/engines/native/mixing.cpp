@@ -53,6 +53,15 @@ int energy_of(int64_t total) {  // total >= 4
   return std::min(4 * log + int((total >> (log - 2)) & 3) - 8, kEnergies - 1);
 }
 
+// A hint that costs nothing where it is not known.
+void fetch(const void* where) {
+#if defined(__GNUC__)
+  __builtin_prefetch(where);
+#else
+  (void)where;
+#endif
+}
+
 int64_t energy_step(int energy) { return int64_t(4 + energy % 4) << (energy / 4); }
 
 }  // namespace
@@ -492,13 +501,24 @@ void MixingWalk::judge(int kind, int stage) {
           fold(fold(pixel.bases[kRelative], uint32_t(place + 100)), uint32_t(spread)),
           uint32_t(left));
     }
+    // The counters lie far apart in memory; what is asked for early is there when it is needed.
+    for (uint32_t c = 0; c < kContexts; ++c) {
+      const uint32_t slot = (hashes[c] >> (32 - plan_.slot_bits)) + (c << plan_.slot_bits);
+      decision.slots[c] = slot;
+      fetch(&counters_[slot]);
+    }
+    const Counter* map = &maps_[size_t(hashes[kCorrected] >> (32 - kMapBits)) * kBuckets];
+    for (int bucket = 0; bucket < kBuckets; bucket += 8) fetch(map + bucket);
+  }
+  const auto& first = kinds_[size_t(kind)].weights;
+  for (size_t at = 0; at < active_.size(); ++at) {
+    Pixel& pixel = wave_pixels_[size_t(active_[at])];
+    Decision& decision = decisions_[at];
     int32_t* inputs = decision.inputs.data();
     int known = 0;
     for (uint32_t c = 0; c < kContexts; ++c) {
-      const uint32_t slot = (hashes[c] >> (32 - plan_.slot_bits)) + (c << plan_.slot_bits);
-      const Counter& counter = counters_[slot];
+      const Counter& counter = counters_[decision.slots[c]];
       const uint32_t state = (c * kKinds + uint32_t(kind)) * 256 + counter.history;
-      decision.slots[c] = slot;
       decision.states[c] = state;
       known += counter.seen > 0;
       inputs[c] = counter.seen ? stretch(counter.probability) : 0;
@@ -510,7 +530,6 @@ void MixingWalk::judge(int kind, int stage) {
       opinions(pixel, inputs + 2 * kContexts);
     inputs[kMixingInputs - 1] = 256;
     decision.set = known + (kContexts + 1) * stage;
-    const auto& first = kinds_[size_t(kind)].weights;
     const auto& second = stages_[size_t(decision.set)].weights;
     int64_t total = 0;
     for (size_t i = 0; i < kMixingInputs; ++i)
@@ -521,7 +540,7 @@ void MixingWalk::judge(int kind, int stage) {
     const int share = int(place & 127);
     const int level = 4 * kind + (guess ? 0 : 4 * known / (kContexts + 1));
     const int buckets[2] = {level * kBuckets + int(place >> 7),
-                            int(hashes[kCorrected] >> (32 - kMapBits)) * kBuckets +
+                            int(pixel.hashes[kCorrected] >> (32 - kMapBits)) * kBuckets +
                                 int(place >> 7)};
     int32_t sum = 2 * decision.mixed;
     for (size_t m = 0; m < 2; ++m) {
