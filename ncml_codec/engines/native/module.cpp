@@ -7,6 +7,7 @@
 #include <chrono>
 #include <optional>
 
+#include "mixing.h"
 #include "range_coder.h"
 #include "walk.h"
 
@@ -219,6 +220,96 @@ RangeDecoder decoder_of(const Bytes& payload) {
   return RangeDecoder(std::move(words));
 }
 
+// A pass of the mixing coder: group by group when the samples are found, or by large groups when
+// they are known.
+class PythonMixing {
+ public:
+  using Chains = std::vector<std::vector<int>>;
+
+  PythonMixing(int height, int width, const std::vector<int>& depths, bool candidates, bool fitted,
+               int slot_bits, const std::vector<Integers>& tables, const Chains& component,
+               const Chains& candidate)
+      : walk_(plan_of(height, width, depths, candidates, fitted, slot_bits, tables, component,
+                      candidate)),
+        components_(int(depths.size())) {}
+
+  // The next group's weights [n, 2], none at the end.
+  std::optional<Weights> ask() {
+    if (asked_) throw std::invalid_argument("mixing: asked twice");
+    {
+      py::gil_scoped_release release;
+      asked_ = walk_.ask();
+    }
+    if (!asked_) return std::nullopt;
+    Weights weights({int(walk_.probability().size()), 2});
+    fill(weights.mutable_data());
+    return weights;
+  }
+
+  void tell(const Integers& bits) {
+    if (!asked_ || bits.ndim() != 1 || size_t(bits.size()) != walk_.probability().size())
+      throw std::invalid_argument("mixing: not one bit for each decision");
+    asked_ = false;
+    const int32_t* from = bits.data();
+    py::gil_scoped_release release;
+    walk_.tell(from);
+  }
+
+  // Weights and bits of many groups of the image with these samples [components, pixels].
+  std::optional<py::tuple> survey(const py::array_t<uint16_t, py::array::c_style>& samples) {
+    if (samples.ndim() != 2 || samples.shape(0) != components_ ||
+        size_t(samples.shape(1)) != walk_.pixels())
+      throw std::invalid_argument("mixing: samples of another size");
+    std::vector<float> weights;
+    std::vector<int32_t> bits;
+    const uint16_t* from = samples.data();
+    {
+      py::gil_scoped_release release;
+      while (bits.size() < (1 << 16) && walk_.ask()) {
+        const size_t begun = bits.size(), n = walk_.probability().size();
+        bits.resize(begun + n);
+        weights.resize(2 * (begun + n));
+        fill(weights.data() + 2 * begun);
+        walk_.truth(from, bits.data() + begun);
+        walk_.tell(bits.data() + begun);
+      }
+    }
+    if (bits.empty()) return std::nullopt;
+    const int n = int(bits.size());
+    Weights rows({n, 2});
+    std::copy(weights.begin(), weights.end(), rows.mutable_data());
+    return py::make_tuple(rows, Integers(n, bits.data()));
+  }
+
+  py::array_t<uint16_t> samples() const {
+    py::array_t<uint16_t> found({size_t(components_), walk_.pixels()});
+    uint16_t* to = found.mutable_data();
+    for (const auto& plane : walk_.samples())
+      to = std::copy(plane.begin(), plane.end() - 1, to);
+    return found;
+  }
+
+ private:
+  static MixingPlan plan_of(int height, int width, const std::vector<int>& depths, bool candidates,
+                            bool fitted, int slot_bits, const std::vector<Integers>& tables,
+                            const Chains& component, const Chains& candidate) {
+    if (tables.size() != 3) throw std::invalid_argument("mixing: not three tables");
+    return {height,      width, depths, candidates, fitted, slot_bits, vector_of(tables[0]),
+            vector_of(tables[1]), vector_of(tables[2]), component, candidate};
+  }
+
+  void fill(float* weights) const {
+    for (int32_t p : walk_.probability()) {
+      *weights++ = float((1 << 24) - (p << 8) - 1);
+      *weights++ = float((p << 8) - 1);
+    }
+  }
+
+  MixingWalk walk_;
+  int components_;
+  bool asked_ = false;
+};
+
 std::vector<std::string> instruction_sets() {
   std::vector<std::string> names;
   for (const Kernels* kernels : available_kernels()) names.push_back(kernels->name);
@@ -271,4 +362,15 @@ PYBIND11_MODULE(_native, m) {
   py::class_<RangeDecoder>(m, "RangeDecoder")
       .def(py::init(&decoder_of), py::arg("words"))
       .def("decode", &decode, py::arg("weights"));
+  py::class_<PythonMixing>(m, "Mixing")
+      .def(py::init<int, int, const std::vector<int>&, bool, bool, int,
+                    const std::vector<Integers>&, const PythonMixing::Chains&,
+                    const PythonMixing::Chains&>(),
+           py::arg("height"), py::arg("width"), py::arg("depths"), py::arg("candidates"),
+           py::arg("fitted"), py::arg("slot_bits"), py::arg("tables"), py::arg("component"),
+           py::arg("candidate"))
+      .def("ask", &PythonMixing::ask)
+      .def("tell", &PythonMixing::tell, py::arg("bits"))
+      .def("survey", &PythonMixing::survey, py::arg("samples"))
+      .def("samples", &PythonMixing::samples);
 }
