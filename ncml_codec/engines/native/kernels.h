@@ -2,8 +2,8 @@
 // set defines. Include it there, after the target of the code that follows has been set.
 //
 // Simd has `lanes`, `rows`, `columns`, a vector `V` of 32-bit integers and a `Q` of four 16-bit
-// ones, and the operations used below. `dot(sum, a, w)` adds to every lane of `sum` the product of
-// two pairs of 16-bit integers.
+// ones, a vector `D` of `doubles` doubles, no more than `lanes`, and the operations used below.
+// `dot(sum, a, w)` adds to every lane of `sum` the product of two pairs of 16-bit integers.
 
 #pragma once
 
@@ -215,6 +215,32 @@ inline void transpose(const int16_t* from, ptrdiff_t stride, int columns, int co
   }
 }
 
+// from[pixel][stride] to to[pair][columns][2]; an odd last pixel is paired with 0.
+inline void interleave(const int16_t* from, ptrdiff_t stride, int columns, int count,
+                       int16_t* to) {
+  for (int pixel = 0; pixel < count; pixel += 2) {
+    const int16_t* __restrict even = from + pixel * stride;
+    const int16_t* __restrict next = even + stride;
+    int16_t* __restrict pair = to + ptrdiff_t(pixel) * columns;
+    if (pixel + 1 < count) {
+      for (int column = 0; column < columns; ++column) {
+        pair[2 * column] = even[column];
+        pair[2 * column + 1] = next[column];
+      }
+    } else {
+      for (int column = 0; column < columns; ++column) {
+        pair[2 * column] = even[column];
+        pair[2 * column + 1] = 0;
+      }
+    }
+  }
+}
+
+// Keeps the inputs of a learner, [pixel][stride], for the sums over the wave.
+inline void show(Learner& learner, const int16_t* inputs, ptrdiff_t stride, int begin, int count) {
+  interleave(inputs, stride, learner.inputs, count, &learner.rows[size_t(begin) * learner.inputs]);
+}
+
 template <class Simd>
 void body(State& state, Scratch& scratch, int begin, int end) {
   const Network& net = state.network;
@@ -229,8 +255,7 @@ void body(State& state, Scratch& scratch, int begin, int end) {
   apply<Simd>(learns ? learns->first.layer : net.first, inputs.data(), net.inputs_padded, count, x,
               width, scratch);
   if (learns)
-    transpose(scratch.inputs.data(), net.inputs_padded, net.inputs, count,
-              learns->first.rows.data() + begin, learns->first.stride);
+    show(learns->first, scratch.inputs.data(), net.inputs_padded, begin, count);
   for (size_t index = 0; index < net.blocks.size(); ++index) {
     const Layer& taps = learns ? learns->blocks[index].taps.layer : net.blocks[index].taps;
     const Layer& gate = learns ? learns->blocks[index].gate.layer : net.blocks[index].gate;
@@ -255,8 +280,7 @@ void body(State& state, Scratch& scratch, int begin, int end) {
       Learner& inner = learns->blocks[index].gate;
       transpose(ring.at(state.wave, 0, row), width, net.width, count,
                 turned.at(state.wave, 0, row), turned.stride);
-      transpose(u, hidden, net.blocks[index].hidden, count, inner.rows.data() + begin,
-                inner.stride);
+      show(inner, u, hidden, begin, count);
     }
   }
   leaky_row<Simd>(x, &state.features[size_t(begin) * width], count * width);

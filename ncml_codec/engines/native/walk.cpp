@@ -48,7 +48,7 @@ void take_step(State& state, const Kernels& kernels, Pool& pool, std::vector<Scr
   adaptation.advance(planes);
   for (size_t index = 0; index < state.turned.size(); ++index) {
     Learner& taps = adaptation.blocks[index].taps;
-    taps.stride = state.turned[index].stride;
+    taps.next_input = state.turned[index].stride;
     for (size_t tap = 0; tap < taps.segments.size(); ++tap) {
       const Tap& offset = state.network.neighbours[tap];
       taps.segments[tap] =
