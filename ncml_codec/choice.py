@@ -6,6 +6,7 @@ The look is at some rows alone, so that a photograph pays next to nothing for it
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -28,6 +29,9 @@ _THOROUGH = 9  # the level from which on everything is tried
 _COLOURS = 256  # of all rows looked at; photographs have thousands
 # A file of this share of what quickly filtered rows take may be larger than the best PNG.
 _EXPECTED = 0.85
+# Bytes of planes up to which everything is tried, and up to which mixing is, at half a microsecond
+# to five each. Where it is, WebP is not tried, which has not been smaller (bench/LOG.md).
+_QUICK, _MIXED = 1 << 17, 1 << 25
 _LEVELS = 24  # different bytes of a plane, below which a network for photographs has no chance
 
 
@@ -78,7 +82,8 @@ def smallest(picture: Picture, tools: Tools) -> General:
     for made in transforms.choices(picture.samples, kind):
         for edges in cuts(made, kind):
             parts = [made.planes[:, :, start:stop] for start, stop in pairwise(edges)]
-            add(made, [_smallest_layer(part, tools) for part in parts])
+            wide = made.low_bits == 8 and len(parts) == 1
+            add(made, [_smallest_layer(part, replace(tools, wide=wide)) for part in parts])
     if picture.image_data is not None:
         wide = kind.bit_depth == 16
         planes = kind.channels * (2 if wide else 1)
@@ -107,7 +112,7 @@ def cuts(made: Transformed, kind: Kind) -> Iterator[list[int]]:
 
 def _smallest_layer(planes: Planes, tools: Tools) -> Layer:
     planes = np.ascontiguousarray(planes)
-    hopeless = _hopeless(planes) if tools.level < _THOROUGH else set()
+    hopeless = _hopeless(planes, tools.level) if tools.level < _THOROUGH else set()
     payloads = [
         (len(payload), method.number, payload)
         for method in methods.METHODS
@@ -123,8 +128,8 @@ def _coded(method: Method, planes: Planes, tools: Tools) -> bytes:
     return method.encode(planes, tools)
 
 
-def _hopeless(planes: Planes) -> set[int]:
-    """Methods that need not be tried, by their numbers."""
+def _hopeless(planes: Planes, level: int) -> set[int]:
+    """Methods that need not be tried, or are too slow for the level, by their numbers."""
     others = {method.number for method in methods.METHODS} - {methods.ZSTD}
     if (planes == planes[0, 0]).all():
         return others
@@ -133,6 +138,9 @@ def _hopeless(planes: Planes) -> set[int]:
         found.add(methods.NETWORK)
     if planes[:, :, 0].size > _SMALL and _equal(planes) < _NOISE:
         found |= {methods.WEBP, methods.DEFLATE}
+    if planes.size > _QUICK:
+        mixed = level > 1 and planes.size <= _MIXED
+        found.add(methods.WEBP if mixed else methods.MIXING)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ncml_codec import engines, levels, library, png
-from ncml_codec.coder import Coder, Decoder, Encoder, Meter
+from ncml_codec.coder import Coder, Decoder, Encoder
 from ncml_codec.container import (
     Container,
     Header,
@@ -18,20 +19,21 @@ from ncml_codec.container import (
     read_container,
     write_container,
 )
-from ncml_codec.engines import Engine, Surveyor
+from ncml_codec.engines import Comparer, Engine, Surveyor
 from ncml_codec.errors import ChecksumMismatch, FormatError, RoundTripError, UnsupportedImage
 from ncml_codec.model import Model
-from ncml_codec.network import PLANES
+from ncml_codec.network import PLANES, Integers
 from ncml_codec.picture import Picture, Source
 from ncml_codec.pixels import MAX_PIXELS
 from ncml_codec.schedule import Shares, in_order, shares
-from ncml_codec.strength import STATIC
+from ncml_codec.strength import STATIC, STRONGEST
+from ncml_codec.tables import Weights
 from ncml_codec.wave import wave_count, wave_pixels
 
 TILE_EXPONENT = 11  # 2048 x 2048: a border costs nothing measurable, memory stays small
-# So thin a band is tried without and with learning, if it has so many pixels; below, or if it
-# does not become smaller by half a per cent, the whole tile is coded both ways.
-_BAND_SHARE, _BAND_PIXELS, _SURE = 16, 1 << 14, 0.995
+# A payload is at most a word shorter than its code length. A code length so much above a payload is
+# that of a larger one, whatever the last digits of a sum of logarithms.
+_SURE, _SURE_BITS = 1.001, 64
 _COMPARED = 64  # rows compared at a time, so that the check holds no second band
 
 Samples = npt.NDArray[np.uint8]
@@ -88,43 +90,37 @@ def encode_tile(
 ) -> Tile:
     """The tile coded with the strength that makes it smallest.
 
-    Unless STATIC is among the strengths it is tried as well if the tile is small, or if learning
-    does not help on a band of it; a large tile that is unlike its middle band may be larger than
-    without learning. progress: hears of the pixels once, and of none while more is tried, so that
-    what it raises ends any work soon.
+    It is never larger than without learning: STATIC is tried as well, unless the first walk has
+    found its code length to be larger. progress: hears of the pixels once, and of none while more
+    is tried, so that what it raises ends any work soon.
     """
-
-    def coded(strength: int, progress: Progress) -> tuple[int, int, bytes]:
-        encoder = Encoder()
-        walk_tile(engine, samples.shape, samples, encoder, progress, strength)
-        payload = encoder.finish()
-        return len(payload), strength, payload
+    tried: list[tuple[int, int, bytes]] = []
+    # No more than STATIC takes; 0 as long as nothing is known of it.
+    static_bits = math.inf if STATIC in strengths else 0.0
 
     def silently(pixels: int) -> None:
         progress(0)
 
-    tried = [coded(strengths[0], progress)]
-    tried += [coded(strength, silently) for strength in strengths[1:]]
-    if STATIC not in strengths and not _surely_learns(engine, samples, strengths[0]):
-        tried.append(coded(STATIC, silently))
+    def take(strength: int, encoder: Encoder) -> None:
+        payload = encoder.finish()
+        tried.append((len(payload), strength, payload))
+
+    for strength in strengths:
+        encoder, told = Encoder(), silently if tried else progress
+        heads_alone = STATIC < strength <= STRONGEST
+        if static_bits == 0 and heads_alone and isinstance(engine, Comparer):
+            comparison = engine.compare(samples, strength)
+            _code_survey(comparison, samples.shape[2], encoder, told)
+            static_bits = comparison.static_bits
+        else:
+            walk_tile(engine, samples.shape, samples, encoder, told, strength)
+        take(strength, encoder)
+    if static_bits < _SURE * 8 * min(tried)[0] + _SURE_BITS:
+        encoder = Encoder()
+        walk_tile(engine, samples.shape, samples, encoder, silently)
+        take(STATIC, encoder)
     _, strength, payload = min(tried)
     return Tile(payload, samples_crc(samples), strength)
-
-
-def _surely_learns(engine: Engine, samples: Samples, strength: int) -> bool:
-    """Whether learning makes the middle band of a large tile smaller, and by enough to be sure."""
-    height, width, _ = samples.shape
-    rows = height // _BAND_SHARE
-    if rows * width < _BAND_PIXELS:
-        return False
-    top = (height - rows) // 2
-    band = np.ascontiguousarray(samples[top : top + rows])
-    bits = []
-    for tried in (STATIC, strength):
-        meter = Meter()
-        walk_tile(engine, band.shape, band, meter, strength=tried)
-        bits.append(meter.bits)
-    return bits[1] < _SURE * bits[0]
 
 
 @dataclass(frozen=True)
@@ -222,9 +218,7 @@ def walk_tile(
     """
     height, width, planes = shape
     if samples is not None and isinstance(engine, Surveyor):
-        for weights, symbols in engine.survey(samples, strength):
-            coder.code(weights, symbols)
-            progress(len(symbols) // (2 * planes))
+        _code_survey(engine.survey(samples, strength), planes, coder, progress)
         return samples
     values = np.empty(shape, np.uint8) if samples is None else np.ascontiguousarray(samples)
     pixels = values.reshape(height * width, planes)
@@ -246,6 +240,14 @@ def walk_tile(
             walk.put(plane, coded)
         progress(count)
     return values
+
+
+def _code_survey(
+    survey: Iterable[tuple[Weights, Integers]], planes: int, coder: Coder, progress: Progress
+) -> None:
+    for weights, symbols in survey:
+        coder.code(weights, symbols)
+        progress(len(symbols) // (2 * planes))
 
 
 def samples_crc(samples: Samples) -> int:

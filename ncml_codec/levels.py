@@ -19,8 +19,9 @@ DEFAULT = 5
 class Level:
     """strengths: all of them are tried on the whole tile, and the smallest result is kept.
 
-    Where STATIC is not among them it is tried as well, unless a part of the tile has shown that
-    learning helps (`codec`). model: the released one that is used unless the user names another.
+    Where STATIC is not among them it is tried as well, unless its code length, counted along with
+    the first one, is surely larger (`codec`). model: the released one that is used unless the user
+    names another.
     """
 
     strengths: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""The ways a layer is coded: by the network, as lossless WebP, as filtered rows in zstd or zlib.
+"""The ways a layer is coded: the network, lossless WebP, filtered rows in zstd or zlib, mixing.
 
 Each takes byte planes [height, width, planes] and gives them back. FORMAT.md, part 2, section 11.
 To add one is to write its class and to put it into METHODS.
@@ -16,14 +16,14 @@ import numpy as np
 import zstandard
 from PIL import Image
 
-from ncml_codec import codec, packing, pillow_formats, png_rows
+from ncml_codec import codec, mixing, packing, pillow_formats, png_rows
 from ncml_codec.codec import Effort
 from ncml_codec.errors import FormatError, InputError
 from ncml_codec.model import Model
 from ncml_codec.picture import ImageData, Picture
 from ncml_codec.transforms import Planes
 
-NETWORK, WEBP, ZSTD, DEFLATE = 1, 2, 3, 4  # 5: mixing
+NETWORK, WEBP, ZSTD, DEFLATE, MIXING = 1, 2, 3, 4, 5
 _WEBP_SIDE = 16383
 _INTERLACED = 128
 _SLOWEST = 1 << 18  # bytes of rows up to which zstd's slowest level is used
@@ -35,11 +35,15 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Tools:
-    """What methods code with. models: the first one encodes; level: see `levels`."""
+    """What methods code with. models: the first one encodes; level: see `levels`.
+
+    wide: whether the planes to encode are the high, then the low bytes of 16-bit numbers.
+    """
 
     models: Sequence[Model]
     effort: Effort
     level: int = 5
+    wide: bool = False
 
 
 class Method(Protocol):
@@ -160,7 +164,26 @@ class Deflate:
         return _planes(rows, shape, depth, interlaced)
 
 
-METHODS: Sequence[Method] = (Network(), WebP(), Zstd(), Deflate())
+class Mixing:
+    """Adaptive context mixing, see `mixing`."""
+
+    number, name = MIXING, "mixing"
+
+    def takes(self, shape: Shape) -> bool:
+        return shape[2] <= mixing.PLANES_MAX and shape[0] * shape[1] <= mixing.PIXELS_MAX
+
+    def encode(self, planes: Planes, tools: Tools) -> bytes:
+        return mixing.encode(planes, tools.wide, _mixing_engine(tools))
+
+    def decode(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Planes:
+        return mixing.decode(payload, shape, _mixing_engine(tools))
+
+
+def _mixing_engine(tools: Tools) -> str:
+    return "numpy" if tools.effort.engine == "numpy" else "auto"
+
+
+METHODS: Sequence[Method] = (Network(), WebP(), Zstd(), Deflate(), Mixing())
 
 
 def by_number(number: int) -> Method:

@@ -1,5 +1,5 @@
 // Every instruction set of this build gives the same weights as the portable path, on networks of
-// random integers. For machines without Python, such as an emulated one:
+// random integers that are static or learn. For machines without Python, such as an emulated one:
 //
 //   cd ncml_codec/engines/native
 //   sources="../../../tests/native_equal.cpp $(ls *.cpp | grep -v module)"
@@ -63,10 +63,10 @@ PlainNetwork random_network(int width, int hidden, int k) {
 
 std::vector<float> weights_of(const Kernels& kernels, const PlainNetwork& plain,
                               const std::vector<uint8_t>& samples, int height, int width,
-                              int threads) {
+                              int threads, int strength) {
   auto engine = std::make_shared<Engine>(Engine{kernels, Network(plain, kernels.lanes)});
   std::vector<float> all;
-  Survey survey(engine, samples.data(), height, width, kPlanes, threads);
+  Survey survey(engine, samples.data(), height, width, kPlanes, threads, strength, false);
   for (int wave = 0; wave < survey.waves(); ++wave) {
     const size_t rows = size_t(2 * kPlanes) * survey.size_of(wave);
     std::vector<float> weights(rows * kSymbols);
@@ -87,13 +87,17 @@ int main() {
   for (uint8_t& sample : samples) sample = uint8_t(draw(0, 255));
   for (const auto& [channels, hidden, k] : sizes) {
     const PlainNetwork net = random_network(channels, hidden, k);
-    const auto expected =
-        weights_of(*available_kernels().back(), net, samples, height, width, 1);
-    for (const Kernels* kernels : available_kernels()) {
-      for (const int threads : {1, 3}) {
-        if (weights_of(*kernels, net, samples, height, width, threads) == expected) continue;
-        std::printf("%s, %d threads, width %d: different\n", kernels->name, threads, channels);
-        return EXIT_FAILURE;
+    for (const int strength : {0, 5, kBody + 5}) {
+      const auto expected =
+          weights_of(*available_kernels().back(), net, samples, height, width, 1, strength);
+      for (const Kernels* kernels : available_kernels()) {
+        for (const int threads : {1, 3}) {
+          const auto found = weights_of(*kernels, net, samples, height, width, threads, strength);
+          if (found == expected) continue;
+          std::printf("%s, %d threads, width %d, strength %d: different\n", kernels->name, threads,
+                      channels, strength);
+          return EXIT_FAILURE;
+        }
       }
     }
   }

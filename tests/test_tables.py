@@ -45,6 +45,34 @@ def test_counts_are_positive_and_sum_to_the_total(
         assert (counts.sum(axis=1, dtype=np.int64) == tables.TOTAL).all()
 
 
+@given(SETTINGS, st.sampled_from([40, 400, 32767]))
+def test_a_samples_bits_are_those_of_its_two_counts(
+    setting: tuple[int, int, int], spread: int
+) -> None:
+    seed, k, earlier = setting
+    outputs, reference, residuals = random_outputs(seed, k, earlier, spread)
+    mixture = tables.mixtures(outputs, k, reference, residuals, TABLES)
+    values = np.random.default_rng(seed).choice([0, 15, 16, 100, 239, 240, 255], 40)
+    values = values.astype(np.int32)
+    high = np.take_along_axis(tables.high_counts(mixture, TABLES), values[:, None] >> 4, 1)
+    low = tables.low_counts(mixture, values >> 4, TABLES)
+    low = np.take_along_axis(low, values[:, None] & 15, 1)
+    wanted = -np.log2(high / tables.TOTAL) - np.log2(low / tables.TOTAL)
+    found = [
+        tables.sample_bits(one_of(mixture, at), values[at : at + 1], TABLES) for at in range(40)
+    ]
+    # Differences of logarithms that nearly cancel, of about 48.
+    assert np.abs(wanted[:, 0] - found).max() < 1e-12
+    whole = tables.sample_bits(mixture, values, TABLES)
+    assert abs(whole - wanted.sum()) < 1e-9
+
+
+def one_of(mixture: tables.Mixtures, at: int) -> tables.Mixtures:
+    """The mixture of one sub-pixel."""
+    parts = (mixture.weight, mixture.mean, mixture.mantissa, mixture.shift)
+    return tables.Mixtures(*(part[at : at + 1] for part in parts))
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
 def test_counts_are_the_discretised_logistic_mixture(seed: int, k: int) -> None:
     random = np.random.default_rng(seed)

@@ -76,6 +76,33 @@ class Surveyor(Protocol):
         ...
 
 
+class Comparison(Protocol):
+    """A survey whose heads learn, and beside it what the image takes without learning."""
+
+    def __iter__(self) -> Iterator[tuple[Weights, Integers]]:
+        """As `Surveyor.survey`."""
+        ...
+
+    @property
+    def static_bits(self) -> float:
+        """After the last wave: the code length by the model's own heads, in bits.
+
+        That of the coder's counts, as a `coder.Meter` finds it at STATIC, but summed in another
+        order: only the last digits differ between engines and numbers of threads.
+        """
+        ...
+
+
+@runtime_checkable
+class Comparer(Protocol):
+    """An engine that can tell in one survey what learning saves. The layers before the heads are
+    those of the model while heads alone learn, so only the heads are computed twice."""
+
+    def compare(self, samples: npt.NDArray[np.uint8], strength: int) -> Comparison:
+        """strength: 1 to STRONGEST, at which heads alone learn."""
+        ...
+
+
 def load(name: str, network: Network, threads: int = 1) -> Engine:
     """The engine called `name` for a network; `auto` is the fastest that is here.
 

@@ -33,8 +33,15 @@ class Walk:
 
 class Survey:
     def __init__(
-        self, engine: Engine, samples: npt.NDArray[np.uint8], threads: int, strength: int
+        self,
+        engine: Engine,
+        samples: npt.NDArray[np.uint8],
+        threads: int,
+        strength: int,
+        compare: bool,
     ) -> None: ...
+    @property
+    def static_bits(self) -> float: ...
     def __iter__(self) -> Iterator[tuple[Weights, Integers]]: ...
     def __next__(self) -> tuple[Weights, Integers]: ...
 

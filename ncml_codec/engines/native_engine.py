@@ -53,7 +53,17 @@ class NativeEngine:
         self, samples: npt.NDArray[np.uint8], strength: int = STATIC
     ) -> Iterator[tuple[Weights, Integers]]:
         """See `engines.Surveyor`: the next wave is computed while the caller codes one."""
-        return _native.Survey(self.packed, np.ascontiguousarray(samples), self.threads, strength)
+        return self._survey(samples, strength, compare=False)
+
+    def compare(self, samples: npt.NDArray[np.uint8], strength: int) -> _native.Survey:
+        """See `engines.Comparer`."""
+        return self._survey(samples, strength, compare=True)
+
+    def _survey(
+        self, samples: npt.NDArray[np.uint8], strength: int, compare: bool
+    ) -> _native.Survey:
+        known = np.ascontiguousarray(samples)
+        return _native.Survey(self.packed, known, self.threads, strength, compare)
 
 
 # Packing takes as long as coding 300 pixels, so images that follow each other share it.

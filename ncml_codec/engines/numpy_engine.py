@@ -10,7 +10,7 @@ contiguous slice, slot (s + dj + 2 di) mod R, rows i + di.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +30,8 @@ from ncml_codec.network import (
     Network,
 )
 from ncml_codec.strength import BODY, STATIC
-from ncml_codec.tables import Weights
-from ncml_codec.wave import Tap, lag, wave_rows
+from ncml_codec.tables import Mixtures, Weights
+from ncml_codec.wave import Tap, lag, wave_count, wave_pixels, wave_rows
 
 Floats = npt.NDArray[np.float32]
 
@@ -80,6 +80,10 @@ class NumpyEngine:
     def walk(self, height: int, width: int, strength: int = STATIC) -> NumpyWalk:
         return NumpyWalk(self, height, width, strength)
 
+    def compare(self, samples: npt.NDArray[np.uint8], strength: int) -> NumpyComparison:
+        """See `engines.Comparer`."""
+        return NumpyComparison(self, samples, strength)
+
 
 class NumpyWalk:
     """State of one image; see `engines.Walk`."""
@@ -127,26 +131,26 @@ class NumpyWalk:
         return len(x)
 
     def high(self, plane: int) -> Weights:
-        engine = self.engine
-        features = _features(self.residuals[:, :plane]) if plane else None
+        engine, features = self.engine, self._features(plane)
         if self.adaptive:
             seen = None if features is None else _doubles(features)
             outputs = self.adaptive[plane].outputs(_doubles(self.trunk), seen, self._phases())
         else:
             outputs = engine.head(plane, self.trunk, features)
         self.coding, self.outputs = plane, outputs
-        self.mixture = tables.mixtures(
-            outputs,
-            engine.network.k,
-            self.reference[:, plane].astype(np.int32),
-            self.residuals[:, :plane],
-            engine.network.tables,
-        )
+        self.mixture = self._mixture(plane, outputs)
         return tables.weights(tables.high_counts(self.mixture, engine.network.tables))
 
     def low(self, plane: int, high: Integers) -> Weights:
         counts = tables.low_counts(self.mixture, high, self.engine.network.tables)
         return tables.weights(counts)
+
+    def static_bits(self, plane: int, values: Integers) -> float:
+        """What these samples take by the model's own head, in bits, if only heads learn. Asked
+        before they are `put`."""
+        outputs = self.engine.head(plane, self.trunk, self._features(plane))
+        mixture = self._mixture(plane, outputs)
+        return tables.sample_bits(mixture, values, self.engine.network.tables)
 
     def put(self, plane: int, values: Integers) -> None:
         if self.adaptive and self.coding == plane:
@@ -158,6 +162,19 @@ class NumpyWalk:
         quarters = 4 * (values.astype(np.int32) - 128)
         self.current[:, plane] = quarters
         self.residuals[:, plane] = quarters - self.reference[:, plane].astype(np.int32)
+
+    def _features(self, plane: int) -> Floats | None:
+        """What a plane's head sees of the planes before it."""
+        return _features(self.residuals[:, :plane]) if plane else None
+
+    def _mixture(self, plane: int, outputs: Integers) -> Mixtures:
+        return tables.mixtures(
+            outputs,
+            self.engine.network.k,
+            self.reference[:, plane].astype(np.int32),
+            self.residuals[:, :plane],
+            self.engine.network.tables,
+        )
 
     def _phases(self) -> Integers:
         """(row mod 2) * 2 + column mod 2 of every pixel."""
@@ -193,6 +210,34 @@ class NumpyWalk:
         parts += [np.clip(near * gain, -FEATURE_MAX, FEATURE_MAX) for gain in FEATURE_GAINS[:2]]
         parts += [self.reference, *(flag * np.float32(INPUT_UNIT) for flag in flags)]
         return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+class NumpyComparison:
+    """A walk along a known image; see `engines.Comparison`."""
+
+    def __init__(self, engine: NumpyEngine, samples: npt.NDArray[np.uint8], strength: int) -> None:
+        self.engine, self.samples, self.strength = engine, samples, strength
+        self.static_bits = 0.0  # of the waves so far
+
+    def __iter__(self) -> Iterator[tuple[Weights, Integers]]:
+        height, width, planes = self.samples.shape
+        pixels = np.ascontiguousarray(self.samples).reshape(-1, planes)
+        walk = self.engine.walk(height, width, self.strength)
+        for wave in range(wave_count(height, width)):
+            if walk.begin(wave) == 0:
+                continue
+            here = pixels[wave_pixels(wave, height, width)].astype(np.int32)
+            weights: list[Weights] = []
+            symbols: list[Integers] = []
+            for plane in range(PLANES):
+                known = here[:, min(plane, planes - 1)]
+                if plane < planes:
+                    nibbles = [known >> 4, known & 15]
+                    weights += [walk.high(plane), walk.low(plane, nibbles[0])]
+                    symbols += nibbles
+                    self.static_bits += walk.static_bits(plane, known)
+                walk.put(plane, known)
+            yield np.concatenate(weights), np.concatenate(symbols)
 
 
 class _Product:

@@ -97,9 +97,20 @@ void connect(const Way& way, Layer& back, int segment, int from, int count, int 
   to.segment = segment;
   to.from = from;
   to.count = count;
-  for (int output = 0; output < way.learner->outputs; ++output)
-    to.shift.push_back(way.shift(output, least, extra));
-  for (int input = from; input < from + count; ++input) way.learner->look_back(input);
+  const int padded = way.learner->padded();
+  to.shift.assign(size_t(padded), 1);
+  to.half.assign(size_t(padded), 1);
+  for (int output = 0; output < way.learner->outputs; ++output) {
+    const int at = way.learner->layer.output_at(output);
+    to.shift[size_t(at)] = way.shift(output, least, extra);
+    to.half[size_t(at)] = 1 << (to.shift[size_t(at)] - 1);
+  }
+  std::vector<int32_t> used(static_cast<size_t>(padded));
+  for (int input = from; input < from + count; ++input) {
+    const double* value = &way.learner->weight.value[size_t(input) * padded];
+    std::transform(value, value + padded, used.begin(), rounded);
+    way.learner->look_back(input, used.data());
+  }
 }
 
 }  // namespace
@@ -157,14 +168,15 @@ Learner::Learner(const Layer& layer_, int lanes_, int outputs_, const std::vecto
   if (phases > 1) biases.assign(size_t(phases), layer.bias);
 }
 
-void Learner::look_back(int input) {
+void Learner::look_back(int input, const int32_t* used) {
   if (back.layer == nullptr || input < back.from || input >= back.from + back.count) return;
-  const double* value = &weight.value[size_t(input) * weight.padded];
-  Layer& to = *back.layer;
-  for (int output = 0; output < outputs; ++output) {
-    const int at = layer.output_at(output), shift = back.shift[output];
-    to.weight[to.place(lanes, input - back.from, back.segment, at)] =
-        int16_t((rounded(value[at]) + (1 << (shift - 1))) >> shift);
+  Layer& layer_back = *back.layer;
+  int16_t* to = &layer_back.weight[layer_back.place(lanes, input - back.from, back.segment, 0)];
+  // Two outputs lie side by side; those that only fill up vectors have weight 0 and give 0.
+  const int some = std::min(padded(), 2 * layer_back.pairs);
+  for (int at = 0; at < some; at += 2, to += 2 * lanes) {
+    to[0] = int16_t((used[at] + back.half[at]) >> back.shift[at]);
+    to[1] = int16_t((used[at + 1] + back.half[at + 1]) >> back.shift[at + 1]);
   }
 }
 
@@ -173,8 +185,8 @@ void Learner::open(int most, bool own_rows) {
   columns.assign(size_t(even) * padded(), 0);
   segments.assign(size_t(layer.segments), nullptr);
   if (!own_rows) return;
-  stride = even;
-  rows.assign(size_t(inputs) * stride, 0);
+  next_pair = 2 * inputs;
+  rows.assign(size_t(even) * inputs, 0);
   segments[0] = rows.data();
 }
 
@@ -182,10 +194,10 @@ Adaptation::Adaptation(const Network& network, int strength, int most) {
   const int lanes = network.lanes, k = network.k, width = network.width;
   const double rate = std::ldexp(1.0, strength % kBody - 10);
   body = strength >= kBody;
-  stride = round_up(most, 2);
-  features.assign(size_t(network.width_padded) * stride, 0);
-  ones.assign(size_t(stride), 1);
-  odd.assign(size_t(stride) + 2, 0);
+  const auto even = size_t(round_up(most, 2));
+  features.assign(even * round_up(width, 2), 0);
+  ones.assign(even, 1);
+  odd.assign(even + 2, 0);
   for (size_t at = 1; at < odd.size(); at += 2) odd[at] = 1;
 
   for (int plane = 0; plane < kPlanes; ++plane) {
@@ -198,7 +210,7 @@ Adaptation::Adaptation(const Network& network, int strength, int most) {
                          head.schedule);
     head.trunk.open(most, false);
     head.trunk.segments[0] = features.data();
-    head.trunk.stride = stride;
+    head.trunk.next_pair = 2 * head.trunk.inputs;
     head.out = Learner(from.out, lanes, outputs, inside, rate, kOutBiasAsInput, 1, head.schedule);
     head.out.open(most, true);
     if (plane > 0) {

@@ -42,7 +42,7 @@ struct Back {
   Layer* layer = nullptr;      // outputs: the inputs of the way forth
   int segment = 0;             // of `layer`, where the gradient by the outputs comes in
   int from = 0, count = 0;     // which inputs of the way forth are passed to
-  std::vector<int32_t> shift;  // [output]
+  std::vector<int32_t> shift, half;  // [padded output]: what is dropped, and half of its last bit
 };
 
 struct Learner {
@@ -53,11 +53,12 @@ struct Learner {
   std::vector<std::vector<int32_t>> biases;  // in use, if there is one for each phase
   Schedule* schedule = nullptr;
   Back back;
-  // Of the wave: the gradient by the outputs, [pair of pixels][padded][2]; the inputs by input,
-  // [input][stride], one pointer a segment.
+  // Of the wave: the gradient by the outputs, [pair of pixels][padded][2]; the inputs likewise, if
+  // they are its own. Two pixels' values of an input lie side by side, from one input to the next
+  // and from one pair to the next at a distance, one pointer a segment.
   std::vector<int16_t> columns, rows;
   std::vector<const int16_t*> segments;
-  ptrdiff_t stride = 0;
+  ptrdiff_t next_input = 2, next_pair = 2;
 
   Learner() = default;
   // bounds: of the inputs' absolute values, unpadded. phases: 1, or kPhases.
@@ -67,10 +68,10 @@ struct Learner {
   int padded() const { return weight.padded; }
   const int16_t* row(int input) const {
     const int length = layer.pairs * 2;
-    return segments[size_t(input / length)] + (input % length) * stride;
+    return segments[size_t(input / length)] + (input % length) * next_input;
   }
-  // What the way back sees of the weights from `input` (padded).
-  void look_back(int input);
+  // What the way back sees of the weights from `input` (padded); used: those in use, [padded].
+  void look_back(int input, const int32_t* used);
   // Room for `most` pixels of a wave. own_rows: or they lie elsewhere.
   void open(int most, bool own_rows);
 };
@@ -102,8 +103,7 @@ struct Adaptation {
   Schedule body_schedule;
   int own = -1;  // where (0, 0) is among the neighbours
 
-  std::vector<int16_t> features;  // of the heads, by feature, [width][stride]
-  ptrdiff_t stride = 0;
+  std::vector<int16_t> features;   // what the heads learn from, as a learner's own rows
   std::vector<int16_t> ones, odd;  // inputs of biases: 1; and 0, 1, 0, 1, ...
   std::vector<int32_t> slope;      // of the sigmoid, by g + 2047, over 16 entries
   int planes = 0;                  // coded in the wave

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstring>
 
 #include "state.h"
 
@@ -16,61 +17,81 @@ inline int32_t logistic_of(const Network& net, int32_t z) {
   return (entry & ((1 << 17) - 1)) + (((entry >> 17) * (z & 255) + 128) >> 8);
 }
 
-inline int16_t rounded_gradient(double gradient) {
-  const double limited = std::min(std::max(gradient * 512.0, -32767.0), 32767.0);
-  return int16_t(std::floor(limited + 0.5));
+// 2^(-20 - shift), made of its bits.
+inline double scale_power(int32_t shift) {
+  const uint64_t bits = uint64_t(1023 - 20 - shift) << 52;
+  double power;
+  std::memcpy(&power, &bits, sizeof power);
+  return power;
 }
 
-// G by the outputs of one sub-pixel of value x. Each double operation rounds on its own.
+// G by the outputs of one sub-pixel of value x. Each double operation rounds on its own. Loops go by
+// whole vectors of components: beyond k a mixture is 0, and what they write there is written over.
 inline void output_gradient(const Network& net, const Mixture& mixture, const int16_t* log_scales,
                             const int16_t* residual, int plane, int x, int16_t* to) {
-  const int k = net.k;
+  constexpr int together = 4, most = kComponentsMax;
+  static_assert(most % together == 0, "a mixture holds whole vectors");
   constexpr int32_t end = 16 << 13;
-  int32_t at[2][kComponentsMax];
-  double slope[2][kComponentsMax], mass[kComponentsMax];
+  const int k = net.k, padded = round_up(k, together);
+  double at[2][most], level[2][most], slope[2][most], share[most], mass[most];
   double total = 0;
-  for (int a = 0; a < k; ++a) {
-    int32_t level[2];
+  for (int a = 0; a < padded; ++a) {
+    int32_t height[2];
     for (int side = 0; side < 2; ++side) {
       const int32_t position = 64 * (x + side) - 8224;
-      at[side][a] = std::clamp<int32_t>(
+      const int32_t z = std::clamp<int32_t>(
           ((position - mixture.mean[a]) * mixture.mantissa[a]) >> mixture.shift[a], -end, end - 1);
-      level[side] = logistic_of(net, at[side][a] + end);
+      height[side] = logistic_of(net, z + end);
+      at[side][a] = double(z);
     }
-    if (x == 0) level[0] = 0;
-    if (x == 255) level[1] = 1 << 16;
-    for (int side = 0; side < 2; ++side)
-      slope[side][a] = double(level[side]) * double(65536 - level[side]);
-    mass[a] = double(mixture.weight[a]) * double(level[1] - level[0]);
+    if (x == 0) height[0] = 0;
+    if (x == 255) height[1] = 1 << 16;
+    level[0][a] = double(height[0]);
+    level[1][a] = double(height[1]);
+    mass[a] = double(mixture.weight[a]) * double(height[1] - height[0]);
     total += mass[a];
   }
   const double inverse = 1.0 / (total + 64.0);
-  double centre = 0;
-  for (int a = 0; a < k; ++a) {
-    const double weight = mixture.weight[a];
-    const double share = weight * inverse;
-    const double logit = weight * 0x1p-14 - mass[a] * inverse;
-    const double mean = share * (slope[1][a] - slope[0][a]) * double(mixture.mantissa[a]) *
-                        std::ldexp(0x1p-20, -mixture.shift[a]);
-    double scale =
-        share * (double(at[1][a]) * slope[1][a] - double(at[0][a]) * slope[0][a]) * 0x1p-29;
-    if ((log_scales[a] <= -256 && scale > 0) || (log_scales[a] >= 320 && scale < 0)) scale = 0;
-    centre = a == 0 ? mean : centre + mean;
-    to[a] = rounded_gradient(logit);
-    to[k + a] = rounded_gradient(mean);
-    to[2 * k + a] = rounded_gradient(scale);
+  double gradient[3 * most + kPlanes];
+  double *logit = gradient, *mean = gradient + k, *scale = gradient + 2 * k;
+  for (int from = 0; from < padded; from += together) {
+    for (int a = from; a < from + together; ++a) {
+      const double weight = mixture.weight[a];
+      share[a] = weight * inverse;
+      logit[a] = weight * 0x1p-14 - mass[a] * inverse;
+      for (int side = 0; side < 2; ++side)
+        slope[side][a] = level[side][a] * (65536.0 - level[side][a]);
+    }
   }
+  for (int from = 0; from < padded; from += together) {
+    for (int a = from; a < from + together; ++a)
+      mean[a] = share[a] * (slope[1][a] - slope[0][a]) * double(mixture.mantissa[a]) *
+                scale_power(mixture.shift[a]);
+  }
+  double centre = mean[0];
+  for (int a = 1; a < k; ++a) centre = centre + mean[a];
+  for (int from = 0; from < padded; from += together) {
+    for (int a = from; a < from + together; ++a)
+      scale[a] = share[a] * (at[1][a] * slope[1][a] - at[0][a] * slope[0][a]) * 0x1p-29;
+  }
+  for (int a = 0; a < k; ++a)
+    if ((log_scales[a] <= -256 && scale[a] > 0) || (log_scales[a] >= 320 && scale[a] < 0))
+      scale[a] = 0;
   for (int other = 0; other < plane; ++other)
-    to[3 * k + other] = rounded_gradient(centre * double(residual[other]) * 0x1p-5);
+    gradient[3 * k + other] = centre * double(residual[other]) * 0x1p-5;
+  for (int output = 0; output < 3 * k + plane; ++output) {
+    const double limited = std::min(std::max(gradient[output] * 512.0, -32767.0), 32767.0);
+    to[output] = int16_t(std::floor(limited + 0.5));
+  }
 }
 
-// sums[row][padded] = rows times columns over the wave's pixels, which lie in pairs: rows[row][pixel],
-// columns[pair][padded][2]. 32 bits hold the sum of so many pairs:
+// sums[row][padded] = rows times columns over the wave's pixels, which lie in pairs: those of a row
+// at a distance of `next_pair`, columns[pair][padded][2]. 32 bits hold the sum of so many pairs:
 constexpr int kPairsAtOnce = 16;
 
 template <class Simd, int M, int N>
-void outer_tile(const int16_t* const* rows, const int16_t* columns, int pairs, int padded,
-                double* sums) {
+void outer_tile(const int16_t* const* rows, ptrdiff_t next_pair, const int16_t* columns, int pairs,
+                int padded, double* sums) {
   using V = typename Simd::V;
   constexpr int width = N * Simd::lanes;
   double total[M][width] = {};
@@ -88,7 +109,7 @@ void outer_tile(const int16_t* const* rows, const int16_t* columns, int pairs, i
         w[n] = Simd::load_pairs(columns + (ptrdiff_t(pair) * padded + n * Simd::lanes) * 2);
 #pragma GCC unroll 8
       for (int m = 0; m < M; ++m) {
-        const V a = Simd::broadcast_pair(rows[m] + 2 * pair);
+        const V a = Simd::broadcast_pair(rows[m] + next_pair * pair);
 #pragma GCC unroll 8
         for (int n = 0; n < N; ++n) sum[m][n] = Simd::dot(sum[m][n], a, w[n]);
       }
@@ -103,19 +124,19 @@ void outer_tile(const int16_t* const* rows, const int16_t* columns, int pairs, i
 }
 
 template <class Simd, int N>
-void outer_rows(const int16_t* const* rows, int count, const int16_t* columns, int pairs,
-                int padded, double* sums) {
+void outer_rows(const int16_t* const* rows, ptrdiff_t next_pair, int count, const int16_t* columns,
+                int pairs, int padded, double* sums) {
   constexpr int M = Simd::rows;
   int row = 0;
   for (; row + M <= count; row += M)
-    outer_tile<Simd, M, N>(rows + row, columns, pairs, padded, sums + ptrdiff_t(row) * padded);
+    outer_tile<Simd, M, N>(rows + row, next_pair, columns, pairs, padded, sums + ptrdiff_t(row) * padded);
   for (; row < count; ++row)
-    outer_tile<Simd, 1, N>(rows + row, columns, pairs, padded, sums + ptrdiff_t(row) * padded);
+    outer_tile<Simd, 1, N>(rows + row, next_pair, columns, pairs, padded, sums + ptrdiff_t(row) * padded);
 }
 
 template <class Simd>
-void outer(const int16_t* const* rows, int count, const int16_t* columns, int pairs, int padded,
-           double* sums) {
+void outer(const int16_t* const* rows, ptrdiff_t next_pair, int count, const int16_t* columns,
+           int pairs, int padded, double* sums) {
   const int groups = padded / Simd::lanes;
   for (int group = 0; group < groups;) {
     const int left = groups - group, turns = (left + Simd::columns - 1) / Simd::columns;
@@ -123,33 +144,12 @@ void outer(const int16_t* const* rows, int count, const int16_t* columns, int pa
     const int16_t* from = columns + group * Simd::lanes * 2;
     double* to = sums + group * Simd::lanes;
     if (taken == 3)
-      outer_rows<Simd, 3>(rows, count, from, pairs, padded, to);
+      outer_rows<Simd, 3>(rows, next_pair, count, from, pairs, padded, to);
     else if (taken == 2)
-      outer_rows<Simd, 2>(rows, count, from, pairs, padded, to);
+      outer_rows<Simd, 2>(rows, next_pair, count, from, pairs, padded, to);
     else
-      outer_rows<Simd, 1>(rows, count, from, pairs, padded, to);
+      outer_rows<Simd, 1>(rows, next_pair, count, from, pairs, padded, to);
     group += taken;
-  }
-}
-
-// from[pixel][stride] to to[pair][columns][2]; an odd last pixel is paired with 0.
-inline void interleave(const int16_t* from, ptrdiff_t stride, int columns, int count,
-                       int16_t* to) {
-  for (int pixel = 0; pixel < count; pixel += 2) {
-    const int16_t* __restrict even = from + pixel * stride;
-    const int16_t* __restrict next = even + stride;
-    int16_t* __restrict pair = to + ptrdiff_t(pixel) * columns;
-    if (pixel + 1 < count) {
-      for (int column = 0; column < columns; ++column) {
-        pair[2 * column] = even[column];
-        pair[2 * column + 1] = next[column];
-      }
-    } else {
-      for (int column = 0; column < columns; ++column) {
-        pair[2 * column] = even[column];
-        pair[2 * column + 1] = 0;
-      }
-    }
   }
 }
 
@@ -217,8 +217,9 @@ void gradient(State& state, Scratch& scratch, int planes, int begin, int end) {
   const Network& net = state.network;
   Adaptation& adaptation = *state.adaptation;
   const int count = end - begin, hidden = net.trunk_padded;
-  transpose(&state.features[size_t(begin) * net.width_padded], net.width_padded, net.width, count,
-            adaptation.features.data() + begin, adaptation.stride);
+  const int seen = adaptation.heads[0].trunk.inputs;
+  interleave(&state.features[size_t(begin) * net.width_padded], net.width_padded, seen, count,
+             &adaptation.features[size_t(begin) * seen]);
   int16_t* g = scratch.gradient.data();
   for (int plane = 0; plane < planes; ++plane) {
     AdaptiveHead& head = adaptation.heads[plane];
@@ -239,15 +240,13 @@ void gradient(State& state, Scratch& scratch, int planes, int begin, int end) {
       leak_back(inner + pixel * hidden, z + pixel * own_hidden, own_hidden);
     int16_t* active = scratch.trunk.data();
     leaky_row<Simd>(z, active, count * own_hidden);
-    transpose(active, own_hidden, net.heads[plane].hidden, count, head.out.rows.data() + begin,
-              head.out.stride);
+    show(head.out, active, own_hidden, begin, count);
     interleave(g, outputs, outputs, count, &head.out.columns[size_t(begin) * outputs]);
     interleave(inner, hidden, own_hidden, count, &head.trunk.columns[size_t(begin) * own_hidden]);
     if (plane == 0) continue;
-    const int features = plane * kFeatures;
+    const int features = head.earlier.inputs;
     residual_features(state, plane, begin, end, features, scratch.earlier.data());
-    transpose(scratch.earlier.data(), features, features, count, head.earlier.rows.data() + begin,
-              head.earlier.stride);
+    show(head.earlier, scratch.earlier.data(), features, begin, count);
     std::copy_n(&head.trunk.columns[size_t(begin) * own_hidden],
                 size_t(round_up(count, 2)) * own_hidden,
                 &head.earlier.columns[size_t(begin) * own_hidden]);
@@ -260,31 +259,33 @@ struct Step {
   double count, first_scale, second_scale;
 };
 
-inline void adam_row(Parameters& parameters, int input, const double* sum, const Step& step) {
+// used: the whole numbers in use from now on. GCC 12 does not make vectors of such a loop by itself.
+template <class Simd>
+void adam_row(Parameters& parameters, int input, const double* sums, const Step& step,
+              int32_t* used) {
+  using D = typename Simd::D;
   const size_t from = size_t(input) * parameters.padded;
-  double* __restrict value = &parameters.value[from];
-  double* __restrict first = &parameters.first[from];
-  double* __restrict second = &parameters.second[from];
-  const double* __restrict low = &parameters.low[from];
-  const double* __restrict high = &parameters.high[from];
-  const double* __restrict rate = parameters.rate.data();
-  const double* __restrict sums = sum;
-  for (int at = 0; at < parameters.padded; ++at) {
-    const double g = sums[at] / step.count;
-    const double p = first[at] * 0.75 + g * 0.25;
-    const double q = second[at] * 0.984375 + (g * g) * 0.015625;
-    const double moved =
-        value[at] - ((rate[at] * step.first_scale) * p) / (std::sqrt(q * step.second_scale) + 64.0);
-    first[at] = p;
-    second[at] = q;
-    const double bounded = moved < low[at] ? low[at] : moved;
-    value[at] = bounded > high[at] ? high[at] : bounded;
+  double *value = &parameters.value[from], *first = &parameters.first[from];
+  double* second = &parameters.second[from];
+  const double *low = &parameters.low[from], *high = &parameters.high[from];
+  const D count = Simd::all(step.count), half = Simd::all(0.5);
+  const D first_scale = Simd::all(step.first_scale), second_scale = Simd::all(step.second_scale);
+  for (int at = 0; at < parameters.padded; at += Simd::doubles) {
+    const D g = Simd::divide(Simd::load(sums + at), count);
+    const D p = Simd::add(Simd::multiply(Simd::load(first + at), Simd::all(0.75)),
+                          Simd::multiply(g, Simd::all(0.25)));
+    const D q = Simd::add(Simd::multiply(Simd::load(second + at), Simd::all(0.984375)),
+                          Simd::multiply(Simd::multiply(g, g), Simd::all(0.015625)));
+    const D rate = Simd::multiply(Simd::load(&parameters.rate[size_t(at)]), first_scale);
+    const D size = Simd::add(Simd::root(Simd::multiply(q, second_scale)), Simd::all(64.0));
+    const D moved =
+        Simd::subtract(Simd::load(value + at), Simd::divide(Simd::multiply(rate, p), size));
+    const D kept = Simd::min(Simd::max(moved, Simd::load(low + at)), Simd::load(high + at));
+    Simd::store(first + at, p);
+    Simd::store(second + at, q);
+    Simd::store(value + at, kept);
+    Simd::store_floor(used + at, Simd::add(kept, half));
   }
-}
-
-inline void in_use(const Parameters& parameters, int input, int32_t* to) {
-  const double* value = &parameters.value[size_t(input) * parameters.padded];
-  for (int at = 0; at < parameters.padded; ++at) to[at] = int32_t(std::floor(value[at] + 0.5));
 }
 
 template <class Simd>
@@ -293,17 +294,15 @@ void learn_biases(const State& state, Learner& learner, int pairs, const Step& s
   const int padded = learner.padded();
   if (learner.biases.empty()) {
     const int16_t* ones = adaptation.ones.data();
-    outer<Simd>(&ones, 1, learner.columns.data(), pairs, padded, sums);
-    adam_row(learner.bias, 0, sums, step);
-    in_use(learner.bias, 0, learner.layer.bias.data());
+    outer<Simd>(&ones, 2, 1, learner.columns.data(), pairs, padded, sums);
+    adam_row<Simd>(learner.bias, 0, sums, step, learner.layer.bias.data());
     return;
   }
   for (int parity = 0; parity < 2; ++parity) {
     const int phase = 2 * parity + (state.wave & 1);
     const int16_t* these = adaptation.odd.data() + ((state.first + parity + 1) & 1);
-    outer<Simd>(&these, 1, learner.columns.data(), pairs, padded, sums);
-    adam_row(learner.bias, phase, sums, step);
-    in_use(learner.bias, phase, learner.biases[size_t(phase)].data());
+    outer<Simd>(&these, 2, 1, learner.columns.data(), pairs, padded, sums);
+    adam_row<Simd>(learner.bias, phase, sums, step, learner.biases[size_t(phase)].data());
   }
 }
 
@@ -313,11 +312,11 @@ void learn_weights(Learner& learner, int input, int pairs, const Step& step, dou
   const int padded = learner.padded(), count = std::min(kUnitInputs, learner.inputs - input);
   const int16_t* rows[kUnitInputs];
   for (int row = 0; row < count; ++row) rows[row] = learner.row(input + row);
-  outer<Simd>(rows, count, learner.columns.data(), pairs, padded, sums);
+  outer<Simd>(rows, learner.next_pair, count, learner.columns.data(), pairs, padded, sums);
   for (int row = 0; row < count; ++row) {
-    adam_row(learner.weight, input + row, sums + ptrdiff_t(row) * padded, step);
-    in_use(learner.weight, input + row, used + ptrdiff_t(row) * padded);
-    learner.look_back(input + row);
+    int32_t* now = used + ptrdiff_t(row) * padded;
+    adam_row<Simd>(learner.weight, input + row, sums + ptrdiff_t(row) * padded, step, now);
+    learner.look_back(input + row, now);
   }
   Layer& layer = learner.layer;
   for (int group = 0; group < layer.groups; ++group) {

@@ -2,10 +2,12 @@
 // set defines. Include it there, after the target of the code that follows has been set.
 //
 // Simd has `lanes`, `rows`, `columns`, a vector `V` of 32-bit integers and a `Q` of four 16-bit
-// ones, and the operations used below. `dot(sum, a, w)` adds to every lane of `sum` the product of
-// two pairs of 16-bit integers.
+// ones, a vector `D` of `doubles` doubles, no more than `lanes`, and the operations used below.
+// `dot(sum, a, w)` adds to every lane of `sum` the product of two pairs of 16-bit integers.
 
 #pragma once
+
+#include <cmath>
 
 #include "state.h"
 
@@ -213,6 +215,32 @@ inline void transpose(const int16_t* from, ptrdiff_t stride, int columns, int co
   }
 }
 
+// from[pixel][stride] to to[pair][columns][2]; an odd last pixel is paired with 0.
+inline void interleave(const int16_t* from, ptrdiff_t stride, int columns, int count,
+                       int16_t* to) {
+  for (int pixel = 0; pixel < count; pixel += 2) {
+    const int16_t* __restrict even = from + pixel * stride;
+    const int16_t* __restrict next = even + stride;
+    int16_t* __restrict pair = to + ptrdiff_t(pixel) * columns;
+    if (pixel + 1 < count) {
+      for (int column = 0; column < columns; ++column) {
+        pair[2 * column] = even[column];
+        pair[2 * column + 1] = next[column];
+      }
+    } else {
+      for (int column = 0; column < columns; ++column) {
+        pair[2 * column] = even[column];
+        pair[2 * column + 1] = 0;
+      }
+    }
+  }
+}
+
+// Keeps the inputs of a learner, [pixel][stride], for the sums over the wave.
+inline void show(Learner& learner, const int16_t* inputs, ptrdiff_t stride, int begin, int count) {
+  interleave(inputs, stride, learner.inputs, count, &learner.rows[size_t(begin) * learner.inputs]);
+}
+
 template <class Simd>
 void body(State& state, Scratch& scratch, int begin, int end) {
   const Network& net = state.network;
@@ -227,8 +255,7 @@ void body(State& state, Scratch& scratch, int begin, int end) {
   apply<Simd>(learns ? learns->first.layer : net.first, inputs.data(), net.inputs_padded, count, x,
               width, scratch);
   if (learns)
-    transpose(scratch.inputs.data(), net.inputs_padded, net.inputs, count,
-              learns->first.rows.data() + begin, learns->first.stride);
+    show(learns->first, scratch.inputs.data(), net.inputs_padded, begin, count);
   for (size_t index = 0; index < net.blocks.size(); ++index) {
     const Layer& taps = learns ? learns->blocks[index].taps.layer : net.blocks[index].taps;
     const Layer& gate = learns ? learns->blocks[index].gate.layer : net.blocks[index].gate;
@@ -253,8 +280,7 @@ void body(State& state, Scratch& scratch, int begin, int end) {
       Learner& inner = learns->blocks[index].gate;
       transpose(ring.at(state.wave, 0, row), width, net.width, count,
                 turned.at(state.wave, 0, row), turned.stride);
-      transpose(u, hidden, net.blocks[index].hidden, count, inner.rows.data() + begin,
-                inner.stride);
+      show(inner, u, hidden, begin, count);
     }
   }
   leaky_row<Simd>(x, &state.features[size_t(begin) * width], count * width);
@@ -358,23 +384,14 @@ void adaptive_trunk(const State& state, const AdaptiveHead& head, int begin, int
   }
 }
 
+// A head's outputs, in scratch.outputs. z: what the hidden layer sees of the features, [pixel][hidden],
+// to which the planes before this one are added. Returns the outputs' stride.
 template <class Simd>
-void high(State& state, Scratch& scratch, int plane, float* weights, int begin, int end) {
-  const Network& net = state.network;
-  const Head& still = net.heads[plane];
-  const AdaptiveHead* adaptive = state.adaptation ? &state.adaptation->heads[plane] : nullptr;
-  const Layer& trunk = adaptive ? adaptive->trunk.layer : still.trunk;
-  const Layer& earlier = adaptive ? adaptive->earlier.layer : still.earlier;
-  const Layer& out = adaptive ? adaptive->out.layer : still.out;
-  const int count = end - begin, width = net.width_padded;
-  const int hidden = trunk.groups * Simd::lanes;
-  const int16_t* inputs[1] = {&state.features[size_t(begin) * width]};
+int head_outputs(const State& state, Scratch& scratch, int plane, const Layer& earlier,
+                 const Layer& out, int16_t* z, int hidden, int begin, int end) {
+  const int count = end - begin;
+  const int16_t* inputs[1];
   int16_t *active = scratch.trunk.data(), *more = scratch.more.data();
-  int16_t* z = adaptive ? &state.hidden_sums[plane][size_t(begin) * hidden] : active;
-  if (adaptive)
-    adaptive_trunk<Simd>(state, *adaptive, begin, end, z, hidden, scratch);
-  else
-    apply<Simd>(trunk, inputs, width, count, z, hidden, scratch);
   if (plane > 0) {
     const int stride = earlier.pairs * 2;
     residual_features(state, plane, begin, end, stride, scratch.earlier.data());
@@ -390,10 +407,42 @@ void high(State& state, Scratch& scratch, int plane, float* weights, int begin, 
   inputs[0] = active;
   const int stride = out.groups * Simd::lanes;
   apply<Simd>(out, inputs, hidden, count, scratch.outputs.data(), stride, scratch);
+  return stride;
+}
+
+// The same by the model's own head.
+template <class Simd>
+int still_outputs(const State& state, Scratch& scratch, int plane, int begin, int end) {
+  const Network& net = state.network;
+  const Head& head = net.heads[plane];
+  const int hidden = head.trunk.groups * Simd::lanes;
+  const int16_t* inputs[1] = {&state.features[size_t(begin) * net.width_padded]};
+  int16_t* z = scratch.trunk.data();
+  apply<Simd>(head.trunk, inputs, net.width_padded, end - begin, z, hidden, scratch);
+  return head_outputs<Simd>(state, scratch, plane, head.earlier, head.out, z, hidden, begin, end);
+}
+
+// And by a head that has learned, which keeps z.
+template <class Simd>
+int learned_outputs(State& state, Scratch& scratch, int plane, int begin, int end) {
+  const AdaptiveHead& head = state.adaptation->heads[plane];
+  const int hidden = head.trunk.layer.groups * Simd::lanes;
+  int16_t* z = &state.hidden_sums[plane][size_t(begin) * hidden];
+  adaptive_trunk<Simd>(state, head, begin, end, z, hidden, scratch);
+  return head_outputs<Simd>(state, scratch, plane, head.earlier.layer, head.out.layer, z, hidden,
+                            begin, end);
+}
+
+template <class Simd>
+void high(State& state, Scratch& scratch, int plane, float* weights, int begin, int end) {
+  const Network& net = state.network;
+  const bool learned = state.adaptation != nullptr;
+  const int stride = learned ? learned_outputs<Simd>(state, scratch, plane, begin, end)
+                             : still_outputs<Simd>(state, scratch, plane, begin, end);
   for (int pixel = begin; pixel < end; ++pixel) {
     Mixture& mixture = state.mixture(plane, pixel);
     const int16_t* outputs = &scratch.outputs[size_t(pixel - begin) * stride];
-    if (adaptive)
+    if (learned)
       std::copy_n(outputs + 2 * net.k, net.k, &state.log_scales[plane][size_t(pixel) * net.k]);
     mix(net, outputs, plane, &state.reference[size_t(pixel) * kQuad],
         &state.residual[size_t(pixel) * kQuad], mixture);
@@ -425,6 +474,45 @@ void low(State& state, int plane, const int32_t* high, float* weights, int begin
     counts[kSymbols] = (1 << 24) - kSymbols;
     differences(counts, to);
   }
+}
+
+// The counts of a sample's nibbles, multiplied, of 2^48: of x alone what `high` and `low` give of all.
+template <class Simd>
+int64_t sample_count(const Network& net, const Mixture& mixture, int x) {
+  const int high = x >> 4, n = x & 15;
+  const int boundaries[4] = {16 * high, 16 * high + 16, x, x + 1};
+  int32_t position[Simd::lanes] = {}, at[Simd::lanes];
+  for (int side = 0; side < 4; ++side) position[side] = 64 * boundaries[side] - 8224;
+  Simd::store(at, cumulative<Simd>(net, mixture, Simd::load(position)));
+  for (int side = 0; side < 4; ++side)
+    at[side] = boundaries[side] == 0 ? 0 : boundaries[side] == 256 ? kOne : at[side];
+  const int64_t above = (at[1] >> 6) - (at[1] >> 26) - ((at[0] >> 6) - (at[0] >> 26)) + 1;
+  const int64_t mass = at[1] - at[0];
+  if (mass == 0) return above << 20;
+  const int64_t whole = (int64_t(1) << 24) - kSymbols, reciprocal = (whole << 36) / mass;
+  const int64_t begin = int64_t(at[2] - at[0]) * reciprocal >> 36;
+  const int64_t end = n == 15 ? whole : int64_t(at[3] - at[0]) * reciprocal >> 36;
+  return above * (end - begin + 1);
+}
+
+// The code length of a plane's samples, now known, by the model's own head, in bits.
+template <class Simd>
+double still_bits(State& state, Scratch& scratch, int plane, int begin, int end) {
+  constexpr int kFactors = 16;  // of at least 2^-48 each, which one double holds
+  const Network& net = state.network;
+  const int stride = still_outputs<Simd>(state, scratch, plane, begin, end);
+  double bits = 0, product = 1;
+  for (int pixel = begin; pixel < end; ++pixel) {
+    Mixture mixture;
+    mix(net, &scratch.outputs[size_t(pixel - begin) * stride], plane,
+        &state.reference[size_t(pixel) * kQuad], &state.residual[size_t(pixel) * kQuad], mixture);
+    const int x = state.samples.at(state.wave, 0, state.first + pixel)[plane] / 4 + 128;
+    product *= double(sample_count<Simd>(net, mixture, x)) * 0x1p-48;
+    if ((pixel - begin) % kFactors != kFactors - 1) continue;
+    bits -= std::log2(product);
+    product = 1;
+  }
+  return bits - std::log2(product);
 }
 
 }  // namespace
@@ -480,7 +568,7 @@ int64_t peak(int64_t rounds) {
 template <class Simd>
 constexpr Kernels kernels_of(const char* name) {
   return {name,        Simd::lanes, Simd::rows, body<Simd>,
-          high<Simd>, low<Simd>,   gradient<Simd>, learn<Simd>, peak<Simd>};
+          high<Simd>, low<Simd>,   still_bits<Simd>, gradient<Simd>, learn<Simd>, peak<Simd>};
 }
 
 }  // namespace

@@ -130,11 +130,12 @@ class PythonWalk {
 // An iterator over the waves of a known image: weights and symbols in coding order.
 class PythonSurvey {
  public:
-  PythonSurvey(std::shared_ptr<Engine> engine, Bytes samples, int threads, int strength)
+  PythonSurvey(std::shared_ptr<Engine> engine, Bytes samples, int threads, int strength,
+               bool compare)
       : samples_(std::move(samples)),
         planes_(samples_.ndim() == 3 ? int(samples_.shape(2)) : 0),
         survey_(std::move(engine), samples_.data(), side(samples_, 0), side(samples_, 1), planes_,
-                threads, strength) {}
+                threads, strength, compare) {}
 
   py::tuple next() {
     if (!posted_) post();
@@ -147,6 +148,13 @@ class PythonSurvey {
     posted_.reset();
     post();
     return py::make_tuple(weights, symbols);
+  }
+
+  // Of all waves, once there is no next one.
+  double static_bits() const {
+    if (posted_ || wave_ != survey_.waves())
+      throw std::invalid_argument("native engine: bits of a survey that goes on");
+    return survey_.still_bits();
   }
 
  private:
@@ -351,8 +359,9 @@ PYBIND11_MODULE(_native, m) {
       .def("low", &PythonWalk::low, py::arg("plane"), py::arg("high"))
       .def("put", &PythonWalk::put, py::arg("plane"), py::arg("values"));
   py::class_<PythonSurvey>(m, "Survey")
-      .def(py::init<std::shared_ptr<Engine>, Bytes, int, int>(), py::arg("engine"),
-           py::arg("samples"), py::arg("threads"), py::arg("strength"))
+      .def(py::init<std::shared_ptr<Engine>, Bytes, int, int, bool>(), py::arg("engine"),
+           py::arg("samples"), py::arg("threads"), py::arg("strength"), py::arg("compare"))
+      .def_property_readonly("static_bits", &PythonSurvey::static_bits)
       .def("__iter__", [](py::object self) { return self; })
       .def("__next__", &PythonSurvey::next);
   py::class_<RangeEncoder>(m, "RangeEncoder")

@@ -45,6 +45,23 @@ struct Avx512 : Quads {
     return _mm512_and_si512(found, _mm512_set1_epi32(0xffff));
   }
   static void hide(V& v) { __asm__ volatile("" : "+v"(v)); }
+
+  static constexpr int doubles = 8;
+  using D = __m512d;
+  static D all(double x) { return _mm512_set1_pd(x); }
+  static D load(const double* p) { return _mm512_loadu_pd(p); }
+  static void store(double* p, D d) { _mm512_storeu_pd(p, d); }
+  static D add(D a, D b) { return _mm512_add_pd(a, b); }
+  static D subtract(D a, D b) { return _mm512_sub_pd(a, b); }
+  static D multiply(D a, D b) { return _mm512_mul_pd(a, b); }
+  static D divide(D a, D b) { return _mm512_div_pd(a, b); }
+  static D root(D a) { return _mm512_sqrt_pd(a); }
+  static D min(D a, D b) { return _mm512_min_pd(a, b); }
+  static D max(D a, D b) { return _mm512_max_pd(a, b); }
+  static void store_floor(int32_t* p, D d) {
+    const __m256i whole = _mm512_cvttpd_epi32(_mm512_floor_pd(d));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), whole);
+  }
 };
 
 }  // namespace

@@ -58,6 +58,20 @@ struct Neon {
   static V gather_narrow(const int16_t* table, V index) { return look_up(table, index); }
   static void hide(V& v) { __asm__ volatile("" : "+w"(v)); }
 
+  static constexpr int doubles = 2;
+  using D = float64x2_t;
+  static D all(double x) { return vdupq_n_f64(x); }
+  static D load(const double* p) { return vld1q_f64(p); }
+  static void store(double* p, D d) { vst1q_f64(p, d); }
+  static D add(D a, D b) { return vaddq_f64(a, b); }
+  static D subtract(D a, D b) { return vsubq_f64(a, b); }
+  static D multiply(D a, D b) { return vmulq_f64(a, b); }
+  static D divide(D a, D b) { return vdivq_f64(a, b); }
+  static D root(D a) { return vsqrtq_f64(a); }
+  static D min(D a, D b) { return vminq_f64(a, b); }
+  static D max(D a, D b) { return vmaxq_f64(a, b); }
+  static void store_floor(int32_t* p, D d) { vst1_s32(p, vmovn_s64(vcvtmq_s64_f64(d))); }
+
   static Q load4(const int16_t* p) { return vld1_s16(p); }
   static void store4(int16_t* p, Q q) { vst1_s16(p, q); }
   static Q subtract4(Q a, Q b) { return vsub_s16(a, b); }

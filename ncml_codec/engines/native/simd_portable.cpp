@@ -1,5 +1,7 @@
 // The portable path: plain C++, and the last resort of every build.
 
+#include <cmath>
+
 #include "state.h"
 
 namespace ncml {
@@ -86,6 +88,50 @@ struct Portable {
     static volatile int32_t first;
     first = v.at[0];
     v.at[0] = first;
+  }
+
+  static constexpr int doubles = 4;
+  struct D {
+    double at[doubles];
+  };
+  template <class F>
+  static D each_double(F f) {
+    D out;
+    for (int i = 0; i < doubles; ++i) out.at[i] = f(i);
+    return out;
+  }
+  static D all(double x) {
+    return each_double([=](int) { return x; });
+  }
+  static D load(const double* p) {
+    return each_double([=](int i) { return p[i]; });
+  }
+  static void store(double* p, D d) {
+    for (int i = 0; i < doubles; ++i) p[i] = d.at[i];
+  }
+  static D add(D a, D b) {
+    return each_double([=](int i) { return a.at[i] + b.at[i]; });
+  }
+  static D subtract(D a, D b) {
+    return each_double([=](int i) { return a.at[i] - b.at[i]; });
+  }
+  static D multiply(D a, D b) {
+    return each_double([=](int i) { return a.at[i] * b.at[i]; });
+  }
+  static D divide(D a, D b) {
+    return each_double([=](int i) { return a.at[i] / b.at[i]; });
+  }
+  static D root(D a) {
+    return each_double([=](int i) { return std::sqrt(a.at[i]); });
+  }
+  static D min(D a, D b) {
+    return each_double([=](int i) { return std::min(a.at[i], b.at[i]); });
+  }
+  static D max(D a, D b) {
+    return each_double([=](int i) { return std::max(a.at[i], b.at[i]); });
+  }
+  static void store_floor(int32_t* p, D d) {
+    for (int i = 0; i < doubles; ++i) p[i] = int32_t(std::floor(d.at[i]));
   }
 
   template <class F>

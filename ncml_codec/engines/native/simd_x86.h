@@ -74,6 +74,22 @@ struct Avx2 : Quads {
     return _mm256_and_si256(found, _mm256_set1_epi32(0xffff));
   }
   static void hide(V& v) { __asm__ volatile("" : "+x"(v)); }
+
+  static constexpr int doubles = 4;
+  using D = __m256d;
+  static D all(double x) { return _mm256_set1_pd(x); }
+  static D load(const double* p) { return _mm256_loadu_pd(p); }
+  static void store(double* p, D d) { _mm256_storeu_pd(p, d); }
+  static D add(D a, D b) { return _mm256_add_pd(a, b); }
+  static D subtract(D a, D b) { return _mm256_sub_pd(a, b); }
+  static D multiply(D a, D b) { return _mm256_mul_pd(a, b); }
+  static D divide(D a, D b) { return _mm256_div_pd(a, b); }
+  static D root(D a) { return _mm256_sqrt_pd(a); }
+  static D min(D a, D b) { return _mm256_min_pd(a, b); }
+  static D max(D a, D b) { return _mm256_max_pd(a, b); }
+  static void store_floor(int32_t* p, D d) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvttpd_epi32(_mm256_floor_pd(d)));
+  }
 };
 
 }  // namespace

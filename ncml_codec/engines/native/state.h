@@ -122,6 +122,7 @@ struct Scratch {
   std::vector<int16_t> gradient, inner, stream, own;
   std::vector<double> sums;
   std::vector<int32_t> in_use;
+  double still_bits = 0;  // of all waves so far, by this thread
 
   Scratch(const Network& net, bool adaptive)
       : inputs(size_t(kChunk) * net.inputs_padded),
@@ -159,6 +160,9 @@ struct Kernels {
   void (*high)(State&, Scratch&, int plane, float* weights, int begin, int end);
   // Weights of the low nibbles; high [pixel]: 0 to 15.
   void (*low)(State&, int plane, const int32_t* high, float* weights, int begin, int end);
+  // What they take by the model's own heads, in bits, once the plane's samples are known; only if
+  // not the body learns.
+  double (*still_bits)(State&, Scratch&, int plane, int begin, int end);
   // The gradient of coded planes; pixels as in `body`, an even number unless the wave ends.
   void (*gradient)(State&, Scratch&, int planes, int begin, int end);
   // Sums over the wave, and the step: units [begin, end) of the adaptation.

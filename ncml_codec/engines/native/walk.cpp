@@ -48,7 +48,7 @@ void take_step(State& state, const Kernels& kernels, Pool& pool, std::vector<Scr
   adaptation.advance(planes);
   for (size_t index = 0; index < state.turned.size(); ++index) {
     Learner& taps = adaptation.blocks[index].taps;
-    taps.stride = state.turned[index].stride;
+    taps.next_input = state.turned[index].stride;
     for (size_t tap = 0; tap < taps.segments.size(); ++tap) {
       const Tap& offset = state.network.neighbours[tap];
       taps.segments[tap] =
@@ -147,15 +147,19 @@ void Walk::expect(int plane, bool sound) const {
 }
 
 Survey::Survey(std::shared_ptr<const Engine> engine, const uint8_t* samples, int height,
-               int width, int planes, int threads, int strength)
+               int width, int planes, int threads, int strength, bool compare)
     : engine_(std::move(engine)),
       samples_(samples),
       planes_(planes),
+      compare_(compare),
       state_(checked_state(engine_->network, height, width, strength)),
       scratch_(std::max(threads, 1), Scratch(engine_->network, strength > 0)),
       pool_(threads) {
   if (planes != 1 && planes != kPlanes)
     throw std::invalid_argument("native engine: planes are not 1 or 3");
+  if (compare && (strength == 0 || strength > kStrongest))
+    throw std::invalid_argument("native engine: nothing to compare with at strength " +
+                                std::to_string(strength));
 }
 
 Survey::~Survey() { pool_.finish(); }
@@ -171,6 +175,12 @@ void Survey::finish() {
   posted_ = false;
   if (state_.adaptation && state_.count > 0)
     take_step(state_, engine_->kernels, pool_, scratch_, planes_);
+}
+
+double Survey::still_bits() const {
+  double bits = 0;
+  for (const Scratch& scratch : scratch_) bits += scratch.still_bits;
+  return bits;
 }
 
 void Survey::post(int wave, float* weights, int32_t* symbols) {
@@ -208,6 +218,8 @@ void Survey::run(int thread, int first, int stop) {
       }
       if (plane < planes_)
         kernels.low(state_, plane, symbols, weights + count * kSymbols, begin, end);
+      if (compare_ && plane < planes_)
+        scratch.still_bits += kernels.still_bits(state_, scratch, plane, begin, end);
     }
     if (state_.adaptation) kernels.gradient(state_, scratch, planes_, begin, end);
   }

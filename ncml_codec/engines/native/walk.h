@@ -51,9 +51,10 @@ class Walk {
 // All waves of a known image. While the caller codes one wave, threads compute the next one.
 class Survey : private Job {
  public:
-  // samples: [height][width][planes], kept by the caller for as long as this lives.
+  // samples: [height][width][planes], kept by the caller for as long as this lives. compare: count
+  // `still_bits`, too, which only heads that learn can do (strengths 1 to 7).
   Survey(std::shared_ptr<const Engine> engine, const uint8_t* samples, int height, int width,
-         int planes, int threads, int strength);
+         int planes, int threads, int strength, bool compare);
   ~Survey();
 
   int waves() const { return wave_count(state_.height, state_.width); }
@@ -62,6 +63,9 @@ class Survey : private Job {
   // weights: [plane][high, low][pixel][16]; symbols: [plane][high, low][pixel].
   void post(int wave, float* weights, int32_t* symbols);
   void finish();
+  // What the finished waves take without learning, in bits: the model's own heads on the same
+  // features, by the coder's counts. The last digits depend on threads.
+  double still_bits() const;
 
  private:
   void run(int thread, int begin, int end) override;
@@ -69,6 +73,7 @@ class Survey : private Job {
   std::shared_ptr<const Engine> engine_;
   const uint8_t* samples_;
   const int planes_;
+  const bool compare_;
   State state_;
   std::vector<Scratch> scratch_;
   Pool pool_;
