@@ -117,8 +117,8 @@ _FOOT = """## How to read this page
 - Delta log p is eq. 8 as printed: images without the noise of t, the network asked at t.
 - Strengths are set by the standard deviation at T, not by the paper's T, which do not give the
   noise that it states.
-- The paper's statistic is log |p(x)| + log ||grad log p(x)||. Of images of 32 x 32 the first term is
-  hundreds to thousands of nats and the second a few units, so it orders images as log p does.
+- The paper's statistic is log |p(x)| + log ||grad log p(x)||. For images of 32 x 32 the first term
+  is hundreds to thousands of nats and the second a few, so it orders images as log p does.
   "constant": one colour an image.
 - The distance is a Frechet distance in the features of a small classifier (`ncml-eval classifier`).
   It is not FID, not comparable to any FID, and falls with the number of images.

@@ -54,7 +54,8 @@ def _curve(facts: dict[str, Any]) -> Curve:
     times = sorted({line["t"] for line in lines})
     deltas = {pi: [line["delta"] for line in lines if line["pi"] == pi] for pi in SHARES[1:]}
     moved = facts["moved"] if facts["T"] else []
-    return Curve(NAMES[facts["sde"]], [t / horizon for t in times], deltas, moved)
+    label = NAMES[facts["sde"]] + ("" if facts["T"] else ", at t = 0")
+    return Curve(label, [t / horizon for t in times], deltas, moved)
 
 
 def _sheet(panels: Sequence[tuple[str, Tensor]], path: Path, columns: int = 4) -> None:
