@@ -177,8 +177,9 @@ def auroc(group: Group) -> str:
     count = group[0].facts["settings"]["outliers"]
     text = _table(head, rows) + (
         f"\nAUROC of the paper's statistic, {count} images of each set; 0.5 is chance, below it the"
-        " outliers look more like the data. +- is DeLong's standard error. SVHN was not at hand"
-        " where its row is empty; the paper's average includes it. The other statistics:\n\n"
+        " outliers look more like the data. +- is DeLong's standard error, too small near 0 and 1."
+        " SVHN was not at hand where its row is empty; the paper's average includes it."
+        " The other statistics:\n\n"
     )
     others = [
         [name(run), statistic, *(f"{row[place]:.3f}" for place in [*sets, "average"])]
