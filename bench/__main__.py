@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from bench.comparison_command import comparison
 from ncml_codec.errors import NcmlError
 
 if TYPE_CHECKING:
@@ -246,54 +247,7 @@ def report(results: tuple[Path, ...], output: Path, plots: Path | None) -> None:
             click.echo(str(path))
 
 
-@main.command()
-@click.option("--runs", type=click.Path(path_type=Path), multiple=True, required=True)
-@click.option("--data", required=True, help="cifar10:DIR.")
-@click.option("--ood", "others", multiple=True, default=("constant", "uniform"))
-@click.option("--classifier", type=click.Path(), help="A file of ncml-eval classifier.")
-@click.option("--images", type=click.IntRange(2), default=200, help="For likelihoods.")
-@click.option("--curve-images", type=click.IntRange(2), default=48)
-@click.option("--times", type=click.IntRange(2), default=5)
-@click.option("--coded", type=click.IntRange(1), default=100)
-@click.option("--bundled", type=click.IntRange(1), default=16, help="Of the paper's network.")
-@click.option("--outliers", type=click.IntRange(2), default=100, help="Images of each set.")
-@click.option("--samples", type=click.IntRange(1), default=16, help="Of each grid.")
-@click.option("--steps", type=click.IntRange(1), default=30, help="Of the refinement.")
-@click.option("--distance-samples", type=click.IntRange(0), default=0)
-@click.option("--completed", type=click.IntRange(1), default=6, help="Images completed.")
-@click.option("--seed", type=int, default=0)
-@click.option("--threads", type=click.IntRange(1), default=1, help="CPU threads.")
-@click.option("--keep", type=click.Path(path_type=Path), help="Folder of what is measured already.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("bench/results/mle-vs-ncml.md")
-)
-def comparison(
-    runs: tuple[Path, ...],
-    threads: int,
-    keep: Path | None,
-    out: Path,
-    classifier: str | None,
-    **amounts: Any,
-) -> None:
-    """MLE against NCML: one page from the checkpoints of training runs."""
-    import torch
-
-    from bench import comparison as bench_comparison
-    from bench import comparison_page as page
-
-    torch.set_num_threads(threads)
-    settings = bench_comparison.Settings(classifier=classifier, **amounts)
-    measured = []
-    for run in runs:
-        place = keep and bench_comparison.kept(run, keep)
-        found = place and bench_comparison.load(place, settings)
-        if not found:
-            found = bench_comparison.measure(run, settings, click.echo)
-            if place:
-                bench_comparison.save(found, place)
-        measured.append(found)
-    real = bench_comparison.real_distance(settings)
-    click.echo(page.write(page.grouped(measured), settings, real, out))
+main.add_command(comparison)
 
 
 def _report(records: list[Record], text: str, out: Path | None, compare: Path | None) -> None:

@@ -7,21 +7,18 @@ group's MLE. `bench.comparison_page` writes down what is measured here.
 from __future__ import annotations
 
 import csv
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save as serialise
 from torch import Tensor
 
+from bench.comparison_records import SHARES, Measured, Settings
 from ncml_codec.errors import InputError
-from ncml_codec.files import write_atomically
 from ncml_codec.learn import classifier as classifiers
 from ncml_codec.learn import outliers, quality
 from ncml_codec.learn.checkpoint import load_config
@@ -40,55 +37,16 @@ from ncpn.generation import SampleConfig
 from ncpn.presets import NCPN
 from ncpn.wave import WaveNCPN
 
-SHARES = (0.0, 0.5, 1.0)
 SIDE = 32
 CPU = torch.device("cpu")
 
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How much to measure; the page repeats it.
-
-    data: a data set of `ncml_codec.learn.datasets` of 32 x 32 images. images: of the test set, for
-    likelihoods; curve_images: for delta log p at `times` noise times; coded: coded to bytes;
-    outliers: of each set; samples: of each grid; steps: of refinement; bundled: coded to
-    bytes where the codec does not run the network; distance_samples: for the distance in classifier
-    features, 0 for none; completed: images completed, three times each.
-    """
-
-    data: str
-    others: Sequence[str] = ("constant", "uniform")
-    classifier: str | None = None
-    images: int = 200
-    curve_images: int = 48
-    times: int = 5
-    coded: int = 100
-    bundled: int = 16
-    outliers: int = 100
-    samples: int = 16
-    steps: int = 30
-    distance_samples: int = 0
-    completed: int = 6
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A run's figures, plain JSON values, and its pictures as levels [count, 3, 32, 32]."""
-
-    facts: dict[str, Any]
-    bits: dict[float, Tensor]
-    plain: Tensor
-    refined: Tensor | None
-    completions: Tensor
-
-
 def measure(run: Path, settings: Settings, say: Say) -> Measured:
     """Everything for one run. Raises InputError if it holds no network, or no data are there."""
     model, process = presets.from_pretrained(run), presets.recorded_process(run)
-    test = _images(settings, settings.images)
+    test = test_images(settings, settings.images)
     facts = {**_training(run, model, process), "settings": asdict(settings)}
     say(f"{run}: likelihoods of {len(test.images)} images")
     bits = {
@@ -103,64 +61,37 @@ def measure(run: Path, settings: Settings, say: Say) -> Measured:
         say(f"{run}: coding {settings.bundled} images in floating point")
         facts["bundled"] = _bundled(model, settings)
     say(f"{run}: outliers")
-    facts["auroc"] = _outliers(model, settings)
-    say(f"{run}: samples")
-    start = process.horizon
-    plain = _samples(model, process, settings, settings.samples, 0.0)
-    refined = _samples(model, process, settings, settings.samples, start) if start else None
+    facts["auroc"], places = _outliers(model, settings)
+    start, count = process.horizon, max(settings.samples, settings.distance_samples)
+    say(f"{run}: {count} samples")
+    plain = _samples(model, process, settings, count, 0.0)
+    refined = _samples(model, process, settings, count, start) if start else None
     if settings.classifier is not None and settings.distance_samples:
-        say(f"{run}: {settings.distance_samples} samples more, for their distance to real images")
-        facts["distance"] = _distances(model, process, settings)
+        facts["distance"] = _distances(plain, refined, settings)
     say(f"{run}: completions")
     completions = _samples(
         model, process, settings, 3 * settings.completed, start, masked(settings)
     )
-    return Measured(facts, bits, plain, refined, completions)
-
-
-def save(measured: Measured, path: Path) -> None:
-    """One safetensors file, so that a page of many hours can be gone on with."""
-    tensors = {f"bits/{share}": values for share, values in measured.bits.items()}
-    tensors |= {"plain": measured.plain, "completions": measured.completions}
-    if measured.refined is not None:
-        tensors["refined"] = measured.refined
-    path.parent.mkdir(parents=True, exist_ok=True)
-    whole = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, serialise(whole, {"facts": json.dumps(measured.facts)}), replace=True)
-
-
-def load(path: Path, settings: Settings) -> Measured | None:
-    """What `save` wrote; None if there is nothing, or it was measured with other settings."""
-    if not path.exists():
-        return None
-    with safe_open(path, framework="pt") as file:
-        facts = json.loads((file.metadata() or {})["facts"])
-        tensors = {name: file.get_tensor(name) for name in list(file.keys())}
-    if facts["settings"] != json.loads(json.dumps(asdict(settings))):
-        return None
-    bits = {share: tensors[f"bits/{share}"] for share in SHARES}
-    return Measured(facts, bits, tensors["plain"], tensors.get("refined"), tensors["completions"])
-
-
-def kept(run: Path, folder: Path) -> Path:
-    """Where a run's figures are kept: by its network and weights."""
-    return folder / f"{bundles.identity(presets.from_pretrained(run))[:16]}.safetensors"
+    shown = slice(0, settings.samples)
+    return Measured(
+        facts,
+        bits,
+        places,
+        plain[shown],
+        None if refined is None else refined[shown],
+        completions,
+    )
 
 
 def masked(settings: Settings) -> Given:
     """The images to complete, each three times, and which part is given."""
-    values = torch.from_numpy(_images(settings, settings.completed).images).float()
+    values = torch.from_numpy(test_images(settings, settings.completed).images).float()
     return Given(values.repeat_interleave(3, 0), generation.top_half(SIDE, SIDE))
 
 
-def real_distance(settings: Settings) -> dict[str, Any] | None:
-    """The distance of as many real test images to the others: what samples could reach at best."""
-    if settings.classifier is None or not settings.distance_samples:
-        return None
-    count, model = settings.distance_samples, classifiers.read(Path(settings.classifier))
-    images = _images(settings, 100_000).images
-    parts = (classifiers.features(model, part) for part in (images[-count:], images[:-count]))
-    return asdict(quality.distances(*parts))
+def test_images(settings: Settings, count: int) -> ArrayImages:
+    """The first `count` test images."""
+    return ArrayImages(outliers.open_images(settings.data, "test", count, SIDE, settings.seed))
 
 
 def _training(run: Path, model: NCPN, process: Process) -> dict[str, Any]:
@@ -192,7 +123,7 @@ def _curve(
     model: NCPN, process: Process, settings: Settings
 ) -> tuple[list[dict[str, Any]], list[float]]:
     """Delta log p over the noise times, and how far the process moves sub-pixels at them."""
-    images = _images(settings, settings.curve_images)
+    images = test_images(settings, settings.curve_images)
     count = settings.times if process.horizon else 1
     times = [process.horizon * index / max(1, count - 1) for index in range(count)]
     lines = under_perturbation(model, images, SHARES[1:], times, 20, CPU, settings.seed)
@@ -208,7 +139,7 @@ def _coded(model: WaveNCPN, settings: Settings) -> dict[str, Any]:
     found = {}
     for share in SHARES:
         random = np.random.default_rng([settings.seed, round(100 * share)])
-        images = perturbed(_images(settings, settings.coded).images, share, random)
+        images = perturbed(test_images(settings, settings.coded).images, share, random)
         moved = [np.ascontiguousarray(image.transpose(1, 2, 0)) for image in images]
         sizes = coding.coded(network, moved)
         bits = _mean(bits_of_images(model, ArrayImages(images), 0.0, 0.0, 20, CPU))
@@ -223,7 +154,7 @@ def _coded(model: WaveNCPN, settings: Settings) -> dict[str, Any]:
 
 def _bundled(model: NCPN, settings: Settings) -> dict[str, Any]:
     """Real sizes of images coded together by a network that the codec does not run."""
-    images = _images(settings, settings.bundled)
+    images = test_images(settings, settings.bundled)
     pixels = [np.ascontiguousarray(image.transpose(1, 2, 0)) for image in images.images]
     names = [f"{index}.png" for index in range(len(pixels))]
     payload, rest = bundles.sizes(bundles.encode(bundles.Bundle(names, pixels), model))
@@ -237,16 +168,25 @@ def _bundled(model: NCPN, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _outliers(model: NCPN, settings: Settings) -> dict[str, dict[str, float]]:
+def _outliers(
+    model: NCPN, settings: Settings
+) -> tuple[dict[str, dict[str, float]], dict[str, tuple[Tensor, Tensor]]]:
+    """AUROC by statistic and set, and the placements of the paper's statistic."""
     opened = partial(outliers.open_images, count=settings.outliers, side=SIDE, seed=settings.seed)
     measured = partial(outliers.measure, model, batch=20, device=CPU)
     entropy = measured(opened(settings.data, "train")).entropy
+    inside = measured(opened(settings.data, "test"))
     names = outliers.names(settings.others)
     outside = {
         name: measured(opened(other, "test"))
         for name, other in zip(names, settings.others, strict=True)
     }
-    return outliers.table(measured(opened(settings.data, "test")), outside, entropy)
+    known = inside.statistics(None)["paper"]
+    places = {}
+    for name, found in outside.items():
+        pair = outliers.placements(known, found.statistics(None)["paper"])
+        places[name] = (torch.from_numpy(pair[0]), torch.from_numpy(pair[1]))
+    return outliers.table(inside, outside, entropy), places
 
 
 def _samples(
@@ -257,30 +197,32 @@ def _samples(
     start: float,
     given: Given | None = None,
 ) -> Tensor:
+    """[count, 3, 32, 32], drawn 64 at a time, which is what memory allows with gradients."""
     generator = torch.Generator().manual_seed(settings.seed)
     config = SampleConfig(start, "sde", settings.steps)
-    shape = (count, 3, SIDE, SIDE)
-    return generation.draw(model, process, config, shape, generator, given=given)
+    parts = []
+    for first in range(0, count, 64):
+        part = slice(first, min(first + 64, count))
+        known = None if given is None else Given(given.values[part], given.mask)
+        shape = (part.stop - part.start, 3, SIDE, SIDE)
+        parts.append(generation.draw(model, process, config, shape, generator, given=known))
+    return torch.cat(parts)
 
 
-def _distances(model: NCPN, process: Process, settings: Settings) -> dict[str, Any]:
-    """In classifier features, of plain samples and, where there is noise, of refined ones."""
+def _distances(plain: Tensor, refined: Tensor | None, settings: Settings) -> dict[str, Any]:
+    """In classifier features, to the test images but the last, which show what could be reached."""
     assert settings.classifier is not None
-    classifier = classifiers.read(Path(settings.classifier))
+    features = partial(classifiers.features, classifiers.read(Path(settings.classifier)))
     count = settings.distance_samples
-    real = classifiers.features(classifier, _images(settings, 100_000).images[:-count])
+    images = test_images(settings, 100_000).images
+    real = features(images[:-count])
+    drawn = {"plain": plain, "two phases": refined, "real": torch.from_numpy(images[-count:])}
     found = {}
-    for name, start in (("plain", 0.0), ("two phases", process.horizon)):
-        if start or name == "plain":
-            drawn = _samples(model, process, settings, count, start)
-            pixels: Pixels = drawn.to(torch.uint8).numpy()
-            features = classifiers.features(classifier, pixels)
-            found[name] = asdict(quality.distances(features, real))
+    for name, tensor in drawn.items():
+        if tensor is not None:
+            pixels: Pixels = tensor[:count].to(torch.uint8).numpy()
+            found[name] = asdict(quality.distances(features(pixels), real))
     return found
-
-
-def _images(settings: Settings, count: int) -> ArrayImages:
-    return ArrayImages(outliers.open_images(settings.data, "test", count, SIDE, settings.seed))
 
 
 def _mean(values: Tensor) -> dict[str, float]:

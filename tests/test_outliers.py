@@ -32,6 +32,9 @@ def test_auroc_equals_counting_pairs(inside: list[float], outside: list[float]) 
     counted = sum((a > b) + 0.5 * (a == b) for a, b in pairs) / len(pairs)
     found = auroc(np.array(inside), np.array(outside))
     assert found == pytest.approx(counted)
+    places = outliers.placements(np.array(inside), np.array(outside))
+    assert [len(part) for part in places] == [len(inside), len(outside)]
+    assert [part.mean() for part in places] == pytest.approx([counted, counted])
     assert found + auroc(np.array(outside), np.array(inside)) == pytest.approx(1)
 
 

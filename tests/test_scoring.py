@@ -17,6 +17,7 @@ from ncml_codec.errors import UsageError
 from ncml_codec.model import Model
 from ncml_codec.pixels import from_array
 from tests.pictures import GOLDEN, valley
+from tests.runs import saved, thumbnails
 
 
 def test_bits_are_those_of_a_file_that_does_not_learn(tiny: Model) -> None:
@@ -90,6 +91,26 @@ def test_noise_is_flagged_and_ranked_first(folders: tuple[Path, Path]) -> None:
     assert [fact["flagged"] for fact in both] == [True, False, True]
     text = score(*files, "--reference", reference).output.splitlines()
     assert [line.endswith("OUTLIER") for line in text] == [True, False, False]
+
+
+def test_adding_noise_to_a_thumbnail_makes_it_more_surprising(tmp_path: Path) -> None:
+    """On CIFAR-10 where it is here: noise of 25 levels on some images, others as reference."""
+    images = thumbnails(30)
+    reference, clean = (
+        saved(tmp_path / "known", images[:24]),
+        saved(tmp_path / "clean", images[24:]),
+    )
+    noise = np.random.default_rng(0).normal(0, 25, images[24:].shape)
+    noisy = saved(tmp_path / "noisy", np.clip(images[24:] + noise, 0, 255).astype(np.uint8))
+    files = sorted([*clean.iterdir(), *noisy.iterdir()])
+    found = score(*files, "--reference", reference, "--json")
+    assert found.exit_code == 0, found.output
+    facts = {Path(fact["file"]): fact for fact in json.loads(found.output)}
+    assert len(facts) == 12
+    for path in clean.iterdir():
+        before, after = facts[path], facts[noisy / path.name]
+        assert before["bits_per_sub_pixel"] < after["bits_per_sub_pixel"]
+        assert after["p_value"] <= before["p_value"]
 
 
 def test_without_a_reference_it_only_ranks(folders: tuple[Path, Path]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +84,8 @@ def _walk(network: NCPN, count: int) -> sampling.Begin:
     def begin(canvas: torch.Tensor) -> sampling.Walk:
         t = torch.zeros(count, device=canvas.device)
         classes = presets.classes(network)
-        if not classes:
-            return walks.walk(network, canvas, t)
-        labels = torch.arange(count, device=canvas.device) % classes
-        model = partial(network, t=t, labels=labels)
-        return sampling.Recomputed(model, canvas, sampling.raster_order(*canvas.shape[2:]), True)
+        labels = torch.arange(count, device=canvas.device) % classes if classes else None
+        return walks.walk(network, canvas, t, labels)
 
     return begin
 
