@@ -29,11 +29,12 @@ class Level:
 
 
 _HEADS, _WHOLE = 3, BODY + 3  # the best single strengths on validation images, bench/LOG.md
+_FAST = "fast"
 
 LEVELS = {
-    1: Level((STATIC,)),
-    2: Level((_HEADS,)),
-    3: Level((_HEADS,)),
+    1: Level((STATIC,), _FAST),
+    2: Level((_HEADS,), _FAST),
+    3: Level((_HEADS,), _FAST),
     4: Level((_HEADS,)),
     5: Level((_HEADS,)),
     6: Level((2, 3, 4)),
