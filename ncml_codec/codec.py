@@ -73,7 +73,7 @@ def encode(
     effort = effort or Effort()
     strengths = levels.at(level).strengths
     header = Header(picture.width, picture.height, picture.planes, model.identity, tile_exponent)
-    engine, at_once = _engine(effort, model, header)
+    engine, at_once = engine_for(effort, model, [place[2:] for place in header.tiles()])
 
     def one(samples: Samples) -> Tile:
         return encode_tile(engine, samples, strengths, effort.progress)
@@ -255,9 +255,13 @@ def samples_crc(samples: Samples) -> int:
     return zlib.crc32(np.ascontiguousarray(samples).data)
 
 
-def _engine(effort: Effort, model: Model, header: Header) -> tuple[Engine, int]:
-    """The engine with the threads that it gets within a tile, and the tiles coded at once."""
-    sizes = [(height, width) for _, _, height, width in header.tiles()]
+def engine_for(
+    effort: Effort, model: Model, sizes: Sequence[tuple[int, int]]
+) -> tuple[Engine, int]:
+    """The engine with the threads that it gets within a tile, and the tiles coded at once.
+
+    sizes: (height, width) of every tile, in the order in which they are coded.
+    """
     name = engines.chosen(effort.engine)
     share: Shares = shares(sizes, effort.threads, within=name == "native")
     return engines.load(name, model.network, share.threads), share.at_once
@@ -288,16 +292,16 @@ def bands_of(
     damaged are added; all of them become grey. None: the first one is raised.
     """
     header = container.header
-    engine, at_once = _engine(effort, model, header)
+    engine, at_once = engine_for(effort, model, [place[2:] for place in header.tiles()])
 
     def one(item: tuple[int, Place, Tile]) -> tuple[Place, Samples]:
         index, place, tile = item
         shape = (*place[2:], header.planes)
         if damage is None:
-            return place, _decode_tile(engine, shape, index, tile, effort.progress)
+            return place, decode_tile(engine, shape, index, tile, effort.progress)
         if index not in damage:
             try:
-                return place, _decode_tile(engine, shape, index, tile, effort.progress)
+                return place, decode_tile(engine, shape, index, tile, effort.progress)
             except FormatError as error:
                 damage[index] = error
         return place, np.full(shape, LOST, np.uint8)
@@ -312,7 +316,7 @@ def bands_of(
             yield band[:height]
 
 
-def _decode_tile(
+def decode_tile(
     engine: Engine, shape: tuple[int, ...], index: int, tile: Tile, progress: Progress
 ) -> Samples:
     """Samples of shape [height, width, planes]. Raises FormatError; index: for its message."""

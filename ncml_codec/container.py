@@ -138,6 +138,11 @@ def read_tile(reader: Reader, index: int, length: int, adaptation: int) -> Tile:
     return Tile(section[own:], crc, strength)
 
 
+def section_bytes(length: int, adaptation: int) -> int:
+    """All bytes of a tile whose payload has `length`, as `read_tile` takes them, checksums too."""
+    return (1 if adaptation == BY_TILE else 0) + length + 8
+
+
 def read_head(
     data: bytes, max_pixels: int | None = None
 ) -> tuple[Header, int, int | None, list[int], int]:

@@ -105,7 +105,11 @@ def decode(
     max_pixels: int = MAX_PIXELS,
 ) -> Picture:
     """The picture in a file's bytes, whole; see `open_file`."""
-    opened = open_file(data, models, effort, max_pixels)
+    return picture_of(open_file(data, models, effort, max_pixels))
+
+
+def picture_of(opened: Opened) -> Picture:
+    """The picture that an opened file holds, whole: decodes its bands."""
     samples = np.empty(opened.shape, opened.kind.dtype)
     top = 0
     for band in opened.bands:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ncml_codec import general, images, library, png
 from ncml_codec.codec import Effort, Place, bands_of
-from ncml_codec.container import BY_TILE, Container, Tile, read_head, read_tile
+from ncml_codec.container import Container, Tile, read_head, read_tile, section_bytes
 from ncml_codec.errors import FormatError, UnknownModel
 from ncml_codec.images import Opened
 from ncml_codec.model import Model
@@ -84,7 +84,6 @@ def open_file(
         except FormatError as error:
             others.append(Loss(error))
         at += metadata_length + 4
-    own = 1 if adaptation == BY_TILE else 0
     tiles = []
     for index, length in enumerate(lengths):
         try:
@@ -92,7 +91,7 @@ def open_file(
         except FormatError as error:
             damage[index] = error
             tiles.append(Tile(b"", 0))
-        at += own + length + 8
+        at += section_bytes(length, adaptation)
     if at < len(data):
         others.append(Loss(FormatError(f"{len(data) - at} bytes follow the end")))
     container = Container(header, metadata, tiles)

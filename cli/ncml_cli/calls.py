@@ -85,7 +85,7 @@ def compress(wanted: Call, job: Compress) -> None:
 
 def decompress(wanted: Call, job: Decompress, suffix: str | None) -> None:
     """Restore; exit as `report` says. suffix: of the format to write, None for the name's."""
-    rename = partial(restored_name, suffix=suffix)
+    rename = partial(restored_name, suffix=suffix, part=job.part)
     _convert(wanted, job, {SUFFIX}, rename, suffix)
 
 

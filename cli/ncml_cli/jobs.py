@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 from ncml_cli.report import Done
 from ncml_cli.settings import Settings, engine_of
 from ncml_cli.targets import Target, free_target, remove_input
-from ncml_codec import codec, images, readers, salvage
+from ncml_codec import codec, images, readers, region, salvage
 from ncml_codec.codec import Effort
 from ncml_codec.errors import FormatError, NcmlError
 from ncml_codec.files import Written, read_file, status, write_atomically
@@ -24,6 +24,7 @@ from ncml_codec.images import Opened
 from ncml_codec.model import Model
 from ncml_codec.picture import Samples, Source
 from ncml_codec.pixels import encode_parts
+from ncml_codec.region import Region
 from ncml_codec.salvage import Loss, Salvaged
 
 SMALL = 1 << 21  # pixels up to which an image is one process's: at most a few seconds
@@ -116,6 +117,7 @@ class Decompress:
     """A `.ncmz` file to an image.
 
     models: looked at before the released ones. keep_going: write what is left of a damaged file.
+    part: write this part of the image alone.
     """
 
     settings: Settings
@@ -123,6 +125,7 @@ class Decompress:
     force: bool
     remove: bool
     keep_going: bool = False
+    part: Region | None = None
 
     def pixels(self, source: Path) -> int | None:
         return _coded_pixels(source)
@@ -210,7 +213,10 @@ class Test:
 
 
 def _open(data: bytes, job: Decompress | Test, effort: Effort) -> Opened:
-    return images.open_file(data, job.models, effort, job.settings.max_pixels)
+    most = job.settings.max_pixels
+    if isinstance(job, Decompress) and job.part:
+        return region.open_file(data, job.part, job.models, effort, most)
+    return images.open_file(data, job.models, effort, most)
 
 
 def _salvage(data: bytes, job: Decompress | Test, effort: Effort) -> Salvaged:

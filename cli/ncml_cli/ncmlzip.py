@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +101,14 @@ def compress(strip: bool, no_check: bool, decoded: bool, level: int | None, **gi
 @options.outputs
 @click.option("--to", type=click.Choice(options.FORMATS), help="Write this format.")
 @click.option("--keep-going", is_flag=True, help="Write what is left of a damaged file.")
+@options.region
 @options.effort
 @options.speech
 @failing_cleanly
 @interrupts.heeded()
-def decompress(to: str | None, keep_going: bool, **given: Any) -> None:
+def decompress(
+    to: str | None, keep_going: bool, region: Sequence[int] | None, **given: Any
+) -> None:
     """Restore images: img.png.ncmz gives img.png back.
 
     The suffix of the output's name chooses its format: png, which holds every image,
@@ -115,13 +119,18 @@ def decompress(to: str | None, keep_going: bool, **given: Any) -> None:
     Of a damaged file nothing is written, unless --keep-going is given: then its sound tiles are,
     the lost ones in grey and named, and the exit code is still 4.
 
+    --region writes a part of each image, photo-X,Y,W,H.png for photo.png. Of a photograph only the
+    tiles (2048 x 2048) that it touches are decoded, and checked.
+
     \b
     ncmlzip decompress *.ncmz
     ncmlzip decompress photo.png.ncmz -o photo.ppm
     ncmlzip decompress -c --to ppm photo.png.ncmz | pnmscale 0.5 > small.ppm
+    ncmlzip decompress --region 4000,1000,800,600 scan.png.ncmz -o detail.png
     ncmlzip decompress -r archive/ -O restored --mirror
     """
     from ncml_cli import calls, jobs
+    from ncml_codec.region import region_of
 
     if to is not None and given["output"] not in (None, PIPE):
         raise UsageError("--to and the suffix of -o both choose the format: give one")
@@ -129,7 +138,10 @@ def decompress(to: str | None, keep_going: bool, **given: Any) -> None:
     if keep_going and (wanted.stdout or wanted.settings.device is not None):
         raise UsageError("--keep-going is for files, one after the other: no pipe and no --device")
     settings, force, remove = wanted.settings, given["force"], given["remove"]
-    job = jobs.Decompress(settings, settings.models(), force, remove, keep_going)
+    part = None if region is None else region_of(region)
+    if part and (keep_going or remove or settings.device is not None):
+        raise UsageError("--region gives a part: no --rm, and no --keep-going or --device with it")
+    job = jobs.Decompress(settings, settings.models(), force, remove, keep_going, part)
     calls.decompress(wanted, job, None if to is None else f".{to}")
 
 

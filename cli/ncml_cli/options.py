@@ -56,6 +56,12 @@ def outputs(command: Command) -> Command:
     )
 
 
+def region(command: Command) -> Command:
+    """region: four numbers, or None."""
+    said = "Only this part: column and row of its corner, width and height, in pixels."
+    return _with(command, click.option("--region", metavar="X,Y,W,H", callback=_numbers, help=said))
+
+
 def effort(command: Command) -> Command:
     """model, engine, device, threads, at_once, max_pixels."""
     return _with(
@@ -127,6 +133,15 @@ def _with(command: Command, *made: Callable[[Command], Command]) -> Command:
     for one in reversed(made):
         command = one(command)
     return command
+
+
+def _numbers(context: click.Context, parameter: Any, text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}: not whole numbers with commas: X,Y,W,H") from error
 
 
 def _paths(context: click.Context, parameter: Any, names: Sequence[str]) -> tuple[Path, ...]:

@@ -7,9 +7,13 @@ import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ncml_codec.errors import InputError, NcmlError, OutputError, UsageError
 from ncml_codec.files import Written, is_what_was_written
+
+if TYPE_CHECKING:
+    from ncml_codec.region import Region
 
 SUFFIX = ".ncmz"
 
@@ -75,16 +79,21 @@ def compressed_name(source: Path, force: bool) -> str:
     return source.name + SUFFIX
 
 
-def restored_name(source: Path, suffix: str | None = None) -> str:
-    """The name without `.ncmz`; with `suffix`, in place of an image format's, if one is given."""
+def restored_name(source: Path, suffix: str | None = None, part: Region | None = None) -> str:
+    """The name without `.ncmz`; with `suffix`, in place of an image format's, if one is given.
+
+    part: of the image, which stands before the suffix, so that it is not taken for the whole.
+    """
     from ncml_codec.pixels import WRITABLE
 
     if not source.name.endswith(SUFFIX) or source.name == SUFFIX:
         raise UsageError(f"{source}: does not end in {SUFFIX}; name the output with -o")
     name = Path(source.name.removesuffix(SUFFIX))
-    if suffix is None:
+    if suffix is None and part is None:
         return name.name
-    return (name.stem if name.suffix.lower() in WRITABLE else name.name) + suffix
+    known = name.suffix.lower() in WRITABLE
+    named = f"-{part}" if part else ""
+    return (name.stem if known else name.name) + named + (suffix or (name.suffix if known else ""))
 
 
 def make_folders(targets: Mapping[Path, Target], folder: Path) -> dict[Path, Target]:
