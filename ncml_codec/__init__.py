@@ -1,46 +1,151 @@
 """Lossless image compression by an integer autoregressive network in wave order.
 
-    data = ncml_codec.compress(pixels)         # uint8 or uint16 [height, width, 1 to 4]
-    assert (ncml_codec.decompress(data) == pixels).all()
+    >>> import ncml_codec, numpy
+    >>> pixels = numpy.arange(48, dtype=numpy.uint8).reshape(4, 4, 3)
+    >>> data = ncml_codec.compress(pixels)    # or compress("photo.png"), with its metadata
+    >>> bool((ncml_codec.decompress(data) == pixels).all())
+    True
+    >>> facts = ncml_codec.inspect(data)      # by the header alone
+    >>> facts.width, facts.height, facts.channels, facts.bit_depth, str(facts.kind)
+    (4, 4, 3, 8, '8-bit RGB')
 
-The codec wing is this package without `learn`: importing it never imports torch. FORMAT.md
-describes the bytes.
+The codec wing is this package without `learn`: importing it never imports torch, and numpy only
+when a function is called. FORMAT.md describes the bytes.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from ncml_codec.inspection import Facts
+    from ncml_codec.many import compress_many, decompress_many
+    from ncml_codec.picture import Picture
+
 __version__ = "0.1.0"
+__all__ = [
+    "compress",
+    "compress_many",
+    "decompress",
+    "decompress_many",
+    "decompress_picture",
+    "inspect",
+]
 
 
-def compress(pixels: npt.ArrayLike, model: str | None = None, level: int | None = None) -> bytes:
+def compress(
+    image: npt.ArrayLike | Picture | str | os.PathLike[str],
+    model: str | None = None,
+    level: int | None = None,
+) -> bytes:
     """The `.ncmz` bytes of an image.
 
-    pixels: uint8 or uint16, [height, width] or [height, width, channels]: 1 grey, 2 grey and alpha,
-    3 RGB, 4 RGBA. model: a released model's name or a model file's path, None for the level's own.
-    level: 1 (fastest) to 9 (smallest), 5 if None. Raises UnsupportedImage for other arrays,
-    UsageError for an unknown model or level.
+    image: uint8 or uint16, [height, width] or [height, width, channels]: 1 grey, 2 grey and alpha,
+    3 RGB, 4 RGBA; or a `picture.Picture`; or the path of an image file, whose kind, palette and
+    metadata are kept as by `ncmlzip compress`. model: a released model's name or a model file's
+    path, None for the level's own. level: 1 (fastest) to 9 (smallest), 5 if None. The result is not
+    decoded again, as `ncmlzip` does. Raises UnsupportedImage for what cannot be held, InputError
+    for a file that cannot be read, UsageError for an unknown model or level.
+
+        >>> import numpy
+        >>> deep = numpy.full((3, 5, 4), 40000, numpy.uint16)    # 16-bit RGBA
+        >>> decompress(compress(deep, level=1)).dtype
+        dtype('uint16')
     """
-    from ncml_codec import images, levels, library
-    from ncml_codec.picture import from_array
+    from pathlib import Path
+
+    from ncml_codec import images, levels, library, readers
+    from ncml_codec.picture import Picture, Source, from_array
 
     level = levels.DEFAULT if level is None else level
     found = library.load(model or levels.at(level).model)
-    return images.encode(from_array(pixels), found, level=level)
+    source: Source
+    if isinstance(image, Picture):
+        source = image
+    elif isinstance(image, str | os.PathLike):
+        source = readers.open_image(Path(image))
+    else:
+        source = from_array(image)
+    return images.encode(source, found, level=level)
 
 
-def decompress(data: bytes, model: str | None = None) -> npt.NDArray[Any]:
+def decompress(
+    data: bytes | str | os.PathLike[str],
+    model: str | None = None,
+    region: Iterable[int] | None = None,
+    max_pixels: int | None = None,
+) -> npt.NDArray[Any]:
     """The pixels of `.ncmz` bytes: uint8 or uint16, [height, width] if grey, else with channels.
 
-    Palettes come as RGB or RGBA, fewer than 8 bits stretched to 8. model: needed only if the file
-    was made with one that is not released. Raises FormatError.
-    """
-    from ncml_codec import images, library
-    from ncml_codec.picture import expanded
+    Palettes come as RGB or RGBA, fewer than 8 bits stretched to 8. The arguments are
+    those of `decompress_picture`. Raises FormatError.
 
-    pixels = expanded(images.decode(data, [library.load(model)] if model else []))
-    return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+        >>> import numpy
+        >>> pixels = numpy.arange(48, dtype=numpy.uint8).reshape(6, 8)
+        >>> decompress(compress(pixels, level=1), region=(5, 2, 3, 1))    # x, y, width, height
+        array([[21, 22, 23]], dtype=uint8)
+    """
+    return decompress_picture(data, model, region, max_pixels).pixels()
+
+
+def decompress_picture(
+    data: bytes | str | os.PathLike[str],
+    model: str | None = None,
+    region: Iterable[int] | None = None,
+    max_pixels: int | None = None,
+) -> Picture:
+    """All that a file holds: samples as they are coded, kind, and chunks (palette, metadata).
+
+    data: the file's bytes or its path. model: needed only if the file was made with one that is not
+    released. region: x, y, width and height of the part that is wanted. Of a photograph's tiles
+    (2048 x 2048) only those are decoded, and checked, that it touches; see `region`. max_pixels:
+    images that claim more are refused before they take memory; 2^29 if None. Raises FormatError for
+    what is not sound, InputError for a file that cannot be read, UsageError for a region that is
+    not inside the image.
+
+        >>> import numpy
+        >>> picture = decompress_picture(compress(numpy.zeros((2, 3), numpy.uint8), level=1))
+        >>> picture.samples.shape, str(picture.kind), picture.chunks, picture.pixels().shape
+        ((2, 3, 1), '8-bit grey', [], (2, 3))
+    """
+    from pathlib import Path
+
+    from ncml_codec import files, images, library, pixels
+    from ncml_codec import region as regions
+
+    if isinstance(data, str | os.PathLike):
+        data = files.read_file(Path(data))
+    models = [library.load(model)] if model else []
+    most = pixels.MAX_PIXELS if max_pixels is None else max_pixels
+    if region is None:
+        return images.decode(data, models, max_pixels=most)
+    part = regions.region_of(region)
+    return images.picture_of(regions.open_file(data, part, models, max_pixels=most))
+
+
+def inspect(data: bytes | str | os.PathLike[str]) -> Facts:
+    """What a file's header says: size, kind, model, tiles or layers; see `inspection.Facts`.
+
+    data: the file's bytes or its path, of which only the beginning is read. Sections are not
+    checked. Raises FormatError, InputError for a file that cannot be read.
+    """
+    from pathlib import Path
+
+    from ncml_codec import inspection
+
+    if isinstance(data, str | os.PathLike):
+        return inspection.inspect_file(Path(data))
+    return inspection.inspect_bytes(data)
+
+
+def __getattr__(name: str) -> Any:
+    """`compress_many` and `decompress_many`, loaded when they are first asked for."""
+    if name in ("compress_many", "decompress_many"):
+        from ncml_codec import many
+
+        return getattr(many, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,10 +18,18 @@ _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 def read_file(path: Path) -> bytes:
     """The file's bytes. Raises InputError, also for a pipe or a device, which may never end."""
+    check_is_file(path)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {_reason(error)}") from error
+
+
+def check_is_file(path: Path) -> None:
+    """Raise InputError for a pipe or a device; what is missing or a folder shows when opened."""
     try:
         if not (path.is_file() or path.is_dir()) and path.exists():
             raise InputError(f"{path}: is a device or a pipe, not a file")
-        return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {_reason(error)}") from error
 

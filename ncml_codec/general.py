@@ -104,7 +104,7 @@ def is_general(data: bytes) -> bool:
 
 def read_header(data: bytes) -> Header:
     """The header alone, checked against its checksum; the sections may be missing or damaged."""
-    return _read_head(data)[0]
+    return read_head(data)[0]
 
 
 def read(data: bytes) -> General:
@@ -112,7 +112,7 @@ def read(data: bytes) -> General:
 
     Raises FormatError that names what is wrong: cut short, damaged where, unknown, too long.
     """
-    header, metadata_length, table_length, layers, at = _read_head(data)
+    header, metadata_length, table_length, layers, at = read_head(data)
     reader = Reader(data, at)
     metadata = table = b""
     if metadata_length is not None:
@@ -129,7 +129,7 @@ def read(data: bytes) -> General:
     return General(header, metadata, table, coded, crc)
 
 
-def _read_head(
+def read_head(
     data: bytes,
 ) -> tuple[Header, int | None, int | None, list[tuple[int, int, int]], int]:
     """Header, lengths of metadata and table if there are any, method, planes and length of every

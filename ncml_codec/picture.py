@@ -85,6 +85,12 @@ class Picture:
         """Itself: see `Source`."""
         return self
 
+    def pixels(self) -> Samples:
+        """What a viewer would show, as `ncml_codec.decompress` gives it: uint8 or uint16, [height,
+        width] if grey, else [height, width, 2 to 4]; a palette applied, see `expanded`."""
+        colours = expanded(self)
+        return colours[:, :, 0] if colours.shape[2] == 1 else colours
+
     @property
     def kind(self) -> Kind:
         return self.declared or kinds.of_samples(self.planes, self.samples.dtype)

@@ -80,6 +80,18 @@ def test_copies_and_crops_work_as_of_any_image() -> None:
     assert image.copy().format is None
 
 
+def test_imageio_reads_and_writes_through_it(tmp_path: Path) -> None:
+    imageio = pytest.importorskip("imageio.v3")
+    path = tmp_path / "a.ncmz"
+    for pixels in (GREY, valley(0, 0, 5, 7), GREY.astype(np.uint16) * 999):
+        path.write_bytes(ncml_codec.compress(pixels, level=1))
+        found = imageio.imread(path, plugin="pillow")
+        assert found.dtype == pixels.dtype
+        assert np.array_equal(found, pixels)
+    imageio.imwrite(path, GREY, plugin="pillow", extension=".ncmz")
+    assert np.array_equal(ncml_codec.decompress(path.read_bytes()), GREY)
+
+
 @pytest.mark.parametrize("kind", kinds_of_images.ALL, ids=str)
 def test_every_kind_opens_as_its_png_does(kind: Kind, tmp_path: Path) -> None:
     made = kinds_of_images.png_file(kinds_of_images.picture(kind, 12, 9))
