@@ -132,6 +132,11 @@ def inspect(data: bytes | str | os.PathLike[str]) -> Facts:
 
     data: the file's bytes or its path, of which only the beginning is read. Sections are not
     checked. Raises FormatError, InputError for a file that cannot be read.
+
+        >>> import numpy
+        >>> facts = inspect(compress(numpy.zeros((2, 3), numpy.uint8), level=1))
+        >>> facts.width, facts.height, facts.channels, facts.bit_depth, facts.metadata_bytes
+        (3, 2, 1, 8, 0)
     """
     from pathlib import Path
 

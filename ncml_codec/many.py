@@ -13,33 +13,42 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
 import numpy.typing as npt
 
 import ncml_codec
+from ncml_codec.picture import Picture, Samples
 
 A = TypeVar("A")
 B = TypeVar("B")
 
 
 def compress_many(
-    images: Iterable[npt.ArrayLike],
+    images: Iterable[npt.ArrayLike | Picture | str | os.PathLike[str]],
     model: str | None = None,
     level: int | None = None,
     processes: int | None = None,
 ) -> Iterator[bytes]:
-    """`ncml_codec.compress` of each image, in order, as they are done.
+    """`ncml_codec.compress` of each image or path, in order, as they are done.
 
     processes: as many as processors if None; 1 computes here. With more, a script needs its `if
-    __name__ == "__main__":`, as always with multiprocessing.
+    __name__ == "__main__":`, as always with multiprocessing. An error is raised when its image's
+    turn comes, and ends the rest.
+
+        >>> import numpy
+        >>> images = [numpy.full((2, width), width, numpy.uint8) for width in (3, 4)]
+        >>> files = list(compress_many(images, level=1, processes=1))
+        >>> [array.tolist() for array in decompress_many(files, processes=1)]
+        [[[3, 3, 3], [3, 3, 3]], [[4, 4, 4, 4], [4, 4, 4, 4]]]
     """
     return _each(partial(ncml_codec.compress, model=model, level=level), images, processes)
 
 
 def decompress_many(
-    files: Iterable[bytes], model: str | None = None, processes: int | None = None
-) -> Iterator[npt.NDArray[np.generic]]:
-    """`ncml_codec.decompress` of each file's bytes, in order; see `compress_many`."""
+    files: Iterable[bytes | str | os.PathLike[str]],
+    model: str | None = None,
+    processes: int | None = None,
+) -> Iterator[Samples]:
+    """`ncml_codec.decompress` of each file's bytes or path, in order; see `compress_many`."""
     return _each(partial(ncml_codec.decompress, model=model), files, processes)
 
 

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import doctest
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import ncml_codec
+from ncml_codec import many
 from ncml_codec.errors import FormatError
 from ncml_codec.many import compress_many, decompress_many
 
 IMAGES = [np.full((4, 5 + i), 9 * i, np.uint8) for i in range(5)]
+
+
+def test_the_documentation_runs() -> None:
+    found = doctest.testmod(many)
+    assert found.attempted > 3
+    assert found.failed == 0
+
+
+def test_paths_may_stand_for_images_and_files(tmp_path: Path) -> None:
+    image, file = tmp_path / "a.pgm", tmp_path / "a.ncmz"
+    image.write_bytes(b"P5 2 1\n255\n\x07\x09")
+    (data,) = compress_many([image], level=1)
+    file.write_bytes(data)
+    (array,) = decompress_many([str(file)])
+    assert array.tolist() == [[7, 9]]
 
 
 @pytest.mark.parametrize("processes", [1, 2])
