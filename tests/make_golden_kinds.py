@@ -64,6 +64,22 @@ def main() -> None:
     file = General(header, section, b"", [Layer(methods.DEFLATE, 6, payload)], crc)
     (FOLDER / "interlaced.png").write_bytes(data)
     write("interlaced", general.write(file), found, model)
+    add_mixing()
+
+
+def add_mixing() -> None:
+    """Each of the photograph's forms and a palette in one layer of the mixing coder."""
+    model = read_model((GOLDEN / "tiny.ncpn").read_bytes())
+    for name in ("photo_rgba", "photo_12_bits", "photo_stretched", "4-bit_palette"):
+        picture = decode_file((FOLDER / f"{name}.png").read_bytes(), name)
+        made = list(transforms.choices(picture.samples, picture.kind))[-1]
+        tools = Tools([model], Effort(), 5, wide=made.low_bits == 8)
+        payload = methods.by_number(methods.MIXING).encode(made.planes, tools)
+        layers = [Layer(methods.MIXING, made.planes.shape[2], payload)]
+        header = Header(picture.width, picture.height, picture.kind, made.transform, made.low_bits)
+        section, crc = png.pack_chunks(picture.chunks), transforms.samples_crc(picture.samples)
+        file = General(header, section, made.table, layers, crc)
+        write(f"{name}-mixing", general.write(file), picture, model)
 
 
 def coded(picture: Picture, made: Transformed, tools: Tools, turn: int) -> tuple[General, int]:

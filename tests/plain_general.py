@@ -1,4 +1,4 @@
-"""A plain decoder of `.ncmz` files of version 2: FORMAT.md, sections 9 to 12, in plain integers.
+"""A plain decoder of `.ncmz` files of version 2: FORMAT.md, sections 9 to 13, in plain integers.
 
 Written from FORMAT.md alone, as `plain_decoder` is, which reads what it shares with version 1. WebP
 is decoded by Pillow, zstd and zlib by their libraries.
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests import plain_decoder, plain_png
+from tests import plain_decoder, plain_mixing, plain_png
 from tests.plain_decoder import MAX_PIXELS, Decoded, Reader, decompress, read_chunks, require
 
 IntArray = NDArray[np.int64]
@@ -133,6 +133,11 @@ def layer(
         return found
     if method == 2:
         return webp(payload, shape)
+    if method == 5:
+        try:
+            return np.array(plain_mixing.decode(payload, height, width, planes), np.int64)
+        except plain_mixing.Refused as error:
+            raise plain_decoder.Refused(str(error)) from error
     require(method in (3, 4), f"method {method}")
     require(len(payload) > 0, "no layout")
     depth, interlaced = payload[0] & 127, payload[0] > 127
