@@ -265,7 +265,7 @@ def test_older_results_are_still_read() -> None:
     for path in sorted(results.glob("*.jsonl")):
         assert read_lines(path)
     old = read_lines(results / "kodak.jsonl")
-    assert "| **ncml photo** | 24 of 24 |" in codec_tables.table(old)
+    assert "| **ncmlzip -5** | 24 of 24 |" in codec_tables.table(old)
 
 
 def test_what_is_no_file_of_results_is_refused(tmp_path: Path) -> None:

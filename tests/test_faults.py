@@ -184,14 +184,14 @@ def test_two_processes_on_one_output_leave_one_whole_file(folder: Path, force: b
 def test_a_file_that_changes_while_it_is_read_is_not_trusted(folder: Path) -> None:
     # Larger than what is read whole: its rows are read once to be coded and again to be checked.
     change = (
-        "import ncml_codec.readers as readers, ncml_codec.codec as codec, sys\n"
+        "import ncml_codec.readers as readers, ncml_codec.images as images, sys\n"
         "readers.WHOLE = 0\n"
-        "verify = codec.verify\n"
+        "verify = images.verify\n"
         "def changed(data, picture, *rest):\n"
         "    with open(sys.argv[-1], 'r+b') as file:\n"
         "        file.seek(-5, 2); file.write(b'\\0\\1\\2')\n"
         "    return verify(data, picture, *rest)\n"
-        "codec.verify = changed"
+        "images.verify = changed"
     )
     Image.fromarray(SAMPLES).save(folder / "b.ppm")
     done = tool("compress", "--rm", folder / "b.ppm", before=change)

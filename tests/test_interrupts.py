@@ -25,6 +25,18 @@ from tests.pictures import GOLDEN, valley
 TINY = str(GOLDEN / "tiny.ncpn")
 
 
+@pytest.fixture(autouse=True)
+def not_ignored() -> Iterator[None]:
+    """What runs in the background or under nohup ignores some signals, and so would its tests."""
+    before = {one: signal.getsignal(one) for one in interrupts.SIGNALS}
+    for one, handler in before.items():
+        if handler == signal.SIG_IGN:
+            signal.signal(one, signal.SIG_DFL)
+    yield
+    for one, handler in before.items():
+        signal.signal(one, handler)
+
+
 def photos(folder: Path, count: int) -> list[Path]:
     paths = [folder / f"{index}.png" for index in range(count)]
     for index, path in enumerate(paths):
