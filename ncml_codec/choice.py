@@ -29,8 +29,8 @@ _THOROUGH = 9  # the level from which on everything is tried
 _COLOURS = 256  # of all rows looked at; photographs have thousands
 # A file of this share of what quickly filtered rows take may be larger than the best PNG.
 _EXPECTED = 0.85
-# Bytes of planes up to which everything is tried, and up to which mixing is, at half a microsecond
-# to five each. Where it is, WebP is not tried, which has not been smaller (bench/LOG.md).
+# Bytes of planes up to which mixing is tried at level 1 and above, at half a microsecond to five
+# each. Where it is, WebP is not, which takes longer and is next to never smaller (bench/LOG.md).
 _QUICK, _MIXED = 1 << 17, 1 << 25
 _LEVELS = 24  # different bytes of a plane, below which a network for photographs has no chance
 
@@ -138,9 +138,8 @@ def _hopeless(planes: Planes, level: int) -> set[int]:
         found.add(methods.NETWORK)
     if planes[:, :, 0].size > _SMALL and _equal(planes) < _NOISE:
         found |= {methods.WEBP, methods.DEFLATE}
-    if planes.size > _QUICK:
-        mixed = level > 1 and planes.size <= _MIXED
-        found.add(methods.WEBP if mixed else methods.MIXING)
+    mixed = planes.size <= (_QUICK if level == 1 else _MIXED)
+    found.add(methods.WEBP if mixed else methods.MIXING)
     return found
 
 
