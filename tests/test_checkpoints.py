@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from ncml_codec.learn.checkpoint import load_snapshot
 from ncml_codec.learn.data import CropConfig, FolderImages
@@ -15,7 +16,8 @@ from ncpn import presets
 from tests.pictures import valley
 
 FOLDER = Path(__file__).parent.parent / "models" / "ncpn" / "checkpoints"
-KEPT = sorted(path.parent for path in FOLDER.glob("*/config.json"))
+KEPT = sorted(path.parent for path in FOLDER.glob("*/training.safetensors"))
+WEIGHTS = sorted(path.parent for path in FOLDER.glob("*/model.safetensors"))
 
 
 @pytest.mark.parametrize("kept", KEPT, ids=lambda path: path.name)
@@ -27,3 +29,12 @@ def test_a_kept_run_goes_on(kept: Path, tmp_path: Path) -> None:
     model = presets.from_pretrained(run)
     train(model, images, process_named("none"), CropConfig(16, 2), config, run, lambda _: None)
     assert load_snapshot(run).progress["step"] == step + 2
+
+
+@pytest.mark.parametrize("kept", WEIGHTS, ids=lambda path: path.name)
+def test_a_new_run_begins_as_a_kept_one(kept: Path) -> None:
+    old = presets.from_pretrained(kept)
+    new = presets.build(presets.preset(f"wave-{kept.name}", 1.0))
+    presets.grow_from(new, kept)
+    x, time = torch.from_numpy(valley(0, 0, 16, 16)).permute(2, 0, 1)[None].float(), torch.zeros(1)
+    torch.testing.assert_close(new(x, time).means, old(x, time).means, rtol=0, atol=0.01)

@@ -143,7 +143,7 @@ def test_the_page_is_complete_in_itself(records: list[Record]) -> None:
         else:
             with Image.open(io.BytesIO(content)) as image:
                 image.load()
-    for words in ("JPEG XL effort 9", "ncml photo", "wave-tiny", "avx2"):
+    for words in ("JPEG XL effort 9", "ncmlzip -5", "wave-tiny", "avx2"):
         assert words in text
 
 

@@ -98,7 +98,9 @@ def test_bytes_of_thumbnails_are_within_half_a_per_cent_of_the_likelihood(tmp_pa
     images = [image.transpose(1, 2, 0).copy() for image in thumbnails(6)]
     sizes = coding.coded(export.best_integers(model, images), images)
     bits = sum(validation.float_bits(model, image) * image.size for image in images)
-    assert abs(8 * sizes.stream_bytes - bits) < 0.005 * bits + 64
+    # Rounding to integers may also happen to make a barely trained network better.
+    assert 8 * sizes.stream_bytes < 1.005 * bits + 64
+    assert abs(8 * sizes.stream_bytes - sizes.ideal_bits) < 0.005 * sizes.ideal_bits + 64
 
 
 def test_the_tool_reports_runs_and_draws_them(run: Path, tmp_path: Path) -> None:
