@@ -19,7 +19,7 @@ from bench import record
 from bench.record import Record
 from bench.rendering import markdown
 from bench.subjects import SUFFIXES
-from ncml_codec import codec, engines, library
+from ncml_codec import codec, engines, images, library
 from ncml_codec.codec import walk_tile
 from ncml_codec.coder import Meter
 from ncml_codec.container import Header, read_container
@@ -121,7 +121,7 @@ def measure(network: presets.NCPN, integers: Model | None, image: Pixels) -> Cha
         ideal += meter.bits
         exact += engine.last.bits
     data = codec.encode(from_array(image), integers, level=1)
-    if not np.array_equal(codec.decode(data, [integers]).samples, image):
+    if not np.array_equal(images.decode(data, [integers]).samples, image):
         raise InputError("an image did not come back from its file; no likelihood is worth much")
     words = sum(len(tile.payload) for tile in read_container(data).tiles)
     sections = words + SECTION_BYTES * len(header.tiles())

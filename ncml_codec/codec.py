@@ -20,10 +20,10 @@ from ncml_codec.container import (
     write_container,
 )
 from ncml_codec.engines import Comparer, Engine, Surveyor
-from ncml_codec.errors import ChecksumMismatch, FormatError, RoundTripError, UnsupportedImage
+from ncml_codec.errors import ChecksumMismatch, FormatError, UnsupportedImage
 from ncml_codec.model import Model
 from ncml_codec.network import PLANES, Integers
-from ncml_codec.picture import Picture, Source
+from ncml_codec.picture import Source
 from ncml_codec.pixels import MAX_PIXELS
 from ncml_codec.schedule import Shares, in_order, shares
 from ncml_codec.strength import STATIC, STRONGEST
@@ -34,7 +34,6 @@ TILE_EXPONENT = 11  # 2048 x 2048: a border costs nothing measurable, memory sta
 # A payload is at most a word shorter than its code length. A code length so much above a payload is
 # that of a larger one, whatever the last digits of a sum of logarithms.
 _SURE, _SURE_BITS = 1.001, 64
-_COMPARED = 64  # rows compared at a time, so that the check holds no second band
 
 Samples = npt.NDArray[np.uint8]
 Progress = Callable[[int], None]
@@ -158,47 +157,6 @@ def open_file(
     chunks = png.unpack_chunks(container.metadata)
     _, model = library.find(header.identity, models)
     return Opened(container, model, chunks, bands_of(container, model, effort))
-
-
-def decode(
-    data: bytes,
-    models: Iterable[Model] = (),
-    effort: Effort | None = None,
-    max_pixels: int = MAX_PIXELS,
-) -> Picture:
-    """The picture in a file's bytes, whole; see `open_file`."""
-    opened = open_file(data, models, effort, max_pixels)
-    header = opened.header
-    samples = np.empty((header.height, header.width, header.planes), np.uint8)
-    top = 0
-    for band in opened.bands:
-        samples[top : top + len(band)] = band
-        top += len(band)
-    return Picture(samples, opened.chunks)
-
-
-def verify(data: bytes, picture: Source, model: Model, effort: Effort | None = None) -> None:
-    """Raise RoundTripError unless decoding `data` gives `picture` back, metadata included.
-
-    Needs no second picture: rows of tiles are decoded and compared one after the other.
-    """
-    opened = open_file(data, [model], effort, max_pixels=picture.width * picture.height)
-    header = opened.header
-    if (header.height, header.width, header.planes) != (
-        picture.height,
-        picture.width,
-        picture.planes,
-    ):
-        raise RoundTripError("decoding gave an image of another size; nothing was written")
-    top = 0
-    for band in opened.bands:
-        for at in range(0, len(band), _COMPARED):
-            rows = band[at : at + _COMPARED]
-            if not np.array_equal(rows, picture.rows(top, top + len(rows))):
-                raise RoundTripError("decoding gave other pixels; nothing was written")
-            top += len(rows)
-    if list(opened.chunks) != list(picture.chunks):
-        raise RoundTripError("decoding gave other metadata; nothing was written")
 
 
 def walk_tile(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ncml_codec import codec, library
+from ncml_codec import codec, images, library
 from ncml_codec.container import read_container
 from ncml_codec.errors import NcmlError
 from ncml_codec.model import Model, identified, read_model, write_model
@@ -112,7 +112,7 @@ def main(tiny: Path) -> None:
     for name, data in refused(good).items():
         (GOLDEN / "refuse" / f"{name}.ncmz").write_bytes(data)
         try:
-            codec.decode(data, [model])
+            images.decode(data, [model])
         except NcmlError as error:
             print(f"{name}: {error}")
         else:
@@ -121,7 +121,7 @@ def main(tiny: Path) -> None:
 
 def _write(name: str, picture: Picture, model: Model, exponent: int) -> None:
     data = codec.encode(picture, model, tile_exponent=exponent, level=level_of(name))
-    codec.verify(data, picture, model)
+    images.verify(data, picture, model)
     (GOLDEN / f"{name}.ncmz").write_bytes(data)
     (GOLDEN / f"{name}.png").write_bytes(encode_file(picture, f"{name}.png"))
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ncml_codec
-from ncml_codec import codec, engines
+from ncml_codec import codec, engines, images
 from ncml_codec.codec import Effort, walk_tile
 from ncml_codec.coder import Meter
 from ncml_codec.container import read_container
@@ -44,21 +44,21 @@ def samples(draw: st.DrawFn, side: int = 14) -> Samples:
 def test_any_picture_comes_back_with_any_network(array: Samples, seed: int) -> None:
     model = identified(random_network(seed))
     picture = from_array(array)
-    codec.verify(codec.encode(picture, model), picture, model)
+    images.verify(codec.encode(picture, model), picture, model)
 
 
 @given(samples(side=40), st.sampled_from([5, 6]))
 @settings(QUICK, max_examples=30)
 def test_any_picture_comes_back_in_tiles(array: Samples, exponent: int) -> None:
     picture = from_array(array)
-    codec.verify(codec.encode(picture, TINY, tile_exponent=exponent), picture, TINY)
+    images.verify(codec.encode(picture, TINY, tile_exponent=exponent), picture, TINY)
 
 
 @pytest.mark.parametrize("name", extremes(1, 1))
 def test_extremes_come_back(name: str) -> None:
     picture = from_array(extremes(40, 33)[name])
     data = codec.encode(picture, TINY)
-    codec.verify(data, picture, TINY)
+    images.verify(data, picture, TINY)
     # Noise of 256 levels cannot shrink; what the worst model costs is bounded by the floor of a
     # count in each stage: 2 * 24 bits a sub-pixel.
     assert len(data) <= 60 + 6 * picture.samples.size
@@ -71,7 +71,7 @@ def test_learning_gives_any_picture_back_and_never_a_larger_file(
 ) -> None:
     picture, model = from_array(array), identified(random_network(seed, room=4))
     data = codec.encode(picture, model, level=level)
-    assert np.array_equal(codec.decode(data, [model]).samples, picture.samples)
+    assert np.array_equal(images.decode(data, [model]).samples, picture.samples)
     assert len(data) <= len(codec.encode(picture, model, level=1))
 
 
@@ -82,7 +82,7 @@ def test_nothing_diverges_on_extremes(name: str, level: int) -> None:
     picture = from_array(extremes(40, 50)[name])
     for model in (TINY, identified(random_network(1, room=16))):
         data = codec.encode(picture, model, tile_exponent=5, level=level)
-        assert np.array_equal(codec.decode(data, [model]).samples, picture.samples)
+        assert np.array_equal(images.decode(data, [model]).samples, picture.samples)
         plain = codec.encode(picture, model, tile_exponent=5, level=1)
         assert len(data) <= len(plain) + 4  # a byte for every tile
 
@@ -92,7 +92,7 @@ def test_threads_do_not_change_the_bytes() -> None:
     one = codec.encode(picture, TINY, Effort(threads=1), tile_exponent=5)
     two = codec.encode(picture, TINY, Effort(threads=2), tile_exponent=5)
     assert one == two
-    codec.verify(one, picture, TINY, Effort(threads=2))
+    images.verify(one, picture, TINY, Effort(threads=2))
 
 
 def test_blas_threads_do_not_change_the_bytes(tmp_path: object) -> None:
@@ -154,8 +154,8 @@ def test_metadata_comes_back(tiny: Model) -> None:
     chunks = [(b"gAMA", b"\0\0\xb1\x8f"), (b"IDAT", b""), (b"tEXt", b"Title\0x" * 90)]
     picture = Picture(valley(0, 0, 8, 8), chunks)
     data = codec.encode(picture, tiny)
-    codec.verify(data, picture, tiny)
-    assert list(codec.decode(data, [tiny]).chunks) == chunks
+    images.verify(data, picture, tiny)
+    assert list(images.decode(data, [tiny]).chunks) == chunks
 
 
 def test_a_wrong_encoder_is_found_out(tiny: Model) -> None:
@@ -164,13 +164,13 @@ def test_a_wrong_encoder_is_found_out(tiny: Model) -> None:
     other = picture.samples.copy()
     other[3, 3, 1] ^= 1
     with pytest.raises(RoundTripError):
-        codec.verify(data, from_array(other), tiny)
+        images.verify(data, from_array(other), tiny)
 
 
 def test_too_large_an_image_is_refused_before_it_is_allocated(tiny: Model) -> None:
     data = codec.encode(from_array(valley(0, 0, 20, 20)), tiny)
     with pytest.raises(FormatError, match="limit"):
-        codec.decode(data, [tiny], max_pixels=399)
+        images.decode(data, [tiny], max_pixels=399)
 
 
 def test_progress_counts_every_pixel(tiny: Model) -> None:

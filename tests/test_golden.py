@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ncml_codec import codec, library
+from ncml_codec import codec, images, library
 from ncml_codec.codec import Effort
 from ncml_codec.container import read_header
 from ncml_codec.errors import FormatError
@@ -45,7 +45,7 @@ def test_there_are_golden_files() -> None:
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_golden_files_decode(path: Path, engine: str, tiny: Model, wild: Model) -> None:
-    picture = codec.decode(path.read_bytes(), [tiny, wild], Effort(engine))
+    picture = images.decode(path.read_bytes(), [tiny, wild], Effort(engine))
     assert np.array_equal(picture.samples, truth(path))
 
 
@@ -60,7 +60,7 @@ def test_golden_files_decode_and_encode_on_native(
     header = read_header(data)
     _, model = library.find(header.identity, [tiny, wild])
     effort = Effort("native", threads=2)
-    picture = codec.decode(data, [model], effort)
+    picture = images.decode(data, [model], effort)
     assert np.array_equal(picture.samples, truth(path))
     level = level_of(path.stem)
     assert codec.encode(picture, model, effort, header.tile_exponent, level) == data
@@ -71,14 +71,14 @@ def test_golden_files_are_encoded_to_the_same_bytes(path: Path, tiny: Model, wil
     data = path.read_bytes()
     header = read_header(data)
     _, model = library.find(header.identity, [tiny, wild])
-    picture = codec.decode(data, [model])
+    picture = images.decode(data, [model])
     level = level_of(path.stem)
     assert codec.encode(picture, model, None, header.tile_exponent, level) == data
 
 
 def test_golden_metadata_comes_back(tiny: Model) -> None:
     data = (GOLDEN / "chunks.ncmz").read_bytes()
-    restored = encode_file(codec.decode(data, [tiny]), "chunks.png")
+    restored = encode_file(images.decode(data, [tiny]), "chunks.png")
     original = decode_file((GOLDEN / "chunks.png").read_bytes(), "chunks.png")
     assert [kind for kind, _ in original.chunks] == [b"gAMA", b"IDAT", b"tEXt", b"tIME"]
     assert decode_file(restored, "chunks.png").chunks == original.chunks
@@ -87,7 +87,7 @@ def test_golden_metadata_comes_back(tiny: Model) -> None:
 @pytest.mark.parametrize("path", REFUSED, ids=lambda path: path.stem)
 def test_damaged_and_foreign_files_are_refused(path: Path, tiny: Model) -> None:
     with pytest.raises(FormatError) as caught:
-        codec.decode(path.read_bytes(), [tiny])
+        images.decode(path.read_bytes(), [tiny])
     assert len(str(caught.value)) > 15
 
 

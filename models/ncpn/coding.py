@@ -11,6 +11,7 @@ from ncml_codec import codec, engines
 from ncml_codec.codec import walk_tile
 from ncml_codec.coder import Decoder, Encoder, Meter
 from ncml_codec.errors import RoundTripError
+from ncml_codec.images import verify
 from ncml_codec.model import identified
 from ncml_codec.network import Network
 from ncml_codec.pixels import from_array
@@ -57,7 +58,7 @@ def coded(network: Network, images: Sequence[Image], engine: str = "auto") -> Co
         walk_tile(walker, image.shape, image, meter)
         picture = from_array(image)
         data = codec.encode(picture, model, codec.Effort(engine), level=_STATIC_LEVEL)
-        codec.verify(data, picture, model, codec.Effort(engine))
+        verify(data, picture, model, codec.Effort(engine))
         file_bytes += len(data)
     stream = encoder.finish()
     decoder = Decoder(stream)
