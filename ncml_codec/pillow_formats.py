@@ -92,7 +92,8 @@ def picture_of(image: Image.Image, name: str) -> Picture:
     if image.info.get("icc_profile"):
         chunks.append(png.icc_chunk(image.info["icc_profile"]))
     if image.mode == "P":
-        chunks.append((b"PLTE", bytes(image.getpalette("RGB") or b"")))
+        with translated(name):
+            chunks.append((b"PLTE", bytes(image.getpalette("RGB") or b"")))
     if image.info.get("exif"):
         chunks.append((b"eXIf", image.info["exif"].removeprefix(b"Exif\0\0")))
     samples = _samples(image, kind, name)

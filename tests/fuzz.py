@@ -10,6 +10,7 @@ bytes at work stand in the file `now`, in case the process itself dies.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import resource
@@ -31,6 +32,7 @@ from PIL import Image
 from ncml_codec import images, pixels, png, readers
 from ncml_codec.container import BY_TILE, read_container, write_container
 from ncml_codec.errors import FormatError, InputError, NcmlError
+from ncml_codec.methods import NETWORK
 from ncml_codec.model import MAGIC as MODEL_MAGIC
 from ncml_codec.model import Model, read_model, write_model
 from tests.pictures import GOLDEN, real_images, valley
@@ -112,44 +114,76 @@ def metadata_read(data: bytes) -> bool:
     return True
 
 
+def varint(data: bytes | bytearray, at: int) -> tuple[int, int]:
+    """A number of a `.ncmz` header and where it ends. Raises IndexError."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
+        if byte < 128:
+            return value, at
+
+
 def with_checksums(data: bytes) -> bytes:
     """A `.ncmz` file whose header and sections are given the checksums of what they hold now."""
     out = bytearray(data)
+    with contextlib.suppress(IndexError):
+        (seal_version_2 if out[4] == 2 else seal_version_1)(out)
+    return bytes(out[: len(data)])
 
-    def varint(at: int) -> tuple[int, int]:
-        value = shift = 0
-        while True:
-            byte = out[at]
-            value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
-            if byte < 128:
-                return value, at
 
-    def seal(start: int, stop: int) -> None:
-        out[stop : stop + 4] = struct.pack("<I", zlib.crc32(out[start:stop]))
+def seal(out: bytearray, start: int, stop: int) -> None:
+    out[stop : stop + 4] = struct.pack("<I", zlib.crc32(out[start:stop]))
 
-    try:
-        width, at = varint(16)
-        height, at = varint(at)
-        lengths = []
-        if out[5] & 2:
-            length, at = varint(at)
-            lengths.append(length)
-        side = 1 << out[7]
-        tiles = -(-width // side) * -(-height // side)
-        own = out[6] == BY_TILE
-        for _ in range(min(tiles, len(data))):
-            length, at = varint(at)
-            lengths.append(length + own)
-        seal(0, at)
-        at += 4
-        for index, length in enumerate(lengths):
-            if at + length + 4 > len(data):
-                break
-            seal(at, at + length)
-            at += length + (4 if index == 0 and out[5] & 2 else 8)
-    except IndexError:
-        pass
-    return bytes(out[: max(len(data), 0)])
+
+def seal_version_1(out: bytearray) -> None:
+    width, at = varint(out, 16)
+    height, at = varint(out, at)
+    lengths = []
+    if out[5] & 2:
+        length, at = varint(out, at)
+        lengths.append(length)
+    side = 1 << out[7]
+    tiles = -(-width // side) * -(-height // side)
+    own = out[6] == BY_TILE
+    for _ in range(min(tiles, len(out))):
+        length, at = varint(out, at)
+        lengths.append(length + own)
+    seal(out, 0, at)
+    at += 4
+    for index, length in enumerate(lengths):
+        if at + length + 4 > len(out):
+            break
+        seal(out, at, at + length)
+        at += length + (4 if index == 0 and out[5] & 2 else 8)
+
+
+def seal_version_2(out: bytearray) -> None:
+    _, at = varint(out, 8)
+    _, at = varint(out, at)
+    lengths, networks = [], set()
+    if out[7] & 1:
+        length, at = varint(out, at)
+        lengths.append(length)
+    transform, at = out[at], at + 2
+    if transform:
+        length, at = varint(out, at)
+        lengths.append(length)
+    layers, at = out[at], at + 1
+    for _ in range(layers):
+        if out[at] == NETWORK:
+            networks.add(len(lengths))
+        length, at = varint(out, at + 2)
+        lengths.append(length)
+    seal(out, 0, at)
+    at += 4
+    for index, length in enumerate(lengths):
+        if at + length + 4 > len(out):
+            break
+        if index in networks:
+            out[at : at + length] = with_checksums(bytes(out[at : at + length]))
+        seal(out, at, at + length)
+        at += length + 4
 
 
 def with_png_checksums(data: bytes) -> bytes:
@@ -309,10 +343,10 @@ def is_sound(data: bytes) -> bool:
 
 
 def run_round(
-    name: str, drawn: Bytes, law: Law, keep: Path, count: int = _ROUND
+    name: str, drawn: Bytes, law: Law, keep: Path, count: int = _ROUND, same: bool = False
 ) -> tuple[int, int, str | None]:
     """Files tried, those that were sound, and the traceback of the smallest that breaks the law,
-    which is kept."""
+    which is kept. same: the same files each time."""
     tried, sound, last = 0, 0, b""
     now = keep / "now"
 
@@ -320,6 +354,7 @@ def run_round(
         max_examples=count,
         deadline=None,
         database=None,
+        derandomize=same,
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
         print_blob=False,
