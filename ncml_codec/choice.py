@@ -46,7 +46,7 @@ def may_be_drawing(picture: Source) -> bool:
     if _equal(rows) > _EQUAL:
         return True
     keys = rows.astype(np.uint32) @ (256 ** np.arange(picture.planes, dtype=np.uint32))
-    return len(np.unique(keys)) <= (_COLOURS if picture.planes > 1 else _LEVELS)
+    return len(transforms.distinct(keys)) <= (_COLOURS if picture.planes > 1 else _LEVELS)
 
 
 def is_as_small_as_expected(picture: Source, size: int) -> bool:
@@ -68,7 +68,7 @@ def is_as_small_as_expected(picture: Source, size: int) -> bool:
 
 
 def smallest(picture: Picture, tools: Tools) -> General:
-    """The smallest of all files of version 2 that are tried."""
+    """The smallest file of version 2 of all that are tried; none that version 1 is shorter for."""
     kind, metadata = picture.kind, png.pack_chunks(picture.chunks)
     crc = transforms.samples_crc(picture.samples)
     found: list[tuple[int, General]] = []
@@ -83,7 +83,11 @@ def smallest(picture: Picture, tools: Tools) -> General:
         for edges in cuts(made, kind):
             parts = [made.planes[:, :, start:stop] for start, stop in pairwise(edges)]
             wide = made.low_bits == 8 and len(parts) == 1
-            add(made, [_smallest_layer(part, replace(tools, wide=wide)) for part in parts])
+            # The network's as the only layer is a file of version 1, shorter without more around.
+            is_first = kind.is_first_version and made.transform == SAMPLES and len(parts) == 1
+            skipped = {methods.NETWORK} if is_first else set()
+            wide_tools = replace(tools, wide=wide)
+            add(made, [_smallest_layer(part, wide_tools, skipped) for part in parts])
     if picture.image_data is not None:
         wide = kind.bit_depth == 16
         planes = kind.channels * (2 if wide else 1)
@@ -110,9 +114,10 @@ def cuts(made: Transformed, kind: Kind) -> Iterator[list[int]]:
         yield edges
 
 
-def _smallest_layer(planes: Planes, tools: Tools) -> Layer:
+def _smallest_layer(planes: Planes, tools: Tools, skipped: set[int]) -> Layer:
+    """skipped: methods that are not tried, by their numbers."""
     planes = np.ascontiguousarray(planes)
-    hopeless = _hopeless(planes, tools.level) if tools.level < _THOROUGH else set()
+    hopeless = skipped | (_hopeless(planes, tools.level) if tools.level < _THOROUGH else set())
     payloads = [
         (len(payload), method.number, payload)
         for method in methods.METHODS

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import secrets
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -67,7 +66,7 @@ def write_atomically(
     original = status(like) if like else None
     # The name is known before the file is there, so that no interrupt finds the one without the
     # other. Nobody else's file has it: 64 random bits.
-    temporary = target.parent / f".ncml-{secrets.token_hex(8)}.tmp"
+    temporary = target.parent / f".ncml-{os.urandom(8).hex()}.tmp"
     size, digest = 0, hashlib.sha256()
     try:
         with os.fdopen(os.open(temporary, _NEW, 0o600), "wb") as file:

@@ -14,9 +14,8 @@ from typing import Protocol
 
 import numpy as np
 import zstandard
-from PIL import Image
 
-from ncml_codec import codec, mixing, packing, pillow_formats, png_rows
+from ncml_codec import codec, mixing, packing, png_rows
 from ncml_codec.codec import Effort
 from ncml_codec.errors import FormatError, InputError
 from ncml_codec.model import Model
@@ -95,6 +94,8 @@ class WebP:
         return shape[2] <= 4 and max(shape[:2]) <= _WEBP_SIDE
 
     def encode(self, planes: Planes, tools: Tools) -> bytes:
+        from PIL import Image
+
         colours = planes[:, :, :1].repeat(3, axis=2) if planes.shape[2] < 3 else planes[:, :, :3]
         parts = [colours] if planes.shape[2] % 2 else [colours, planes[:, :, -1:]]
         image = Image.fromarray(np.ascontiguousarray(np.concatenate(parts, axis=2)))
@@ -104,6 +105,8 @@ class WebP:
         return out.getvalue()
 
     def decode(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Planes:
+        from ncml_codec import pillow_formats
+
         height, width, planes = shape
         data = bytes(payload)
         try:

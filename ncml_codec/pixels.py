@@ -1,7 +1,8 @@
 """Pictures in and out of whole image files, every sample as it stands there.
 
 Lossless formats only, both ways. What the codec does not handle is refused by name, never
-converted. PNG is read by `png` and `png_rows`, PNM by `pnm`, the others by Pillow.
+converted. PNG is read by `png` and `png_rows`, PNM by `pnm`, the others by Pillow, which is
+imported once it is needed.
 """
 
 from __future__ import annotations
@@ -11,14 +12,20 @@ from pathlib import PurePath
 
 import numpy as np
 
-from ncml_codec import kinds, pillow_formats, png, png_rows, pnm, writers
+from ncml_codec import kinds, png, png_rows, pnm, writers
 from ncml_codec.errors import FormatError, InputError, UnsupportedImage, UsageError
 from ncml_codec.kinds import Kind
 from ncml_codec.picture import ImageData, Picture, Samples, Source, from_array
 
 __all__ = ["Picture", "Samples", "Source", "decode_file", "encode_file", "from_array"]
 
-WRITABLE = (".png", *pillow_formats.WRITABLE, ".ppm", ".pgm", ".pbm", ".pfm")
+_BY_PILLOW = (
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+)  # pillow_formats.WRITABLE, which is not imported yet
+WRITABLE = (".png", *_BY_PILLOW, ".ppm", ".pgm", ".pbm", ".pfm")
 MAX_PIXELS = 1 << 29  # of an image, read or decoded: 1.6 GB of RGB samples
 _KNOWN_CRITICAL = {b"PLTE", png.PIXELS}
 _ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
@@ -40,6 +47,8 @@ def decode_file(
     if pnm.is_pnm(data):
         check_size(*pnm.size(data), name, max_pixels)
         return pnm.read(data, name)
+    from ncml_codec import pillow_formats
+
     with pillow_formats.opened(data, name, decoded) as image:
         check_size(image.width, image.height, name, max_pixels)
         return pillow_formats.picture_of(image, name)
@@ -113,6 +122,8 @@ def _pillow_parts(
     bands: Iterable[Samples],
     name: str,
 ) -> Iterator[bytes]:
+    from ncml_codec import pillow_formats
+
     yield pillow_formats.encoded(shape, kind, chunks, bands, name)
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from ncml_codec import png
 from ncml_codec.errors import FormatError
@@ -25,7 +24,7 @@ Samples = npt.NDArray[Any]  # uint8, or uint16 where a sample has 16 bits
 
 FILTERS = 5  # none, sub, up, average, Paeth
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by bytes of a pixel, those of 8 bits a sample
-_WORTH = 1 << 13  # bytes from which Pillow is quicker
+_WORTH = 1 << 17  # bytes from which Pillow gains more than its import takes
 _AT_ONCE = 1 << 22  # bytes handed to Pillow at a time, so that no limit of its is reached
 # Adam7: of every 8 x 8 pixels, each pass takes those from (top, left) on in steps of (down, right).
 ADAM7 = (
@@ -154,11 +153,13 @@ def unfilter(filtered: Bytes, step: int, above: Bytes | None = None) -> Bytes:
 
 def _unfilter_by_pillow(filtered: Bytes, step: int, above: Bytes) -> Bytes:
     """As `unfilter`: a PNG of 8 bits a sample, the row above in front of the others."""
+    from PIL.PngImagePlugin import PngImageFile
+
     width = len(above) // step
     header = struct.pack(">IIBBBBB", width, len(filtered) + 1, 8, _COLOUR_TYPES[step], 0, 0, 0)
     content = zlib.compress(b"\0" + above.tobytes() + filtered.tobytes(), 0)
     data = png.SIGNATURE + png.chunk(b"IHDR", header) + png.chunk(png.PIXELS, content)
-    with Image.open(io.BytesIO(data + png.chunk(b"IEND", b"")), formats=("PNG",)) as image:
+    with PngImageFile(io.BytesIO(data + png.chunk(b"IEND", b""))) as image:
         return np.asarray(image).reshape(len(filtered) + 1, -1)[1:]
 
 

@@ -104,11 +104,19 @@ def colours_of(samples: Samples) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np
     """Every pixel's colour as one number, and those used, ascending; None beyond MOST_COLOURS."""
     flat = samples.reshape(-1, samples.shape[2])
     some = _keyed(flat[:: max(1, len(flat) // _SPOT_CHECK)])
-    if len(np.unique(some)) > MOST_COLOURS:
+    if len(distinct(some)) > MOST_COLOURS:
         return None
     packed = _keyed(samples)
-    used = np.unique(packed)
+    used = distinct(packed)
     return None if len(used) > MOST_COLOURS else (packed, used)
+
+
+def distinct(keys: Numbers) -> Numbers:
+    """The different numbers, ascending: numpy's `unique`, without all that it imports."""
+    ordered = np.sort(keys, axis=None)
+    is_new = np.ones(len(ordered), bool)
+    is_new[1:] = ordered[1:] != ordered[:-1]
+    return ordered[is_new]
 
 
 def _keyed(samples: Samples) -> npt.NDArray[np.uint64]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ncml_cli.inputs import IMAGES, PIPE, find, read_names
 from ncml_cli.options import FORMATS, MAX_PIXELS
-from ncml_codec import pixels
+from ncml_codec import pillow_formats, pixels
 from ncml_codec.errors import InputError, UsageError
 
 NAMES = st.binary(min_size=1, max_size=20).filter(lambda name: not set(name) & set(b"\0\n/"))
@@ -97,3 +97,8 @@ def test_a_missing_list_is_an_error(tmp_path: Path) -> None:
 def test_what_help_says_without_numpy_is_what_the_codec_does() -> None:
     assert pixels.MAX_PIXELS == MAX_PIXELS
     assert {f".{name}" for name in FORMATS} <= set(pixels.WRITABLE)
+
+
+def test_suffixes_that_pillow_writes_are_known_without_pillow() -> None:
+    ours = {".png", ".ppm", ".pgm", ".pbm", ".pfm"}
+    assert set(pixels.WRITABLE) - ours == set(pillow_formats.WRITABLE)

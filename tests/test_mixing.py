@@ -30,7 +30,7 @@ from ncml_codec.mixing.logits import (
 )
 from ncml_codec.mixing.neighbours import TAPS, places
 from ncml_codec.mixing.passes import code
-from ncml_codec.mixing.walk import Plan
+from ncml_codec.mixing.plan import Plan
 from ncml_codec.wave import lag
 from tests import plain_mixing
 from tests.pictures import GOLDEN, Samples, real_images, valley

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ncml_cli.jobs import SMALL, Job
 from ncml_cli.report import Outcome, attempt
 from ncml_cli.targets import Target
 from ncml_codec.errors import NcmlError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 WORTH = 1 << 19  # pixels that a process must have to do, or its start takes longer
 _OVERHEAD = 4096  # an image costs as much as that many pixels more
@@ -83,6 +86,8 @@ def workers(sizes: Sequence[int], threads: int) -> int:
 
 def in_turn(job: Job, items: Sequence[Item], threads: int, bar: bool) -> Iterator[Outcome]:
     """What comes of every file, one computed after the other; small ones are written meanwhile."""
+    from concurrent.futures import ThreadPoolExecutor
+
     waiting: deque[Future[Outcome] | NcmlError] = deque()
     with ThreadPoolExecutor(_WRITERS) as writers:
         for item in items:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ncml_cli.report import Done
 from ncml_cli.settings import Settings, engine_of
 from ncml_cli.targets import Target, free_target, remove_input
-from ncml_codec import codec, images, readers, region, salvage
+from ncml_codec import codec, images, readers
 from ncml_codec.codec import Effort
 from ncml_codec.errors import FormatError, NcmlError
 from ncml_codec.files import Written, read_file, status, write_atomically
@@ -24,8 +24,10 @@ from ncml_codec.images import Opened
 from ncml_codec.model import Model
 from ncml_codec.picture import Samples, Source
 from ncml_codec.pixels import encode_parts
-from ncml_codec.region import Region
-from ncml_codec.salvage import Loss, Salvaged
+
+if TYPE_CHECKING:
+    from ncml_codec.region import Region
+    from ncml_codec.salvage import Loss, Salvaged
 
 SMALL = 1 << 21  # pixels up to which an image is one process's: at most a few seconds
 _HEAD = 1 << 12  # bytes that hold the header of any small image's file
@@ -171,6 +173,8 @@ class Decompress:
         if isinstance(data, bytes):
             data = write_atomically(path, data, replace=self.force, like=source)
         if losses:
+            from ncml_codec import salvage
+
             raise FormatError(
                 f"{source}: damaged: {salvage.summary(losses)}. What is left is in {path}, lost"
                 f" pixels in grey ({codec.LOST}); {source} is kept"
@@ -202,6 +206,8 @@ class Test:
             for _ in _bands_about(source, opened.bands):
                 pass
         if salvaged.losses:
+            from ncml_codec import salvage
+
             raise FormatError(f"{source}: {salvage.summary(salvaged.losses)}")
         size = f"{opened.width} x {opened.height}"
         more = f"{time.perf_counter() - started:.2f} s, {engine_of(effort, opened.model)}"
@@ -215,11 +221,15 @@ class Test:
 def _open(data: bytes, job: Decompress | Test, effort: Effort) -> Opened:
     most = job.settings.max_pixels
     if isinstance(job, Decompress) and job.part:
+        from ncml_codec import region
+
         return region.open_file(data, job.part, job.models, effort, most)
     return images.open_file(data, job.models, effort, most)
 
 
 def _salvage(data: bytes, job: Decompress | Test, effort: Effort) -> Salvaged:
+    from ncml_codec import salvage
+
     return salvage.open_file(data, job.models, effort, job.settings.max_pixels)
 
 

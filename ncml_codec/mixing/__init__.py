@@ -17,7 +17,7 @@ from ncml_codec.coder import Decoder, Encoder
 from ncml_codec.errors import FormatError, UsageError
 from ncml_codec.mixing.logits import Integers64
 from ncml_codec.mixing.passes import code
-from ncml_codec.mixing.walk import Plan
+from ncml_codec.mixing.plan import Plan
 
 PLANES_MAX = 8
 PIXELS_MAX = 1 << 28

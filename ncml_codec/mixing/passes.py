@@ -14,7 +14,7 @@ from ncml_codec.engines import chosen
 from ncml_codec.errors import UsageError
 from ncml_codec.mixing import contexts, logits
 from ncml_codec.mixing.logits import Integers64
-from ncml_codec.mixing.walk import Plan, Walk
+from ncml_codec.mixing.plan import Plan
 from ncml_codec.tables import Weights
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def code(plan: Plan, samples: Integers64 | None, coder: Coder, engine: str = "au
 
 
 def _code_numpy(plan: Plan, samples: Integers64 | None, coder: Coder) -> Integers64:
+    from ncml_codec.mixing.walk import Walk
+
     walk = Walk(plan, samples)
     decisions = walk.decisions()
     group = next(decisions, None)

@@ -5,7 +5,6 @@ coder" in numpy. Native code computes the same.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,7 @@ from ncml_codec.mixing.ensemble import CANDIDATES, DEPTH_MAX, ensemble
 from ncml_codec.mixing.experts import EXPERTS
 from ncml_codec.mixing.logits import Integers64, stretch
 from ncml_codec.mixing.neighbours import TAPS, Hashes, fold, places
+from ncml_codec.mixing.plan import Plan
 from ncml_codec.wave import wave_count, wave_rows
 
 SOURCES = 6  # of candidates: what followed the same twelve and six neighbours, W, N, NE, NW
@@ -25,21 +25,6 @@ Mask = npt.NDArray[np.bool_]
 # Sends the probabilities of a group of decisions and, if the image is known, their bits; is sent
 # the bits.
 Decisions = Generator[tuple[Integers64, Integers64 | None], Integers64, None]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the payload's header says of an image: its size, bits of each component, what is used.
-
-    depths: bits of each component's samples, 0 to 16. candidates: whole pixels are guessed first.
-    fitted: experts use least squares.
-    """
-
-    height: int
-    width: int
-    depths: tuple[int, ...]
-    candidates: bool
-    fitted: bool
 
 
 class Walk:
