@@ -7,7 +7,7 @@ set -eu
 python=${1:-python}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cp -r ncml_codec models cli tests setup.py pyproject.toml "$work"
+cp -r ncml_codec models cli tests setup.py pyproject.toml README.md LICENSE "$work"
 cd "$work"
 rm -f ncml_codec/engines/_native.*.so
 export CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
