@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,19 +20,17 @@ from ncml_codec.container import (
 )
 from ncml_codec.engines import Comparer, Engine, Surveyor
 from ncml_codec.errors import ChecksumMismatch, FormatError, UnsupportedImage
+from ncml_codec.levels import Trials
 from ncml_codec.model import Model
 from ncml_codec.network import PLANES, Integers
 from ncml_codec.picture import Source
 from ncml_codec.pixels import MAX_PIXELS
 from ncml_codec.schedule import Shares, in_order, shares
-from ncml_codec.strength import STATIC, STRONGEST
+from ncml_codec.strength import STATIC, heads_alone
 from ncml_codec.tables import Weights
 from ncml_codec.wave import wave_count, wave_pixels
 
 TILE_EXPONENT = 11  # 2048 x 2048: a border costs nothing measurable, memory stays small
-# A payload is at most a word shorter than its code length. A code length so much above a payload is
-# that of a larger one, whatever the last digits of a sum of logarithms.
-_SURE, _SURE_BITS = 1.001, 64
 
 Samples = npt.NDArray[np.uint8]
 Progress = Callable[[int], None]
@@ -93,32 +90,28 @@ def encode_tile(
     found its code length to be larger. progress: hears of the pixels once, and of none while more
     is tried, so that what it raises ends any work soon.
     """
-    tried: list[tuple[int, int, bytes]] = []
-    # No more than STATIC takes; 0 as long as nothing is known of it.
-    static_bits = math.inf if STATIC in strengths else 0.0
+    trials = Trials()
 
     def silently(pixels: int) -> None:
         progress(0)
 
-    def take(strength: int, encoder: Encoder) -> None:
-        payload = encoder.finish()
-        tried.append((len(payload), strength, payload))
-
+    told = progress
     for strength in strengths:
-        encoder, told = Encoder(), silently if tried else progress
-        heads_alone = STATIC < strength <= STRONGEST
-        if static_bits == 0 and heads_alone and isinstance(engine, Comparer):
+        encoder = Encoder()
+        unknown = trials.static_bits == 0 and STATIC not in strengths
+        if unknown and heads_alone(strength) and isinstance(engine, Comparer):
             comparison = engine.compare(samples, strength)
             _code_survey(comparison, samples.shape[2], encoder, told)
-            static_bits = comparison.static_bits
+            trials.static_bits = comparison.static_bits
         else:
             walk_tile(engine, samples.shape, samples, encoder, told, strength)
-        take(strength, encoder)
-    if static_bits < _SURE * 8 * min(tried)[0] + _SURE_BITS:
+        trials.take(strength, encoder.finish())
+        told = silently
+    if trials.needs_static():
         encoder = Encoder()
-        walk_tile(engine, samples.shape, samples, encoder, silently)
-        take(STATIC, encoder)
-    _, strength, payload = min(tried)
+        walk_tile(engine, samples.shape, samples, encoder, told)
+        trials.take(STATIC, encoder.finish())
+    strength, payload = trials.smallest()
     return Tile(payload, samples_crc(samples), strength)
 
 

@@ -1,4 +1,4 @@
-"""Levels of compression, 1 to 9: the model, and what an encoder tries for every tile.
+"""Levels of compression, 1 to 9: the model, what an encoder tries for every tile, and keeps.
 
 README.md has their prices.
 
@@ -14,13 +14,17 @@ from ncml_codec.strength import BODY, STATIC
 
 DEFAULT = 5
 
+# A payload is at most a word shorter than its code length. A code length so much above a payload is
+# that of a larger one, whatever the last digits of a sum of logarithms.
+_SURE, _SURE_BITS = 1.001, 64
+
 
 @dataclass(frozen=True)
 class Level:
     """strengths: all of them are tried on the whole tile, and the smallest result is kept.
 
     Where STATIC is not among them it is tried as well, unless its code length, counted along with
-    the first one, is surely larger (`codec`). model: the released one that is used unless the user
+    the first one, is surely larger (`Trials`). model: the released one that is used unless the user
     names another.
     """
 
@@ -49,3 +53,28 @@ def at(level: int) -> Level:
     if level not in LEVELS:
         raise UsageError(f"level {level!r}: not one of 1 to 9")
     return LEVELS[level]
+
+
+class Trials:
+    """What a tile takes at the strengths that were tried.
+
+    static_bits: no more than its code length at STATIC; 0 as long as nothing is known of it.
+    """
+
+    def __init__(self) -> None:
+        self._tried: list[tuple[int, int, bytes]] = []
+        self.static_bits = 0.0
+
+    def take(self, strength: int, payload: bytes) -> None:
+        self._tried.append((len(payload), strength, payload))
+
+    def needs_static(self) -> bool:
+        """Whether STATIC was not tried and may be smaller than all that was."""
+        if any(strength == STATIC for _, strength, _ in self._tried):
+            return False
+        return self.static_bits < _SURE * 8 * min(self._tried)[0] + _SURE_BITS
+
+    def smallest(self) -> tuple[int, bytes]:
+        """Its strength and payload."""
+        _, strength, payload = min(self._tried)
+        return strength, payload

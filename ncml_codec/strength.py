@@ -16,6 +16,11 @@ def is_known(adaptation: int) -> bool:
     return adaptation == STATIC or (1 <= adaptation % BODY <= STRONGEST and adaptation < 2 * BODY)
 
 
+def heads_alone(adaptation: int) -> bool:
+    """Whether the heads learn and nothing else: then STATIC's code length can be counted along."""
+    return STATIC < adaptation <= STRONGEST
+
+
 def describe(adaptation: int) -> str:
     """It in words."""
     if adaptation == STATIC:
