@@ -26,7 +26,7 @@ from ncml_codec.engines import Engine, Walk
 from ncml_codec.engines.numpy_engine import NumpyEngine
 from ncml_codec.engines.torch_adaptation import LearningHead, Matrix
 from ncml_codec.engines.torch_body import LearningBody
-from ncml_codec.engines.torch_engine import TorchEngine
+from ncml_codec.engines.torch_engine import on_device
 from ncml_codec.network import (
     PLANES,
     SUM_LIMIT,
@@ -151,13 +151,13 @@ def test_what_was_learned_is_the_same_in_double_precision_and_keeps_the_proof(
     moved, stopped = set(), set()
     for array in [*extremes(height, width).values(), alternating(height, width)]:
         one = NumpyEngine(network).walk(height, width, strength)
-        other = TorchEngine(network, CPU).walk(height, width, strength)
+        other = on_device(network, "cpu").walk(height, width, strength)
         for wave in range(wave_count(height, width)):
             here = array.reshape(-1, PLANES)[wave_pixels(wave, height, width)].astype(np.int32)
             take_wave(one, wave, here)
             take_wave(other, wave, here)
             mine = learned_by_numpy(one.adaptive, one.body)
-            theirs = learned_by_torch(other.learning, other.body)
+            theirs = learned_by_torch(other.batch.learning, other.batch.body)
             assert mine.keys() == theirs.keys()
             for name, parameters in mine.items():
                 assert np.array_equal(values_of(parameters), theirs[name].values[0].numpy())

@@ -89,8 +89,6 @@ def compress(strip: bool, no_check: bool, decoded: bool, level: int | None, **gi
         raise UsageError("--rm needs the check: leave out --no-check")
     wanted = calls.call(given, "compressed")
     level = levels.DEFAULT if level is None else level
-    if wanted.settings.device is not None and level != 1:
-        raise UsageError("--device codes images together, whose networks cannot learn: add -1")
     model = library.load(wanted.settings.model or levels.at(level).model)
     job = jobs.Compress(wanted.settings, model, force, remove, not no_check, level, strip, decoded)
     calls.compress(wanted, job)

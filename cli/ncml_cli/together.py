@@ -28,7 +28,7 @@ from ncml_codec.pixels import encode_parts
 from ncml_codec.png import unpack_chunks
 
 if TYPE_CHECKING:
-    from ncml_codec.engines.batch import BatchEngine
+    from ncml_codec.engines.torch_engine import TorchEngine
 
 Pairs = Sequence[tuple[Path, Target]]
 
@@ -48,13 +48,13 @@ class _Engines:
 
     def __init__(self, device: str) -> None:
         self._device = device
-        self._made: dict[bytes, BatchEngine] = {}
+        self._made: dict[bytes, TorchEngine] = {}
 
-    def of(self, model: Model) -> BatchEngine:
-        from ncml_codec.engines import batch
+    def of(self, model: Model) -> TorchEngine:
+        from ncml_codec.engines import torch_engine
 
         if model.identity not in self._made:
-            self._made[model.identity] = batch.engine(model.network, self._device)
+            self._made[model.identity] = torch_engine.on_device(model.network, self._device)
         return self._made[model.identity]
 
 
@@ -88,7 +88,8 @@ def _compress(job: Compress, pairs: Pairs, engines: _Engines) -> list[Outcome]:
             opened[index] = path, Picture(image.rows(0, image.height), image.chunks)
         except NcmlError as error:
             found[index] = error
-    files = batches.encode([picture for _, picture in opened.values()], job.model, engine)
+    pictures = [picture for _, picture in opened.values()]
+    files = batches.encode(pictures, job.model, engine, level=job.level)
     containers = [read_container(data) for data in files]
     decoded = batches.decode(containers, engine) if job.check else None
     more = f"{time.perf_counter() - started:.2f} s for {len(files)} images, engine {engine}"

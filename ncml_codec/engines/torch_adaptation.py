@@ -1,9 +1,9 @@
 """Heads that learn from the image, in torch: what `adaptation` specifies, in other words.
 
-The layers before them are in `torch_body`, made of the same `Matrix`.
-A bias is here the weight of an input that is 1: one such input for each phase before the hidden
-layer, one before the outputs. So a head is two or three matrices under one rule. Tensors have an
-axis of images in front; each image has parameters of its own.
+The layers before them are in `torch_body`, made of the same `Matrix`; the gradient by the outputs
+comes from `torch_mixture`. A bias is here the weight of an input that is 1: one such input for each
+phase before the hidden layer, one before the outputs. So a head is two or three matrices under one
+rule. Tensors have an axis of images in front; each image has parameters of its own.
 
 Sums are float64 products of whole numbers below 2**53, exact in any order. All else in float64 is
 one operation at a time, each rounded on its own: no addcmul, addcdiv, lerp or `alpha`, which may
@@ -25,8 +25,6 @@ from ncml_codec.adaptation import (
     EPSILON,
     FIRST_DECAY,
     GRADIENT_MAX,
-    GRADIENT_UNIT,
-    LEAST_MASS,
     OUT_BIAS,
     PHASES,
     SECOND_DECAY,
@@ -36,16 +34,12 @@ from ncml_codec.network import (
     ACTIVATION_MAX,
     FEATURE_MAX,
     LEAK_SHIFT,
-    LOG_SCALE_MAX,
-    LOG_SCALE_MIN,
-    PARAMETER_UNIT,
     SUM_LIMIT,
     WEIGHT_MAX,
     Head,
     Layer,
 )
 
-_ONE = 1 << 16  # of the logistic table
 _INNER_BITS = 20  # that the gradient by a hidden value may have, before it is limited
 _LOGIT_BITS, _MEAN_BITS, _SCALE_BITS, _COEFFICIENT_BITS = 6, 9, 6, 8  # FORMAT.md, section 4.4
 
@@ -217,58 +211,6 @@ class Matrix:
         self._square.copy_(square)
         self.values.copy_(values)
         self.used.copy_((values + 0.5).floor())
-
-
-@dataclass(frozen=True)
-class Coded:
-    """Samples of one plane and what coded them, int32; the leading axes are free, [...].
-
-    values: [...], 0 to 255; weight, mantissa, shift: of the mixture, [..., k]; edges: where the
-    sample's bin begins and ends, [..., 2, k], z of FORMAT.md, section 5, without its 131072;
-    levels: the logistic function there, likewise; log_scales: outputs before they are limited,
-    [..., k]; residuals: of the c earlier planes, in quarter levels, [..., c].
-    """
-
-    values: Tensor
-    weight: Tensor
-    mantissa: Tensor
-    shift: Tensor
-    edges: Tensor
-    levels: Tensor
-    log_scales: Tensor
-    residuals: Tensor
-
-
-def gradients(coded: Coded) -> Tensor:
-    """-d ln P / d outputs in units of 1 / 512, whole numbers up to +-32767, float64 [..., 3 k + c].
-
-    Float units: of logits, of means (8 grey levels), of log-scales, of coefficients.
-    """
-    value, weight = coded.values[..., None], coded.weight.long()
-    begin, end = coded.levels.long().unbind(-2)
-    begin, end = begin.masked_fill(value == 0, 0), end.masked_fill(value == 255, _ONE)
-    mass = weight * (end - begin)
-    total = (mass.sum(-1, keepdim=True) + LEAST_MASS).double()
-    inverse = torch.ones_like(total) / total
-
-    logit = weight.double() * 2.0**-14 - mass.double() * inverse
-    share = weight.double() * inverse
-    begin_slope, end_slope = begin * (_ONE - begin), end * (_ONE - end)
-    powers = _doubles([2.0 ** (-20 - shift) for shift in range(32)], weight.device)
-    mean = share * (end_slope - begin_slope).double()
-    mean = mean * coded.mantissa.double() * powers[coded.shift.long()]
-    z_begin, z_end = coded.edges.long().unbind(-2)
-    scale = share * (z_end * end_slope - z_begin * begin_slope).double() * 2.0**-29
-    least, most = (int(limit * PARAMETER_UNIT) for limit in (LOG_SCALE_MIN, LOG_SCALE_MAX))
-    outward = (coded.log_scales <= least) & (scale > 0) | (coded.log_scales >= most) & (scale < 0)
-    scale = scale.masked_fill(outward, 0.0)
-
-    centre, *others = mean.unbind(-1)
-    for other in others:  # One by one: the order of this sum matters to the last bit.
-        centre = centre + other
-    linear = centre[..., None] * coded.residuals.double() * 2.0**-5
-    scaled = torch.cat([logit, mean, scale, linear], -1) * GRADIENT_UNIT
-    return (scaled.clamp(-GRADIENT_MAX, GRADIENT_MAX) + 0.5).floor()
 
 
 def outer(gradient: Tensor, inputs: Tensor) -> Tensor:
