@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
 from ncml_codec.errors import InputError
 from ncml_codec.learn.data import CropConfig, FolderImages, load_folders
+from tests.pictures import valley
 
 SMALL = CropConfig(crop=8, batch=5, grey=0.0)
 
@@ -59,6 +62,53 @@ def test_the_asked_share_of_crops_is_grey() -> None:
     batch = FolderImages([image], []).crops(CropConfig(8, 400, 0.25), 0, 0)
     grey = (batch[:, 0] == batch[:, 1]).all((1, 2)) & (batch[:, 0] == batch[:, 2]).all((1, 2))
     assert grey.mean() == pytest.approx(0.25, abs=0.07)
+
+
+def drawn_without_altering(
+    images: FolderImages, config: CropConfig, seed: int, step: int
+) -> npt.NDArray[np.uint8]:
+    """The stream of crops that the first released networks were trained on, written again."""
+    random = np.random.Generator(np.random.Philox(key=[seed, step]))
+    sizes = np.array([image.shape[0] * image.shape[1] for image in images.images], float)
+    crops = []
+    for index in random.choice(len(sizes), config.batch, p=sizes / sizes.sum()):
+        image = images.images[index]
+        top = random.integers(image.shape[0] - config.crop + 1)
+        left = random.integers(image.shape[1] - config.crop + 1)
+        crop = image[top : top + config.crop, left : left + config.crop].transpose(2, 0, 1)
+        below, right, turned, grey = random.random(4) < (0.5, 0.5, 0.5, config.grey)
+        crop = np.flip(crop, [axis for axis, flip in ((1, below), (2, right)) if flip])
+        crop = crop.transpose(0, 2, 1) if turned else crop
+        crops.append(crop[[1, 1, 1]] if grey else crop)
+    return np.stack(crops)
+
+
+PHOTOGRAPHS = FolderImages([valley(0, 0, 90, 120), valley(150, 200, 70, 70)], [])
+
+
+def test_without_altering_the_stream_is_that_of_the_released_networks() -> None:
+    config = CropConfig(crop=16, batch=6, grey=0.2)
+    for seed, step in ((0, 0), (1, 7), (3, 100_000)):
+        expected = drawn_without_altering(PHOTOGRAPHS, config, seed, step)
+        assert np.array_equal(PHOTOGRAPHS.crops(config, seed, step), expected)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_the_asked_share_of_crops_is_altered_and_the_others_stay(share: float) -> None:
+    config = CropConfig(crop=16, batch=300, grey=0.0, augment=share)
+    plain = PHOTOGRAPHS.crops(replace(config, augment=0), 5, 9)
+    found = PHOTOGRAPHS.crops(config, 5, 9)
+    altered = (found != plain).any((1, 2, 3)).mean()
+    # At 0.3 five standard errors of 300 crops are 0.13.
+    assert altered == pytest.approx(share, abs=0.13 if 0 < share < 1 else 0)
+    assert np.array_equal(found, PHOTOGRAPHS.crops(config, 5, 9))
+    assert not np.array_equal(found, PHOTOGRAPHS.crops(config, 5, 10))
+
+
+def test_altered_crops_are_made_grey_as_often() -> None:
+    batch = PHOTOGRAPHS.crops(CropConfig(16, 400, 0.25, augment=1.0), 0, 0)
+    grey = (batch == batch[:, :1]).all((1, 2, 3))
+    assert 0.18 < grey.mean() < 0.40  # some drawings are grey, too
 
 
 def test_small_images_are_left_out_and_named(folder: Path) -> None:

@@ -13,7 +13,7 @@ from scipy.io import savemat
 
 from ncml_codec.errors import InputError, UsageError
 from ncml_codec.learn.data import CropConfig, FolderImages
-from ncml_codec.learn.datasets import ArrayImages, open_dataset, open_training
+from ncml_codec.learn.datasets import ArrayImages, check_augmentation, open_dataset, open_training
 from tests.pictures import real_images
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (10, 3, 32, 32), np.uint8)
@@ -165,6 +165,14 @@ def test_folders_and_unknown_kinds(tmp_path: Path) -> None:
     for kind in ("cifar10", "svhn", "imagenet32", "celeba64", "array"):
         with pytest.raises(InputError, match="none"):
             open_dataset(f"{kind}:{tmp_path / 'none'}", "train", 16)
+
+
+def test_only_crops_of_folders_are_altered() -> None:
+    small = ArrayImages(IMAGES)
+    check_augmentation(small, 0.0)
+    check_augmentation(FolderImages([], []), 0.5)
+    with pytest.raises(UsageError, match=r"0\.5: 10 images of 32 x 32 are used whole"):
+        check_augmentation(small, 0.5)
 
 
 @pytest.mark.slow

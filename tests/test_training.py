@@ -56,19 +56,20 @@ def test_training_lowers_the_bits(sde: str, tmp_path: Path) -> None:
     assert math.isnan(float(rows[-1]["noisy_bpd"])) == (sde == "none")
 
 
-@pytest.mark.parametrize("sde", ["none", "vp"])
-def test_a_resumed_run_continues_to_the_bit(sde: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sde", "augment"), [("none", 0.0), ("vp", 0.0), ("none", 0.5)])
+def test_a_resumed_run_continues_to_the_bit(sde: str, augment: float, tmp_path: Path) -> None:
     process, config = process_named(sde), TrainConfig(steps=12, log_every=4)
+    crops = replace(CROPS, augment=augment)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for run in (whole, parts):
         run.mkdir()
-    train(network(sde), IMAGES, process, CROPS, config, whole, quiet)
+    train(network(sde), IMAGES, process, crops, config, whole, quiet)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ncml_codec.learn.state.ncml", _failing_at(7))
         often = replace(config, save_minutes=0)
         with pytest.raises(KeyboardInterrupt):
-            train(network(sde), IMAGES, process, CROPS, often, parts, quiet)
-    train(network(sde), IMAGES, process, CROPS, config, parts, quiet)
+            train(network(sde), IMAGES, process, crops, often, parts, quiet)
+    train(network(sde), IMAGES, process, crops, config, parts, quiet)
     one, other = checkpoint.load_snapshot(whole), checkpoint.load_snapshot(parts)
     for group in ("weights", "average", "moments"):
         first, second = getattr(one, group), getattr(other, group)
@@ -189,6 +190,21 @@ def test_options_come_from_a_file_and_the_command_line_wins(folder: Path, tmp_pa
     assert "stepps" in wrong.output
     recipe.write_text("steps 7")
     assert tool(train_main, *options).exit_code == 2
+
+
+def test_a_recipe_may_ask_for_altered_crops(folder: Path, tmp_path: Path) -> None:
+    recipe, run = tmp_path / "recipe.toml", tmp_path / "run"
+    recipe.write_text("augment = 0.25\n")
+    result = training(folder, run, "--config", recipe, "--steps", 2)
+    assert result.exit_code == 0, result.output
+    config = json.loads((run / "config.json").read_text())
+    assert config["options"]["augment"] == config["crops"]["augment"] == 0.25
+    assert "25 % of them altered" in (run / "README.md").read_text()
+    np.save(tmp_path / "small.npy", np.zeros((4, 16, 16, 3), np.uint8))
+    source = f"array:{tmp_path}/small.npy"
+    refused = tool(train_main, "--data", source, "--augment", 0.25, "--out", tmp_path / "none")
+    assert refused.exit_code == 2
+    assert "used whole" in refused.stderr
 
 
 def test_accumulated_batches_are_one_large_batch(tmp_path: Path) -> None:

@@ -75,6 +75,12 @@ def _from_file(context: click.Context, _: click.Parameter, path: Path | None) ->
 @click.option("--batch", type=click.IntRange(1), default=4, help="Crops a step.")
 @click.option("--crop", type=click.IntRange(8), default=64, help="Side of a crop, pixels.")
 @click.option("--grey", type=click.FloatRange(0, 1), default=0.02, help="Share of grey crops.")
+@click.option(
+    "--augment",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="Share of altered crops (JPEG, mosaics, noise, drawings, ...).",
+)
 @click.option("--matrix-rate", type=float, default=7e-3, help="Muon's peak rate (matrices).")
 @click.option("--rate", type=float, default=5e-3, help="AdamW's peak rate (the rest).")
 @click.option("--schedule", type=click.Choice(["cosine", "constant"]), default="cosine")
@@ -166,7 +172,8 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
     images = datasets.open_training(options["sources"], options["crop"])
     images = datasets.first(images, options["images"]) if options["images"] else images
     datasets.check_labels(images, options["classes"])
-    crops = CropConfig(options["crop"], options["batch"], options["grey"])
+    datasets.check_augmentation(images, options["augment"])
+    crops = CropConfig(options["crop"], options["batch"], options["grey"], options["augment"])
     config = TrainConfig(
         optimiser=OptimiserConfig(options["matrix_rate"], options["rate"]),
         minutes=options["max_minutes"],

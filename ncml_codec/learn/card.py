@@ -91,6 +91,8 @@ def card(
 
 def _batch(options: Mapping[str, Any], crops: Mapping[str, Any]) -> str:
     text = f"{crops['batch']} crops of at most {crops['crop']} x {crops['crop']} pixels"
+    if share := crops.get("augment", 0):
+        text += f", {100 * share:g} % of them altered (--augment)"
     return text + (f", {n} batches a step" if (n := options.get("accumulate", 1)) > 1 else "")
 
 

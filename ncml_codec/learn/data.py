@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from ncml_codec.errors import InputError
+from ncml_codec.learn.augmentation import altered
 
 SUFFIXES = {".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".jpg", ".jpeg"}
 
@@ -26,11 +27,13 @@ Labels = npt.NDArray[np.int64]
 @dataclass(frozen=True)
 class CropConfig:
     """crop: side in pixels; batch: crops a step; grey: share of crops made grey, so that the
-    network knows grey images, which the codec feeds as three equal planes."""
+    network knows grey images, which the codec feeds as three equal planes; augment: share of
+    crops that are altered (`ncml_codec.learn.augmentation`), before some are made grey."""
 
     crop: int = 64
     batch: int = 4
     grey: float = 0.02
+    augment: float = 0.0
 
 
 class Images(Protocol):
@@ -69,12 +72,14 @@ class FolderImages:
         """The batch of training step `step`: uint8 [batch, 3, crop, crop].
 
         Every pixel is equally likely; mirrored and transposed at random, which are all eight
-        orientations.
+        orientations. Crops that are not altered are those of a share of 0, at the same places.
         """
         random = np.random.Generator(np.random.Philox(key=[seed, step]))
+        # Far from where the first one's counter can get: a stream of its own.
+        altering = np.random.Generator(np.random.Philox(key=[seed, step], counter=[0, 0, 0, 1]))
         sizes = np.array([image.shape[0] * image.shape[1] for image in self.images], float)
         chosen = random.choice(len(self.images), config.batch, p=sizes / sizes.sum())
-        crops = [self._crop(self.images[index], config, random) for index in chosen]
+        crops = [self._crop(self.images[index], config, random, altering) for index in chosen]
         return np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2))
 
     def labelled(self, config: CropConfig, seed: int, step: int) -> tuple[Pixels, None]:
@@ -100,11 +105,18 @@ class FolderImages:
         return text
 
     @staticmethod
-    def _crop(image: Pixels, config: CropConfig, random: np.random.Generator) -> Pixels:
+    def _crop(
+        image: Pixels,
+        config: CropConfig,
+        random: np.random.Generator,
+        altering: np.random.Generator,
+    ) -> Pixels:
         side = config.crop
-        top = random.integers(image.shape[0] - side + 1)
-        left = random.integers(image.shape[1] - side + 1)
+        top = int(random.integers(image.shape[0] - side + 1))
+        left = int(random.integers(image.shape[1] - side + 1))
         crop = image[top : top + side, left : left + side]
+        if altering.random() < config.augment:
+            crop = altered(image, top, left, side, altering)
         flips = random.random(4)
         crop = crop[::-1] if flips[0] < 0.5 else crop
         crop = crop[:, ::-1] if flips[1] < 0.5 else crop

@@ -47,7 +47,7 @@ class ArrayImages:
     def crops(self, config: CropConfig, seed: int, step: int) -> Pixels:
         """The batch of training step `step`: epochs shuffled by (seed, epoch), mirrored at random.
 
-        crop is ignored: these images are used whole.
+        crop, grey and augment are ignored: these images are used whole, as they are.
         """
         return self.labelled(config, seed, step)[0]
 
@@ -119,6 +119,15 @@ def check_labels(images: ArrayImages | FolderImages, classes: int) -> None:
         raise UsageError(f"{classes} classes, but these images have no labels")
     if int(images.labels.max()) >= classes:
         raise UsageError(f"{classes} classes, but there are labels up to {images.labels.max()}")
+
+
+def check_augmentation(images: ArrayImages | FolderImages, share: float) -> None:
+    """Raises UsageError if crops are to be altered where there are none: see `ArrayImages`."""
+    if share and isinstance(images, ArrayImages):
+        raise UsageError(
+            f"augment {share:g}: {images.describe()} are used whole; only crops of folders are"
+            " altered"
+        )
 
 
 def read_cifar10(folder: Path, split: str) -> tuple[Pixels, Labels]:
