@@ -31,9 +31,9 @@ LARGEST_FACTOR = 4.0
 def altered(image: Pixels, top: int, left: int, side: int, random: np.random.Generator) -> Pixels:
     """The crop [side, side, 3] of `image` at (top, left), altered in one of KINDS or `shrunk`.
 
-    Each is equally likely. Up to MARGIN pixels before it are altered with it, so that patterns and
-    blocks begin anywhere. A shrunk crop shows up to LARGEST_FACTOR times as many rows and columns
-    of the image; where the image is too small for that, its mirror image.
+    Each is equally likely. Fewer than MARGIN pixels before it are altered with it, so that patterns
+    and blocks begin anywhere. A shrunk crop shows up to LARGEST_FACTOR times as many rows and
+    columns of the image; where the image is too small for that, its mirror image.
     """
     choice = int(random.integers(len(KINDS) + 1))
     if choice == len(KINDS):
@@ -69,9 +69,10 @@ def thin_chroma(image: Pixels, random: np.random.Generator) -> Pixels:
 
     Blocks begin at the image's first pixel. Luma as in JFIF (ITU-R BT.601).
     """
-    planes = image.astype(np.float32)
-    luma = planes @ np.array(_LUMA, np.float32)
-    red, blue = (_halved(planes[..., channel] - luma) for channel in (0, 2))
+    planes = image.astype(np.float32).transpose(2, 0, 1)
+    # No matrix product, whose rounding depends on the library.
+    luma = _LUMA[0] * planes[0] + _LUMA[1] * planes[1] + _LUMA[2] * planes[2]
+    red, blue = (_halved(planes[channel] - luma) for channel in (0, 2))
     if random.random() < 0.7:
         red, blue = (_halved(difference.T).T for difference in (red, blue))
     green = -(_LUMA[0] * red + _LUMA[2] * blue) / _LUMA[1]
