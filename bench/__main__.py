@@ -218,6 +218,49 @@ def profile(photograph: Path, model: str, engine: str, repeats: int, out: Path |
 
 
 @main.command()
+@click.option("--images", "folders", type=click.Path(path_type=Path), multiple=True, required=True)
+@click.option("--others", type=click.Path(path_type=Path), multiple=True, help="Left as they are.")
+@click.option("--models", default="fast,photo", help="Released models or *.ncpn; first: base.")
+@click.option(
+    "--level",
+    "levels",
+    type=click.IntRange(1, 9),
+    multiple=True,
+    default=(1, 2),
+    help="What learns: 1 nothing, 2 the heads, 8 all.",
+)
+@click.option("--every", type=click.IntRange(1), default=3, help="Of each folder of --images.")
+@click.option("--crop", type=click.IntRange(16), default=256, help="Central part coded, pixels.")
+@click.option("--engine", default="auto")
+@_OUT
+def altered(
+    folders: tuple[Path, ...],
+    others: tuple[Path, ...],
+    models: str,
+    levels: tuple[int, ...],
+    every: int,
+    crop: int,
+    engine: str,
+    out: Path | None,
+) -> None:
+    """Sizes of photographs as they are and altered, by kind, one model against another."""
+    from bench import altered as bench_altered
+    from bench.subjects import image_files
+    from ncml_codec.codec import Effort
+
+    records = bench_altered.run(
+        [path for folder in folders for path in image_files([folder])[::every]],
+        image_files(others),
+        _split(models),
+        levels,
+        crop,
+        Effort(engine),
+        click.echo,
+    )
+    _report(records, bench_altered.table(records), out, None)
+
+
+@main.command()
 @click.argument("results", type=click.Path(path_type=Path), nargs=-1, required=True)
 @_OUT
 def models(results: tuple[Path, ...], out: Path | None) -> None:

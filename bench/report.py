@@ -10,7 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from bench import codec_tables, likelihood, models, plots, speed
+from bench import altered, codec_tables, likelihood, models, plots, speed
 from bench.measuring import LOSSLESS
 from bench.record import Record, bench_of
 from bench.rendering import markdown, to_html
@@ -133,6 +133,7 @@ def _codec_figures(records: Sequence[Record]) -> list[tuple[str, Figure | None]]
 
 def _text(records: Sequence[Record]) -> str:
     tables: Mapping[str, Callable[[Sequence[Record]], str]] = {
+        "altered": altered.table,
         "codecs": codec_tables.table,
         "likelihood": likelihood.table,
         "models": models.table,
