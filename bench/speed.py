@@ -259,9 +259,16 @@ def _model_file(name: str, photograph: Path, folder: Path) -> Path:
 
 
 def _write(photograph: Path, target: Path, width: int, height: int) -> None:
-    """The photograph repeated, mirrored at each seam, and cut to the size."""
+    """The photograph repeated, mirrored at each seam, and cut to the size.
+
+    Where it is repeated, levels are lower by 0 or 1 by chance: what comes again exactly would be
+    coded by what it was, as no photograph is.
+    """
     tile = _pixels(photograph)
     block = np.concatenate([tile, tile[:, ::-1]], axis=1)
     block = np.concatenate([block, block[::-1]], axis=0)
     repeats = (-(-height // block.shape[0]), -(-width // block.shape[1]), 1)
-    Image.fromarray(np.tile(block, repeats)[:height, :width]).save(target)
+    pixels = np.tile(block, repeats)[:height, :width]
+    chance = np.random.default_rng(0).integers(0, 2, pixels.shape, np.uint8)
+    chance[: tile.shape[0], : tile.shape[1]] = 0
+    Image.fromarray(pixels - np.minimum(pixels, chance)).save(target)
