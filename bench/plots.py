@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Annotation, Text
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from matplotlib.transforms import Bbox
 from PIL import Image
@@ -25,6 +26,14 @@ MARKERS = "osD^vP*X<>hp"
 # Okabe and Ito's colours, dark to light, which also differ as greys
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 OURS = "ncml"
+
+_NEAR = 14  # points; a name that is farther from its point has a line to it
+_LEADER = {"arrowstyle": "-", "linewidth": 0.5, "color": "0.6", "shrinkA": 0, "shrinkB": 4}
+_PLACES = [
+    (round(far * right), round(far * up))
+    for far in (9, 14, 26, 40, 56, 74)
+    for right, up in ((1, 0), (0, 1), (-1, 0), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
+]
 
 
 def size_against_speed(
@@ -64,7 +73,10 @@ def size_against_speed(
         if seconds:
             speed = samples / images / seconds / 1e6
             axes.plot(speed, figure_["bits"], "x", ms=6, mec="0.45", zorder=2)
-            shown.append((speed, figure_["bits"], f"{figure_['codec']} (quoted)", "light"))
+            name = figure_["codec"].partition(" (")[0]  # without the number of parameters
+            shown.append((speed, figure_["bits"], name, "light"))
+    if any(weight == "light" for _, _, _, weight in shown):
+        axes.plot([], [], "x", ms=6, mec="0.45", label="quoted, of other machines")
     word = "decoded" if key.startswith("decode") else "encoded"
     axes.set_xlabel(f"million sub-pixels {word} a second, one thread (faster to the right)")
     axes.set_ylabel("bits per sub-pixel (smaller files below)")
@@ -281,7 +293,7 @@ def _few_ticks(axes: Axes, bits: Sequence[float]) -> None:
 
 
 def _label(figure: Figure, axes: Axes, shown: Sequence[tuple[float, float, str, str]]) -> None:
-    """Names at points, each at the first place around its point that is free."""
+    """Names at points, each at the first place around its point that is free, or the freest."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
     renderer: RendererAgg = canvas.get_renderer()  # type: ignore[no-untyped-call]
@@ -289,36 +301,46 @@ def _label(figure: Figure, axes: Axes, shown: Sequence[tuple[float, float, str, 
     for x, y, _, _ in shown:
         at = axes.transData.transform((x, y))
         taken.append(Bbox.from_bounds(at[0] - 5, at[1] - 5, 10, 10))
-    places = [(9, 0, "left", "center"), (0, 8, "center", "bottom"), (-9, 0, "right", "center")]
-    places += [(0, -8, "center", "top"), (9, 11, "left", "bottom"), (9, -11, "left", "top")]
-    places += [(-9, 11, "right", "bottom"), (-9, -11, "right", "top"), (12, 24, "left", "bottom")]
-    places += [(12, -24, "left", "top"), (-12, 24, "right", "bottom"), (-12, -24, "right", "top")]
     inside = axes.get_window_extent(renderer)
     for x, y, name, weight in shown:
-        for right, up, horizontal, vertical in places:
+        best: tuple[float, Annotation | None] = (np.inf, None)
+        for right, up in _PLACES:
             text = axes.annotate(
                 name,
                 (x, y),
                 (right, up),
                 textcoords="offset points",
-                ha=horizontal,
-                va=vertical,
+                ha="left" if right > 0 else "right" if right < 0 else "center",
+                va="center" if up == 0 else "bottom" if up > 0 else "top",
                 fontsize=8,
                 fontweight="bold" if weight == "bold" else "normal",
                 style="italic" if weight == "light" else "normal",
                 color="0.35" if weight == "light" else "black",
                 path_effects=[withStroke(linewidth=3, foreground="white")],
+                arrowprops=_LEADER if max(abs(right), abs(up)) > _NEAR else None,
                 zorder=4,
             )
-            box = text.get_window_extent(renderer)
-            free = not any(box.overlaps(other) for other in taken)
-            if (free and inside.containsx(box.x0) and inside.containsx(box.x1)) or (
-                right,
-                up,
-            ) == places[-1][:2]:
-                taken.append(box)
+            text.update_positions(renderer)
+            box = Text.get_window_extent(text, renderer)  # without the leader
+            outside = max(inside.x0 - box.x0, box.x1 - inside.x1, inside.y0 - box.y0, 0.0)
+            cost = outside + sum(_shared(box, other) for other in taken)
+            if cost < best[0]:
+                if best[1] is not None:
+                    best[1].remove()
+                best = cost, text
+            else:
+                text.remove()
+            if cost == 0:
                 break
-            text.remove()
+        if best[1] is not None:
+            taken.append(Text.get_window_extent(best[1], renderer))
+
+
+def _shared(box: Bbox, other: Bbox) -> float:
+    """The area, in square pixels, that two boxes share."""
+    width = float(min(box.x1, other.x1) - max(box.x0, other.x0))
+    height = float(min(box.y1, other.y1) - max(box.y0, other.y0))
+    return max(width, 0.0) * max(height, 0.0)
 
 
 def _put_thumbnail(axes: Axes, row: int, thumbnail: str) -> None:
