@@ -14,7 +14,7 @@ import numpy as np
 
 from ncml_codec.codec import Progress, Samples
 from ncml_codec.coder import Decoder, Encoder
-from ncml_codec.errors import FormatError
+from ncml_codec.errors import FormatError, UnsupportedByEngine
 from ncml_codec.levels import Trials
 from ncml_codec.network import PLANES, Integers, Network
 from ncml_codec.strength import STATIC, heads_alone
@@ -94,7 +94,10 @@ def decode_tiles(
     count = len(payloads)
     values = np.zeros((count, height * width, planes), np.uint8)
     decoders = [_Stream(payload) for payload in payloads]
-    walk = engine.walk_together(count, height, width, alike.strength)
+    try:
+        walk = engine.walk_together(count, height, width, alike.strength)
+    except UnsupportedByEngine as error:
+        return [error] * count
     for wave in range(wave_count(height, width)):
         pixels = walk.begin(wave)
         if pixels == 0:

@@ -18,7 +18,7 @@ from ncml_codec.errors import ChecksumMismatch, FormatError
 from ncml_codec.model import Model
 from ncml_codec.network import Network, named_layers
 from ncml_codec.pixels import Picture
-from ncml_codec.strength import BODY, STATIC
+from ncml_codec.strength import BODY, STATIC, learning
 
 # Pixels that are walked together, enough for a GPU; a parameter of which every image has its own
 # counts as one. On the CPU `photo` takes 24 to 366 bytes for each, the most for small images that
@@ -118,7 +118,7 @@ def _groups(alike: Sequence[Alike], network: Network) -> Iterator[list[int]]:
 
 def _own_parameters(network: Network, strength: int) -> int:
     """About how many parameters learn, so that every image has its own."""
-    if strength == STATIC:
+    if learning(strength) == STATIC:
         return 0
-    learn = "" if strength > BODY else "heads."
+    learn = "" if learning(strength) > BODY else "heads."
     return sum(layer.weight.size for name, layer in named_layers(network) if name.startswith(learn))

@@ -63,7 +63,7 @@ class Header:
 class Tile:
     """A tile's coded words, and the CRC-32 of its samples (rows, pixels, planes; one byte each).
 
-    adaptation: how the network learns, see `strength`. payload: read from a file, a view of its
+    adaptation: how it adapts to its image, see `strength`. payload: read from a file, a view of its
     bytes, so that a large file is in memory once.
     """
 
@@ -118,22 +118,28 @@ def read_container(data: bytes, max_pixels: int | None = None) -> Container:
     metadata = b""
     if metadata_length is not None:
         metadata = bytes(reader.section("metadata", metadata_length))
-    tiles = [read_tile(reader, index, length, adaptation) for index, length in enumerate(lengths)]
+    tiles = [
+        read_tile(reader, index, length, adaptation, header.planes)
+        for index, length in enumerate(lengths)
+    ]
     if reader.at != len(data):
         raise FormatError(f"{len(data) - reader.at} bytes follow the end of the last section")
     return Container(header, metadata, tiles)
 
 
-def read_tile(reader: Reader, index: int, length: int, adaptation: int) -> Tile:
+def read_tile(reader: Reader, index: int, length: int, adaptation: int, planes: int) -> Tile:
     """The tile of this number, whose payload has `length` bytes, at the reader's place.
 
-    adaptation: the header's. Raises FormatError.
+    adaptation, planes: the header's. Raises FormatError.
     """
     own = 1 if adaptation == BY_TILE else 0
     section = reader.section(f"tile {index}", own + length)
     strength = section[0] if own else adaptation
-    if not is_known(strength):
-        raise FormatError(f"tile {index}: adaptation {strength}, which this version does not know")
+    if not is_known(strength, planes):
+        raise FormatError(
+            f"tile {index}: adaptation {strength} of {planes} planes, which this version does not"
+            " know"
+        )
     (crc,) = struct.unpack("<I", reader.take(f"tile {index}'s samples checksum", 4))
     return Tile(section[own:], crc, strength)
 
@@ -188,6 +194,8 @@ def read_head(
     (stated,) = struct.unpack("<I", reader.take("header checksum", 4))
     if zlib.crc32(data[:end]) != stated:
         raise ChecksumMismatch("header: its bytes do not match their checksum; the file is damaged")
-    if adaptation != BY_TILE and not is_known(adaptation):
-        raise FormatError(f"header: adaptation {adaptation}, which this version does not know")
+    if adaptation != BY_TILE and not is_known(adaptation, planes):
+        raise FormatError(
+            f"header: adaptation {adaptation} of {planes} planes, which this version does not know"
+        )
     return header, adaptation, metadata_length, lengths, reader.at

@@ -1,7 +1,9 @@
-"""How strongly a tile's network learns while it is coded: the adaptation byte of FORMAT.md.
+"""How a tile adapts to its image while it is coded: the adaptation byte of FORMAT.md.
 
-0: not at all. 1 to 7: the heads; from one to the next they learn twice as fast. 9 to 15: the
-same, and the layers before them as well.
+The low four bits say how strongly the network learns. 0: not at all. 1 to 7: the heads; from one to
+the next they learn twice as fast. 9 to 15: the same, and the layers before them as well. Times
+COLOURS, the colour mode is added to that, 0 to 3: which cells correct the levels of green and blue,
+see `colours`.
 """
 
 from __future__ import annotations
@@ -9,11 +11,27 @@ from __future__ import annotations
 STATIC = 0
 STRONGEST = 7
 BODY = 8
+COLOURS = 16
+
+_PLANES = 3  # of tiles that have colours
+_CELLS = ("", "differences", "pairs and differences", "pairs, differences and triples")
 
 
-def is_known(adaptation: int) -> bool:
-    """Whether this is one of the values above."""
-    return adaptation == STATIC or (1 <= adaptation % BODY <= STRONGEST and adaptation < 2 * BODY)
+def is_known(adaptation: int, planes: int) -> bool:
+    """Whether this is one of the values above. planes: of the tile; grey ones have no colours."""
+    strength, mode = learning(adaptation), colour_mode(adaptation)
+    strong = strength == STATIC or 1 <= strength % BODY <= STRONGEST
+    return strong and 0 <= mode < len(_CELLS) and (mode == 0 or planes == _PLANES)
+
+
+def learning(adaptation: int) -> int:
+    """How the network learns: the value without its colour mode, 0 to 15."""
+    return adaptation % COLOURS
+
+
+def colour_mode(adaptation: int) -> int:
+    """The colour mode, 0 to 3 where `is_known`."""
+    return adaptation // COLOURS
 
 
 def heads_alone(adaptation: int) -> bool:
@@ -23,7 +41,7 @@ def heads_alone(adaptation: int) -> bool:
 
 def describe(adaptation: int) -> str:
     """It in words."""
-    if adaptation == STATIC:
-        return "static"
-    learner = "whole network" if adaptation > BODY else "heads"
-    return f"{learner}, strength {adaptation % BODY}"
+    strength, cells = learning(adaptation), _CELLS[colour_mode(adaptation)]
+    learner = "whole network" if strength > BODY else "heads"
+    how = "static" if strength == STATIC else f"{learner}, strength {strength % BODY}"
+    return f"{how}, colours by {cells}" if cells else how

@@ -50,6 +50,11 @@ class Mixtures:
     mantissa: Integers
     shift: Integers
 
+    def rows(self, chosen: Integers) -> Mixtures:
+        """Those of some sub-pixels."""
+        parts = (self.weight, self.mean, self.mantissa, self.shift)
+        return Mixtures(*(part[chosen] for part in parts))
+
 
 def mixtures(
     outputs: Integers, k: int, reference: Integers, residuals: Integers, tables: Tables
@@ -75,11 +80,7 @@ def mixtures(
 
 def high_counts(mixture: Mixtures, tables: Tables) -> Integers:
     """Counts of the 16 high nibbles, [n, 16], each at least 1, each row of sum 2**24."""
-    n = mixture.mean.shape[0]
-    boundaries: Integers = np.arange(16, 256, 16, dtype=np.int32)
-    at = np.empty((n, SYMBOLS + 1), np.int32)
-    at[:, 1:-1] = _cumulative(mixture, np.repeat(boundaries[None], n, axis=0), tables)
-    at[:, 0], at[:, -1] = 0, CUMULATIVE_ONE
+    at = _high_boundaries(mixture, tables)
     # 2**30 to 2**24 - 16, exactly at both ends and rising in between; then one for each symbol.
     cumulative = (at >> 6) - (at >> 26) + _RANKS
     return _differences(cumulative)
@@ -87,15 +88,43 @@ def high_counts(mixture: Mixtures, tables: Tables) -> Integers:
 
 def low_counts(mixture: Mixtures, high: Integers, tables: Tables) -> Integers:
     """Counts of the 16 low nibbles given each sub-pixel's high nibble [n], as `high_counts`."""
-    boundaries = (high[:, None] << 4) + _RANKS
-    at = _cumulative(mixture, boundaries, tables)
-    at[high == 0, 0] = 0
-    at[high == 15, -1] = CUMULATIVE_ONE
+    at = _low_boundaries(mixture, high, tables)
     inside = (at - at[:, :1]).astype(np.int64)
     mass = inside[:, -1:]
     # A reciprocal once for each row; the last boundary is set, since the product may fall short.
     reciprocal = ((TOTAL - SYMBOLS) << _RECIPROCAL_BITS) // np.maximum(mass, 1)
     cumulative = (inside * reciprocal) >> _RECIPROCAL_BITS
+    cumulative += _RANKS
+    cumulative[:, -1] = TOTAL
+    counts = _differences(cumulative)
+    counts[mass[:, 0] == 0] = TOTAL // SYMBOLS
+    return counts
+
+
+def group_masses(mixture: Mixtures, tables: Tables) -> Doubles:
+    """Masses of the 16 groups of levels with one high nibble, [n, 16]: whole numbers of sum 2**24,
+    some of them perhaps 0."""
+    at = _high_boundaries(mixture, tables) >> 6
+    return (at[:, 1:] - at[:, :-1]).astype(np.float64)
+
+
+def level_masses(mixture: Mixtures, high: Integers, tables: Tables) -> Doubles:
+    """Masses of the 16 levels of each sub-pixel's group high [n], [n, 16]: the parts of what
+    `group_masses` gives that group."""
+    at = _low_boundaries(mixture, high, tables) >> 6
+    return (at[:, 1:] - at[:, :-1]).astype(np.float64)
+
+
+def mass_counts(masses: Doubles) -> Integers:
+    """Counts in proportion to masses [n, 16], each at least 1, each row of sum 2**24.
+
+    masses: whole numbers, each row of sum below 2**53; rows of zeros become equal counts. The
+    product is rounded once and rises with the sum, and no more than rounds to TOTAL - SYMBOLS.
+    """
+    sums = np.zeros((len(masses), SYMBOLS + 1))
+    np.cumsum(masses, axis=1, out=sums[:, 1:])
+    mass = sums[:, -1:]
+    cumulative = np.floor(sums * ((TOTAL - SYMBOLS) / np.maximum(mass, 1))).astype(np.int32)
     cumulative += _RANKS
     cumulative[:, -1] = TOTAL
     counts = _differences(cumulative)
@@ -155,6 +184,24 @@ def _weights(logits: Integers, tables: Tables) -> Integers:
     weight: Integers = (raw << 14) // raw.sum(axis=1, keepdims=True, dtype=np.int32)
     weight[:, 0] += (1 << 14) - weight.sum(axis=1, dtype=np.int32)
     return weight
+
+
+def _high_boundaries(mixture: Mixtures, tables: Tables) -> Integers:
+    """The distribution function, of 2**30, at the ends of the 16 groups of levels, [n, 17]."""
+    n = mixture.mean.shape[0]
+    boundaries: Integers = np.arange(16, 256, 16, dtype=np.int32)
+    at = np.empty((n, SYMBOLS + 1), np.int32)
+    at[:, 1:-1] = _cumulative(mixture, np.repeat(boundaries[None], n, axis=0), tables)
+    at[:, 0], at[:, -1] = 0, CUMULATIVE_ONE
+    return at
+
+
+def _low_boundaries(mixture: Mixtures, high: Integers, tables: Tables) -> Integers:
+    """The same at the ends of the 16 levels of each sub-pixel's group high [n], [n, 17]."""
+    at = _cumulative(mixture, (high[:, None] << 4) + _RANKS, tables)
+    at[high == 0, 0] = 0
+    at[high == 15, -1] = CUMULATIVE_ONE
+    return at
 
 
 def _cumulative(mixture: Mixtures, boundaries: npt.NDArray[np.int32], tables: Tables) -> Integers:

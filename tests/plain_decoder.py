@@ -4,7 +4,7 @@ Written from FORMAT.md alone; it shares no code with the program, so that where 
 program, the page or this file has a bug. It goes pixel by pixel, uses no float but where section
 4.4 does, and numpy only for arrays and int64 products. It is not fast and does not encode. The
 heads and how they learn, sections 4.3 and 4.4, are in `plain_adaptation`; how the layers before
-them learn, section 4.5, in `plain_body`.
+them learn, section 4.5, in `plain_body`; counts by colours, section 6.1, in `plain_colours`.
 """
 
 import hashlib
@@ -23,11 +23,16 @@ from numpy.typing import NDArray
 
 from tests.plain_adaptation import Head, Seen, output_gradient
 from tests.plain_body import Body, Trace
+from tests.plain_colours import Colours
 
 IntArray = NDArray[np.int64]
 
 MAX_PIXELS = 2**20  # Section 8 leaves the limit to the decoder, and this one is slow.
-ADAPTATIONS = [*range(8), *range(9, 16)]  # Those of 9 and more are of the body, too.
+STRENGTHS = [*range(8), *range(9, 16)]  # Those of 9 and more are of the body, too.
+ADAPTATIONS = {  # By the number of planes; grey has no colour modes.
+    1: STRENGTHS,
+    3: [strength + 16 * mode for mode in range(4) for strength in STRENGTHS],
+}
 BY_TILE = 255
 MAX_CONTENT_BYTES = 2**28  # Section 2's limit for metadata, used for models too.
 
@@ -55,8 +60,8 @@ def decode(data: bytes, models: Sequence[bytes]) -> Decoded:
     version, kind, adaptation, exponent = file.take(4)
     require(version == 1, f"version {version}, must be 1")
     require(kind <= 3, f"kind {kind}, must be 0 to 3")
-    by_tile = adaptation == BY_TILE
-    require(by_tile or adaptation in ADAPTATIONS, f"adaptation {adaptation} is reserved")
+    by_tile, planes = adaptation == BY_TILE, 3 if kind & 1 else 1
+    require(by_tile or adaptation in ADAPTATIONS[planes], f"adaptation {adaptation} is reserved")
     require(5 <= exponent <= 14, f"tile exponent {exponent}, must be 5 to 14")
     identity = file.take(8)
     width, height = file.varint(), file.varint()
@@ -71,7 +76,7 @@ def decode(data: bytes, models: Sequence[bytes]) -> Decoded:
     require(file.at + rest == len(data), f"{len(data)} bytes, should be {file.at + rest}")
 
     chunks = read_chunks(file.take_checked(section_length, "metadata")) if kind & 2 else []
-    samples = np.zeros((height, width, 3 if kind & 1 else 1), dtype=np.uint8)
+    samples = np.zeros((height, width, planes), dtype=np.uint8)
     side = 2**exponent
     for index, length in enumerate(lengths):
         top, left = index // columns * side, index % columns * side
@@ -79,7 +84,9 @@ def decode(data: bytes, models: Sequence[bytes]) -> Decoded:
         payload = file.take_checked(length + by_tile, f"payload of the {where}")
         if by_tile:
             adaptation, payload = payload[0], payload[1:]
-            require(adaptation in ADAPTATIONS, f"{where}: adaptation {adaptation} is reserved")
+            require(
+                adaptation in ADAPTATIONS[planes], f"{where}: adaptation {adaptation} is reserved"
+            )
         tile = samples[top : top + side, left : left + side]
         tile[:] = decode_tile(payload, known[identity], *tile.shape, adaptation)
         file.check_crc(tile.tobytes(), where)
@@ -164,7 +171,8 @@ def decode_tile(
     payload: bytes, model: "Model", height: int, width: int, planes: int, adaptation: int
 ) -> NDArray[np.uint8]:
     """The samples [height, width, planes] of a tile."""
-    network = Network(model, height, width, adaptation)
+    network = Network(model, height, width, adaptation % 16)
+    colours = Colours(adaptation // 16)
     decoder = RangeDecoder(payload)
     for wave in range(width + 2 * (height - 1)):
         pixels = [(i, wave - 2 * i) for i in range(height) if 0 <= wave - 2 * i < width]
@@ -172,12 +180,26 @@ def decode_tile(
             network.compute_body(i, j)
         for c in range(planes):
             mixtures = [network.distribution(c, i, j) for i, j in pixels]
-            highs = [decoder.symbol(high_counts(each.function)) for each in mixtures]
-            for (i, j), mixture, high in zip(pixels, mixtures, highs, strict=True):
-                level = 16 * high + decoder.symbol(low_counts(mixture.function, high)) - 128
+            coloured = [
+                colours.coloured(c, each.function, (network.d[pixel][:c] + 128).tolist())
+                for pixel, each in zip(pixels, mixtures, strict=True)
+                if colours.stages(c)
+            ]
+            by_colours = [each.high_counts() for each in coloured]
+            highs = [
+                decoder.symbol(each)
+                for each in by_colours or [high_counts(each.function) for each in mixtures]
+            ]
+            for index, ((i, j), high) in enumerate(zip(pixels, highs, strict=True)):
+                if coloured and coloured[index].is_open(high):
+                    low = decoder.symbol(coloured[index].low_counts(high))
+                else:
+                    low = decoder.symbol(low_counts(mixtures[index].function, high))
                 # A grey image is computed as an RGB image with three equal planes.
-                network.d[i, j, c if planes == 3 else slice(None)] = level
-            if adaptation:
+                network.d[i, j, c if planes == 3 else slice(None)] = 16 * high + low - 128
+            if coloured:
+                colours.learn(coloured, [int(network.d[i, j, c]) + 128 for i, j in pixels])
+            if adaptation % 16:
                 network.learn(c, wave, pixels, mixtures)
         if network.body.learns and pixels:
             network.body.learn([network.traces.pop(pixel) for pixel in pixels], planes)

@@ -136,6 +136,6 @@ def test_the_plain_decoder_reads_files_of_random_networks(
 
 def test_the_plain_decoder_is_written_apart() -> None:
     """It shares no code with the program, or it would be no witness."""
-    for name in ("plain_decoder.py", "plain_adaptation.py", "plain_body.py"):
+    for name in ("plain_decoder.py", "plain_adaptation.py", "plain_body.py", "plain_colours.py"):
         lines = (Path(__file__).parent / name).read_text().splitlines()
         assert not [line for line in lines if "import" in line and "ncml" in line]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from ncml_codec.engines import _native
+from ncml_codec.engines import _native, refuse_colours
 from ncml_codec.errors import UsageError
 from ncml_codec.network import Integers, Network, named_layers, table_names
 from ncml_codec.strength import STATIC
@@ -47,6 +47,7 @@ class NativeEngine:
         return f"native ({self.isa}, {self.threads} thread{'s' if self.threads > 1 else ''})"
 
     def walk(self, height: int, width: int, strength: int = STATIC) -> _native.Walk:
+        refuse_colours(self.name, strength)
         return _native.Walk(self.packed, height, width, self.threads, strength)
 
     def survey(
@@ -62,6 +63,7 @@ class NativeEngine:
     def _survey(
         self, samples: npt.NDArray[np.uint8], strength: int, compare: bool
     ) -> _native.Survey:
+        refuse_colours(self.name, strength)
         known = np.ascontiguousarray(samples)
         return _native.Survey(self.packed, known, self.threads, strength, compare)
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from ncml_codec import tables
 from ncml_codec.adaptation import AdaptiveHead, Coded, gradients
 from ncml_codec.adaptive_body import AdaptiveBody
+from ncml_codec.colours import Colours, Masses
 from ncml_codec.network import (
     FEATURE_GAINS,
     FEATURE_MAX,
@@ -29,7 +30,7 @@ from ncml_codec.network import (
     Layer,
     Network,
 )
-from ncml_codec.strength import BODY, STATIC
+from ncml_codec.strength import BODY, STATIC, colour_mode, learning
 from ncml_codec.tables import Mixtures, Weights
 from ncml_codec.wave import Tap, lag, wave_count, wave_pixels, wave_rows
 
@@ -88,8 +89,10 @@ class NumpyEngine:
 class NumpyWalk:
     """State of one image; see `engines.Walk`."""
 
-    def __init__(self, engine: NumpyEngine, height: int, width: int, strength: int) -> None:
+    def __init__(self, engine: NumpyEngine, height: int, width: int, adaptation: int) -> None:
         network = engine.network
+        mode, strength = colour_mode(adaptation), learning(adaptation)
+        self.colours = Colours(mode) if mode else None
         rate = strength % BODY
         self.adaptive = [
             AdaptiveHead(head, network.k, rate) for head in network.heads if rate != STATIC
@@ -127,6 +130,7 @@ class NumpyWalk:
         self.current = self.samples.open(wave, self.rows)
         self.current[:, PLANES] = 1
         self.residuals = np.empty((len(x), PLANES), np.int32)
+        self.values = np.empty((len(x), PLANES), np.int32)
         self.coding = -1
         return len(x)
 
@@ -139,11 +143,18 @@ class NumpyWalk:
             outputs = engine.head(plane, self.trunk, features)
         self.coding, self.outputs = plane, outputs
         self.mixture = self._mixture(plane, outputs)
+        self.masses: Masses | None = None
+        if self.colours is not None and self.colours.concern(plane):
+            earlier = self.values[:, :plane]
+            self.masses = self.colours.masses(plane, self.mixture, earlier, engine.network.tables)
+            return tables.weights(self.masses.high_counts())
         return tables.weights(tables.high_counts(self.mixture, engine.network.tables))
 
     def low(self, plane: int, high: Integers) -> Weights:
-        counts = tables.low_counts(self.mixture, high, self.engine.network.tables)
-        return tables.weights(counts)
+        network_tables = self.engine.network.tables
+        if self.masses is not None:
+            return tables.weights(self.masses.low_counts(self.mixture, high, network_tables))
+        return tables.weights(tables.low_counts(self.mixture, high, network_tables))
 
     def static_bits(self, plane: int, values: Integers) -> float:
         """What these samples take by the model's own head, in bits, if only heads learn. Asked
@@ -159,6 +170,9 @@ class NumpyWalk:
             gradient = gradients(self.mixture, coded, self.engine.network.tables)
             self.adaptive[plane].learn(gradient)
             self.coded = plane + 1
+        if self.colours is not None and self.coding == plane:
+            self.colours.learn(values)
+        self.values[:, plane] = values
         quarters = 4 * (values.astype(np.int32) - 128)
         self.current[:, plane] = quarters
         self.residuals[:, plane] = quarters - self.reference[:, plane].astype(np.int32)
