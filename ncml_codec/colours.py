@@ -31,8 +31,13 @@ from ncml_codec.tables import (
 )
 
 FACTOR_LIMIT = 2.0**12  # a factor is no more than this, and no less than its inverse
-PRIOR = 6710886  # 0.4 of a sample, in units of 2**-24, which a new cell has seen and expected
-OPEN_MASS = 1 << 12  # groups of levels of less mass, of 2**24, have no factors
+OPEN_MASS = 1 << 14  # groups of levels of less mass, of 2**24, have no factors
+
+# What a new cell has seen and expected, in units of 2**-24: 1.5, 0.15625 and 0.375 of a sample. The
+# first two and OPEN_MASS by trial on three images made of validation crops: bench/LOG.md.
+PAIR_PRIOR = 3 << 23
+DIFFERENCE_PRIOR = 5 << 19
+TRIPLE_PRIOR = 3 << 21
 
 _LEVELS = 256
 _SPAN = 2 * _LEVELS - 1  # differences of two levels
@@ -68,10 +73,14 @@ class Masses:
 
 
 class Stage:
-    """One kind of cells. place: of earlier samples [n, planes] the index of level 0's cell; those
-    of the other levels follow it."""
+    """One kind of cells.
 
-    def __init__(self, cells: int, place: Callable[[Integers], Cells]) -> None:
+    prior: what a new one has seen and expected, in units of 2**-24. place: of earlier samples
+    [n, planes] the index of level 0's cell; those of the other levels follow it.
+    """
+
+    def __init__(self, cells: int, prior: int, place: Callable[[Integers], Cells]) -> None:
+        self.prior = prior
         self.seen = np.zeros(cells, np.int32)
         self.expected = np.zeros(cells, np.int64)  # in units of 2**-24
         self.place = place
@@ -83,8 +92,8 @@ class Stage:
 
     def factors(self, cells: Cells) -> Doubles:
         """By how much more often these cells were seen than expected."""
-        seen = self.seen[cells].astype(np.float64) * TOTAL + PRIOR
-        expected = (self.expected[cells] + PRIOR).astype(np.float64)
+        seen = self.seen[cells].astype(np.float64) * TOTAL + self.prior
+        expected = (self.expected[cells] + self.prior).astype(np.float64)
         ratio: Doubles = np.clip(seen / expected, 1 / FACTOR_LIMIT, FACTOR_LIMIT)
         return ratio
 
@@ -99,13 +108,12 @@ class Colours:
     """The cells of a tile. mode: the colour mode of `strength`, 1 to 3."""
 
     def __init__(self, mode: int) -> None:
-        pairs = Stage(_LEVELS * _LEVELS, _pairs) if mode >= 2 else None
-        differences = Stage(_SPAN * _SPAN, _differences)
-        triples = Stage(_LEVELS << _HASH_BITS, _triples) if mode >= 3 else None
-        self.stages: list[list[Stage]] = [
-            [stage for stage in stages if stage is not None]
-            for stages in ([], [pairs], [differences, triples])
-        ]
+        self.stages: list[list[Stage]] = [[], [], []]  # by plane
+        if mode >= 2:
+            self.stages[1].append(Stage(_LEVELS * _LEVELS, PAIR_PRIOR, _pairs))
+        self.stages[2].append(Stage(_SPAN * _SPAN, DIFFERENCE_PRIOR, _differences))
+        if mode >= 3:
+            self.stages[2].append(Stage(_LEVELS << _HASH_BITS, TRIPLE_PRIOR, _triples))
         self._used: list[tuple[Stage, Cells, Masses]] = []
 
     def concern(self, plane: int) -> bool:

@@ -12,8 +12,8 @@ from math import floor
 Function = Callable[[int], int]
 Cell = tuple[str, int, int]
 
-OPEN = 2**12
-PRIOR = 6710886
+OPEN = 2**14
+PRIOR = {"P": 25165824, "D": 2621440, "T": 6291456}
 STAGES = {  # By mode and plane, in their order.
     (1, 2): "D",
     (2, 1): "P",
@@ -83,7 +83,8 @@ class Colours:
 
     def factor(self, cell: Cell) -> float:
         seen, expected = self.cells[cell]
-        ratio = (seen * 2**24 + PRIOR) / (expected + PRIOR)
+        prior = PRIOR[cell[0]]
+        ratio = (seen * 2**24 + prior) / (expected + prior)
         return min(max(ratio, 2.0**-12), 2.0**12)
 
     def learn(self, coloured: Sequence[Coloured], samples: Sequence[int]) -> None:

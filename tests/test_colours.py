@@ -151,7 +151,7 @@ def test_colours_of_which_nothing_is_known_cost_nothing(seed: int, spread: int) 
     low = tables.low_counts(mixture, values >> 4, TABLES)
     found = masses.low_counts(mixture, values >> 4, TABLES)
     assert (found[closed] == low[closed]).all()
-    # A level's mass of 2**12 or more in 16 is rounded down by less than one, three times.
+    # A level's mass of 2**14 or more in 16 is rounded down by less than one, three times.
     assert np.abs(found - low).max() <= 4 * TOTAL // OPEN_MASS
 
 
@@ -210,13 +210,13 @@ def test_every_mode_makes_colours_on_a_lattice_smaller(tiny: Model) -> None:
     array = through_ycbcr(valley(40, 40, 96, 128))
     without = bits(array, tiny, 3)
     for mode in MODES:
-        assert bits(array, tiny, 3 + 16 * mode) < 0.9 * without  # 0.837, 0.791, 0.794
+        assert bits(array, tiny, 3 + 16 * mode) < 0.9 * without  # 0.830, 0.784, 0.789
 
 
 def test_colours_without_a_lattice_cost_little(tiny: Model) -> None:
     array = valley(40, 40, 96, 128)
     without = bits(array, tiny, 3)
-    assert bits(array, tiny, 3 + 16) < 1.02 * without  # 1.009
+    assert bits(array, tiny, 3 + 16) < 1.03 * without  # 1.016
 
 
 def test_known_adaptations_are_a_strength_and_a_mode() -> None:
