@@ -322,8 +322,13 @@ def _label(figure: Figure, axes: Axes, shown: Sequence[tuple[float, float, str, 
             )
             text.update_positions(renderer)
             box = Text.get_window_extent(text, renderer)  # without the leader
-            outside = max(inside.x0 - box.x0, box.x1 - inside.x1, inside.y0 - box.y0, 0.0)
-            cost = outside + sum(_shared(box, other) for other in taken)
+            beyond = (
+                inside.x0 - box.x0,
+                box.x1 - inside.x1,
+                inside.y0 - box.y0,
+                box.y1 - inside.y1,
+            )
+            cost = max(*beyond, 0.0) + sum(_shared(box, other) for other in taken)
             if cost < best[0]:
                 if best[1] is not None:
                     best[1].remove()

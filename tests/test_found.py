@@ -9,8 +9,9 @@ import pytest
 from ncml_codec import images
 from ncml_codec.errors import ChecksumMismatch, FormatError
 from ncml_codec.model import read_model
-from tests.fuzz import run_round, targets, with_checksums
+from tests.fuzz import run_round, targets
 from tests.pictures import GOLDEN, HERE
+from tests.sealing import with_checksums
 
 MODEL = read_model((GOLDEN / "tiny.ncpn").read_bytes())
 FOUND = sorted((HERE / "found").iterdir())
