@@ -17,7 +17,7 @@ from ncml_codec.coder import Decoder, Encoder
 from ncml_codec.errors import FormatError, UnsupportedByEngine
 from ncml_codec.levels import Trials
 from ncml_codec.network import PLANES, Integers, Network
-from ncml_codec.strength import STATIC, heads_alone
+from ncml_codec.strength import STATIC
 from ncml_codec.tables import Doubles, Weights
 from ncml_codec.wave import wave_count, wave_pixels
 
@@ -34,30 +34,27 @@ class Alike:
 
 
 def encode_tiles(
-    engine: BatchEngine, samples: Samples, strengths: Sequence[int], progress: Progress
+    engine: BatchEngine, samples: Samples, candidates: Sequence[int], progress: Progress
 ) -> list[tuple[int, bytes]]:
-    """For tiles [image, height, width, planes], the strength and payload that make each smallest.
+    """For tiles [image, height, width, planes], the adaptation and payload that make each smallest.
 
-    strengths, progress: as for `codec.encode_tile`, whose choice this is.
+    candidates: as for `Trials`; progress: as for `codec.encode_tile`, whose choice this is.
     """
-    trials = [Trials() for _ in samples]
-    told, compares = progress, STATIC not in strengths
+    trials = [Trials(candidates) for _ in samples]
 
     def silently(pixels: int) -> None:
         progress(0)
 
-    for strength in strengths:
-        comparing = compares and heads_alone(strength)
-        payloads, static_bits = _encode(engine, samples, strength, comparing, told)
-        for one, payload, bits in zip(trials, payloads, static_bits, strict=True):
-            one.take(strength, payload)
-            one.static_bits = max(one.static_bits, float(bits))
-        told, compares = silently, compares and not comparing
-    again = [index for index, one in enumerate(trials) if one.needs_static()]
-    if again:
-        payloads, _ = _encode(engine, samples[again], STATIC, False, told)
-        for index, payload in zip(again, payloads, strict=True):
-            trials[index].take(STATIC, payload)
+    told = progress
+    while (wanted := [one.next() for one in trials]) != [None] * len(trials):
+        for adaptation in sorted({each for each in wanted if each is not None}):
+            chosen = [index for index, each in enumerate(wanted) if each == adaptation]
+            comparing = any(STATIC in trials[index].unknown(adaptation) for index in chosen)
+            payloads, bits = _encode(engine, samples[chosen], adaptation, comparing, told)
+            for index, payload, static in zip(chosen, payloads, bits, strict=True):
+                known = {STATIC: float(static)} if comparing else {}
+                trials[index].take(adaptation, payload, known)
+        told = silently
     return [one.smallest() for one in trials]
 
 

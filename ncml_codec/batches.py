@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ncml_codec import levels, png
+from ncml_codec import lattice, levels, png
 from ncml_codec.batch_walks import Alike, BatchEngine, decode_tiles, encode_tiles
 from ncml_codec.codec import TILE_EXPONENT, Progress, Samples, samples_crc
 from ncml_codec.container import Container, Header, Tile, write_container
@@ -45,16 +45,17 @@ def encode(
         for top, left, height, width in header.tiles()
     ]
     tiles: list[Tile] = [Tile(b"", 0)] * len(parts)
+    tried = [levels.candidates(strengths, lattice.modes(part)) for part in parts]
+    # A tile that is tried in all colour modes has the cells of the one that has most.
     alike = [
-        Alike(height, width, header.planes, max(strengths))
-        for header in headers
-        for _, _, height, width in header.tiles()
+        Alike(part.shape[0], part.shape[1], part.shape[2], max(candidates))
+        for part, candidates in zip(parts, tried, strict=True)
     ]
     for group in _groups(alike, model.network):
         samples = np.stack([parts[index] for index in group])
-        found = encode_tiles(engine, samples, strengths, progress)
-        for index, (strength, payload) in zip(group, found, strict=True):
-            tiles[index] = Tile(payload, samples_crc(parts[index]), strength)
+        found = encode_tiles(engine, samples, tried[group[0]], progress)
+        for index, (adaptation, payload) in zip(group, found, strict=True):
+            tiles[index] = Tile(payload, samples_crc(parts[index]), adaptation)
     files, at = [], 0
     for picture, header in zip(pictures, headers, strict=True):
         own = tiles[at : at + header.tile_count()]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from ncml_codec import engines, levels, library, png
+from ncml_codec import engines, lattice, levels, library, png
 from ncml_codec.coder import Coder, Decoder, Encoder
 from ncml_codec.container import (
     Container,
@@ -26,7 +26,7 @@ from ncml_codec.network import PLANES, Integers
 from ncml_codec.picture import Source
 from ncml_codec.pixels import MAX_PIXELS
 from ncml_codec.schedule import Shares, in_order, shares
-from ncml_codec.strength import STATIC, heads_alone
+from ncml_codec.strength import STATIC
 from ncml_codec.tables import Weights
 from ncml_codec.wave import wave_count, wave_pixels
 
@@ -84,35 +84,31 @@ def encode_tile(
     strengths: Sequence[int],
     progress: Progress = lambda pixels: None,
 ) -> Tile:
-    """The tile coded with the strength that makes it smallest.
+    """The tile coded with the strength and the colour mode that make it smallest.
 
-    It is never larger than without learning: STATIC is tried as well, unless the first walk has
-    found its code length to be larger. progress: hears of the pixels once, and of none while more
+    It is never larger than with STATIC. progress: hears of the pixels once, and of none while more
     is tried, so that what it raises ends any work soon.
     """
-    trials = Trials()
+    trials = Trials(levels.candidates(strengths, lattice.modes(samples)))
 
     def silently(pixels: int) -> None:
         progress(0)
 
     told = progress
-    for strength in strengths:
+    while (adaptation := trials.next()) is not None:
         encoder = Encoder()
-        unknown = trials.static_bits == 0 and STATIC not in strengths
-        if unknown and heads_alone(strength) and isinstance(engine, Comparer):
-            comparison = engine.compare(samples, strength)
+        code_lengths: Mapping[int, float] = {}
+        unknown = trials.unknown(adaptation)
+        if unknown and isinstance(engine, Comparer):
+            comparison = engine.compare(samples, adaptation, unknown)
             _code_survey(comparison, samples.shape[2], encoder, told)
-            trials.static_bits = comparison.static_bits
+            code_lengths = comparison.code_lengths
         else:
-            walk_tile(engine, samples.shape, samples, encoder, told, strength)
-        trials.take(strength, encoder.finish())
+            walk_tile(engine, samples.shape, samples, encoder, told, adaptation)
+        trials.take(adaptation, encoder.finish(), code_lengths)
         told = silently
-    if trials.needs_static():
-        encoder = Encoder()
-        walk_tile(engine, samples.shape, samples, encoder, told)
-        trials.take(STATIC, encoder.finish())
-    strength, payload = trials.smallest()
-    return Tile(payload, samples_crc(samples), strength)
+    kept, payload = trials.smallest()
+    return Tile(payload, samples_crc(samples), kept)
 
 
 @dataclass(frozen=True)
@@ -162,7 +158,7 @@ def walk_tile(
 ) -> Samples:
     """Code one tile of shape [height, width, planes]; the one walk for both directions.
 
-    strength: how the network learns, see `strength`.
+    strength: how the tile adapts, see `strength`.
 
     samples: the tile when encoding, None when decoding. Returns the tile. A grey tile is fed to
     the network as three equal planes, of which only the first is coded.

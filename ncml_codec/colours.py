@@ -115,6 +115,7 @@ class Colours:
         if mode >= 3:
             self.stages[2].append(Stage(_LEVELS << _HASH_BITS, TRIPLE_PRIOR, _triples))
         self._used: list[tuple[Stage, Cells, Masses]] = []
+        self._weighed: list[Masses] = []  # after each of those
 
     def concern(self, plane: int) -> bool:
         """Whether there are factors on this plane's levels."""
@@ -124,14 +125,21 @@ class Colours:
         """The masses of a wave's sub-pixels after all factors. earlier: samples of the planes
         before, [n, plane]."""
         masses = opened(mixture, tables)
-        self._used = []
+        self._used, self._weighed = [], []
         for stage in self.stages[plane]:
             if self._used:
                 masses = _of_sum_one(masses)
             cells = stage.cells(masses, earlier)
             self._used.append((stage, cells, masses))
             masses = _with_levels(masses, np.floor(masses.levels * stage.factors(cells)))
+            self._weighed.append(masses)
         return masses
+
+    def masses_in(self, mode: int, plane: int) -> Masses | None:
+        """Of the sub-pixels that `masses` was asked for last, those after the factors of a lower
+        mode; None if it has none on this plane."""
+        stages = (0, mode >= 2, (mode >= 1) + (mode >= 3))[plane]
+        return self._weighed[stages - 1] if stages else None
 
     def learn(self, values: Integers) -> None:
         """The samples of the plane that `masses` was asked for last, [n], are known."""

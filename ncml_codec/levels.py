@@ -7,8 +7,10 @@ A decoder knows nothing of levels: a tile says how its network learns.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ncml_codec import strength
 from ncml_codec.errors import UsageError
 from ncml_codec.strength import BODY, STATIC
 
@@ -23,9 +25,9 @@ _SURE, _SURE_BITS = 1.001, 64
 class Level:
     """strengths: all of them are tried on the whole tile, and the smallest result is kept.
 
-    Where STATIC is not among them it is tried as well, unless its code length, counted along with
-    the first one, is surely larger (`Trials`). model: the released one that is used unless the user
-    names another.
+    So are STATIC, and the colour modes where an image may gain by them, unless their code lengths,
+    counted along with another one, are surely larger (`Trials`). model: the released one that is
+    used unless the user names another.
     """
 
     strengths: tuple[int, ...]
@@ -56,25 +58,44 @@ def at(level: int) -> Level:
 
 
 class Trials:
-    """What a tile takes at the strengths that were tried.
+    """What a tile takes at the adaptations that were tried, and what is known of the others.
 
-    static_bits: no more than its code length at STATIC; 0 as long as nothing is known of it.
+    candidates: those that may be kept, the likeliest first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, candidates: Sequence[int]) -> None:
+        self._left = list(candidates)
         self._tried: list[tuple[int, int, bytes]] = []
-        self.static_bits = 0.0
+        self._bits: dict[int, float] = {}
 
-    def take(self, strength: int, payload: bytes) -> None:
-        self._tried.append((len(payload), strength, payload))
+    def next(self) -> int | None:
+        """The adaptation to try, or None once the smallest is found."""
+        for adaptation in self._left:
+            if adaptation not in self._bits:
+                return adaptation
+        if not self._left:
+            return None
+        bits, adaptation = min((self._bits[each], each) for each in self._left)
+        return adaptation if bits < _SURE * 8 * min(self._tried)[0] + _SURE_BITS else None
 
-    def needs_static(self) -> bool:
-        """Whether STATIC was not tried and may be smaller than all that was."""
-        if any(strength == STATIC for _, strength, _ in self._tried):
-            return False
-        return self.static_bits < _SURE * 8 * min(self._tried)[0] + _SURE_BITS
+    def unknown(self, adaptation: int) -> list[int]:
+        """Those whose code lengths may be counted along with this one, and are not known."""
+        others = strength.counted_along(adaptation)
+        return [each for each in others if each in self._left and each not in self._bits]
+
+    def take(self, adaptation: int, payload: bytes, code_lengths: Mapping[int, float]) -> None:
+        """code_lengths: of others, in bits."""
+        self._left.remove(adaptation)
+        self._bits |= code_lengths
+        self._tried.append((len(payload), adaptation, payload))
 
     def smallest(self) -> tuple[int, bytes]:
-        """Its strength and payload."""
-        _, strength, payload = min(self._tried)
-        return strength, payload
+        """Its adaptation and payload."""
+        _, adaptation, payload = min(self._tried)
+        return adaptation, payload
+
+
+def candidates(strengths: Sequence[int], modes: Sequence[int]) -> list[int]:
+    """The adaptations that are tried: all strengths in all colour modes, and STATIC."""
+    found = [each + strength.COLOURS * mode for each in strengths for mode in modes]
+    return found if STATIC in found else [*found, STATIC]

@@ -35,8 +35,16 @@ def colour_mode(adaptation: int) -> int:
 
 
 def heads_alone(adaptation: int) -> bool:
-    """Whether the heads learn and nothing else: then STATIC's code length can be counted along."""
-    return STATIC < adaptation <= STRONGEST
+    """Whether the heads learn and nothing else in the network."""
+    return STATIC < learning(adaptation) <= STRONGEST
+
+
+def counted_along(adaptation: int) -> list[int]:
+    """Other adaptations whose code length an encoder at this one can count for little more: those
+    with the same learning and fewer cells, and STATIC if the body does not learn."""
+    strength, mode = learning(adaptation), colour_mode(adaptation)
+    others = [strength + COLOURS * fewer for fewer in range(mode)]
+    return [*others, STATIC] if heads_alone(strength) else others
 
 
 def describe(adaptation: int) -> str:

@@ -132,6 +132,12 @@ def mass_counts(masses: Doubles) -> Integers:
     return counts
 
 
+def bits(counts: Integers, symbols: Integers) -> float:
+    """The code length of symbols [n] by their counts [n, 16], in bits."""
+    chosen = counts[np.arange(len(symbols)), symbols]
+    return TOTAL_BITS * len(symbols) - float(np.log2(chosen).sum())
+
+
 def sample_bits(mixture: Mixtures, values: Integers, tables: Tables) -> float:
     """The code length of samples [n], 0 to 255, in bits, by the counts of both their nibbles.
 

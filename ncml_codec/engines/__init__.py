@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -78,29 +78,31 @@ class Surveyor(Protocol):
 
 
 class Comparison(Protocol):
-    """A survey whose heads learn, and beside it what the image takes without learning."""
+    """A survey at one adaptation, and beside it what the image takes at others."""
 
     def __iter__(self) -> Iterator[tuple[Weights, Integers]]:
         """As `Surveyor.survey`."""
         ...
 
     @property
-    def static_bits(self) -> float:
-        """After the last wave: the code length by the model's own heads, in bits.
+    def code_lengths(self) -> Mapping[int, float]:
+        """After the last wave: the code lengths in bits, by adaptation.
 
-        That of the coder's counts, as a `coder.Meter` finds it at STATIC, but summed in another
-        order: only the last digits differ between engines and numbers of threads.
+        Those of the coder's counts, as a `coder.Meter` finds them, but for the last digits: sums
+        are in another order, and of some counts the rounding is left out.
         """
         ...
 
 
 @runtime_checkable
 class Comparer(Protocol):
-    """An engine that can tell in one survey what learning saves. The layers before the heads are
-    those of the model while heads alone learn, so only the heads are computed twice."""
+    """An engine that can tell in one survey what others would take. Colours change nothing that the
+    network computes; and while heads alone learn, only they are computed twice for STATIC."""
 
-    def compare(self, samples: npt.NDArray[np.uint8], strength: int) -> Comparison:
-        """strength: 1 to STRONGEST, at which heads alone learn."""
+    def compare(
+        self, samples: npt.NDArray[np.uint8], adaptation: int, others: Collection[int]
+    ) -> Comparison:
+        """others: some of `strength.counted_along(adaptation)`."""
         ...
 
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
-from ncml_codec.engines import _native, refuse_colours
+from ncml_codec.engines import _native
 from ncml_codec.errors import UsageError
 from ncml_codec.network import Integers, Network, named_layers, table_names
-from ncml_codec.strength import STATIC
+from ncml_codec.strength import STATIC, colour_mode, learning
 from ncml_codec.tables import Weights
 
 INSTRUCTION_SETS = tuple(_native.instruction_sets())  # of this processor, fastest first
@@ -47,25 +47,51 @@ class NativeEngine:
         return f"native ({self.isa}, {self.threads} thread{'s' if self.threads > 1 else ''})"
 
     def walk(self, height: int, width: int, strength: int = STATIC) -> _native.Walk:
-        refuse_colours(self.name, strength)
         return _native.Walk(self.packed, height, width, self.threads, strength)
 
     def survey(
         self, samples: npt.NDArray[np.uint8], strength: int = STATIC
     ) -> Iterator[tuple[Weights, Integers]]:
         """See `engines.Surveyor`: the next wave is computed while the caller codes one."""
-        return self._survey(samples, strength, compare=False)
+        return NativeComparison(self, samples, strength, ()).survey
 
-    def compare(self, samples: npt.NDArray[np.uint8], strength: int) -> _native.Survey:
+    def compare(
+        self, samples: npt.NDArray[np.uint8], adaptation: int, others: Collection[int]
+    ) -> NativeComparison:
         """See `engines.Comparer`."""
-        return self._survey(samples, strength, compare=True)
+        return NativeComparison(self, samples, adaptation, others)
 
-    def _survey(
-        self, samples: npt.NDArray[np.uint8], strength: int, compare: bool
-    ) -> _native.Survey:
-        refuse_colours(self.name, strength)
-        known = np.ascontiguousarray(samples)
-        return _native.Survey(self.packed, known, self.threads, strength, compare)
+
+class NativeComparison:
+    """See `engines.Comparison`."""
+
+    def __init__(
+        self,
+        engine: NativeEngine,
+        samples: npt.NDArray[np.uint8],
+        adaptation: int,
+        others: Collection[int],
+    ) -> None:
+        alike = [other for other in others if learning(other) == learning(adaptation)]
+        self._modes = {other: colour_mode(other) for other in alike}
+        self._static = len(alike) < len(others)
+        self.survey = _native.Survey(
+            engine.packed,
+            np.ascontiguousarray(samples),
+            engine.threads,
+            adaptation,
+            self._static,
+            bool(self._modes),
+        )
+
+    def __iter__(self) -> Iterator[tuple[Weights, Integers]]:
+        return self.survey
+
+    @property
+    def code_lengths(self) -> Mapping[int, float]:
+        bits = self.survey.mode_bits
+        found = {other: bits[mode] for other, mode in self._modes.items()}
+        return found | {STATIC: self.survey.static_bits} if self._static else found
 
 
 # Packing takes as long as coding 300 pixels, so images that follow each other share it.

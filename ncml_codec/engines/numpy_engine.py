@@ -10,7 +10,7 @@ contiguous slice, slot (s + dj + 2 di) mod R, rows i + di.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -81,9 +81,11 @@ class NumpyEngine:
     def walk(self, height: int, width: int, strength: int = STATIC) -> NumpyWalk:
         return NumpyWalk(self, height, width, strength)
 
-    def compare(self, samples: npt.NDArray[np.uint8], strength: int) -> NumpyComparison:
+    def compare(
+        self, samples: npt.NDArray[np.uint8], adaptation: int, others: Collection[int]
+    ) -> NumpyComparison:
         """See `engines.Comparer`."""
-        return NumpyComparison(self, samples, strength)
+        return NumpyComparison(self, samples, adaptation, others)
 
 
 class NumpyWalk:
@@ -158,10 +160,21 @@ class NumpyWalk:
 
     def static_bits(self, plane: int, values: Integers) -> float:
         """What these samples take by the model's own head, in bits, if only heads learn. Asked
-        before they are `put`."""
+        before they are `put`, as is `mode_bits`."""
         outputs = self.engine.head(plane, self.trunk, self._features(plane))
         mixture = self._mixture(plane, outputs)
         return tables.sample_bits(mixture, values, self.engine.network.tables)
+
+    def mode_bits(self, plane: int, mode: int, values: Integers) -> float:
+        """What these samples take with a lower colour mode, in bits."""
+        assert self.colours is not None
+        network_tables = self.engine.network.tables
+        masses = self.colours.masses_in(mode, plane)
+        if masses is None:
+            return tables.sample_bits(self.mixture, values, network_tables)
+        high = values >> 4
+        below = masses.low_counts(self.mixture, high, network_tables)
+        return tables.bits(masses.high_counts(), high) + tables.bits(below, values & 15)
 
     def put(self, plane: int, values: Integers) -> None:
         if self.adaptive and self.coding == plane:
@@ -229,14 +242,20 @@ class NumpyWalk:
 class NumpyComparison:
     """A walk along a known image; see `engines.Comparison`."""
 
-    def __init__(self, engine: NumpyEngine, samples: npt.NDArray[np.uint8], strength: int) -> None:
-        self.engine, self.samples, self.strength = engine, samples, strength
-        self.static_bits = 0.0  # of the waves so far
+    def __init__(
+        self,
+        engine: NumpyEngine,
+        samples: npt.NDArray[np.uint8],
+        adaptation: int,
+        others: Collection[int],
+    ) -> None:
+        self.engine, self.samples, self.adaptation = engine, samples, adaptation
+        self.code_lengths = dict.fromkeys(others, 0.0)  # of the waves so far
 
     def __iter__(self) -> Iterator[tuple[Weights, Integers]]:
         height, width, planes = self.samples.shape
         pixels = np.ascontiguousarray(self.samples).reshape(-1, planes)
-        walk = self.engine.walk(height, width, self.strength)
+        walk = self.engine.walk(height, width, self.adaptation)
         for wave in range(wave_count(height, width)):
             if walk.begin(wave) == 0:
                 continue
@@ -249,7 +268,12 @@ class NumpyComparison:
                     nibbles = [known >> 4, known & 15]
                     weights += [walk.high(plane), walk.low(plane, nibbles[0])]
                     symbols += nibbles
-                    self.static_bits += walk.static_bits(plane, known)
+                    for other in self.code_lengths:
+                        self.code_lengths[other] += (
+                            walk.mode_bits(plane, colour_mode(other), known)
+                            if learning(other) == learning(self.adaptation)
+                            else walk.static_bits(plane, known)
+                        )
                 walk.put(plane, known)
             yield np.concatenate(weights), np.concatenate(symbols)
 

@@ -15,7 +15,8 @@ namespace ncml {
 
 constexpr int kPhases = 4;
 constexpr int kGradientMax = 32767;
-constexpr int kStrongest = 7, kBody = 8;  // strengths; and what is added if the body learns
+// Of the file's adaptation: the strengths, what is added if the body learns, and for a colour mode.
+constexpr int kStrongest = 7, kBody = 8, kColours = 16;
 constexpr int kUnitInputs = 8;            // of a matrix, updated together
 
 // A matrix of parameters, [input][padded output]; or vectors, one for each of `inputs`.

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cmath>
+#include <utility>
 
 #include "state.h"
 
@@ -353,6 +354,14 @@ inline void mix(const Network& net, const int16_t* outputs, int plane, const int
 
 constexpr int32_t kOne = 1 << 30;
 
+}  // namespace
+}  // namespace ncml
+
+#include "colour_kernels.h"
+
+namespace ncml {
+namespace {
+
 inline void differences(const int32_t* cumulative, float* to) {
   for (int n = 0; n < kSymbols; ++n) to[n] = float(cumulative[n + 1] - cumulative[n]);
 }
@@ -437,6 +446,7 @@ template <class Simd>
 void high(State& state, Scratch& scratch, int plane, float* weights, int begin, int end) {
   const Network& net = state.network;
   const bool learned = state.adaptation != nullptr;
+  const auto stages = stages_of(state, plane);
   const int stride = learned ? learned_outputs<Simd>(state, scratch, plane, begin, end)
                              : still_outputs<Simd>(state, scratch, plane, begin, end);
   for (int pixel = begin; pixel < end; ++pixel) {
@@ -449,21 +459,28 @@ void high(State& state, Scratch& scratch, int plane, float* weights, int begin, 
     cumulative16<Simd>(net, mixture, 16, 16, mixture.at + 1);
     mixture.at[0] = 0;
     mixture.at[kSymbols] = kOne;
+    float* to = weights + size_t(pixel) * kSymbols;
+    if (stages.first < stages.second) {
+      coloured_high<Simd>(state, stages, mixture, pixel, to);
+      continue;
+    }
     int32_t counts[kSymbols + 1];
     for (int n = 0; n <= kSymbols; ++n) counts[n] = (mixture.at[n] >> 6) - (mixture.at[n] >> 26);
-    differences(counts, weights + size_t(pixel) * kSymbols);
+    differences(counts, to);
   }
 }
 
 template <class Simd>
 void low(State& state, int plane, const int32_t* high, float* weights, int begin, int end) {
+  const auto stages = stages_of(state, plane);
   for (int pixel = begin; pixel < end; ++pixel) {
+    float* to = weights + size_t(pixel) * kSymbols;
+    if (coloured_low<Simd>(state, stages, pixel, high[pixel], to)) continue;
     const Mixture& mixture = state.mixture(plane, pixel);
     int32_t at[kSymbols];
     cumulative16<Simd>(state.network, mixture, 16 * high[pixel], 1, at);
     at[0] = mixture.at[high[pixel]];
     const int64_t mass = mixture.at[high[pixel] + 1] - at[0];
-    float* to = weights + size_t(pixel) * kSymbols;
     if (mass == 0) {
       std::fill_n(to, kSymbols, float((1 << 20) - 1));
       continue;
@@ -476,7 +493,8 @@ void low(State& state, int plane, const int32_t* high, float* weights, int begin
   }
 }
 
-// The counts of a sample's nibbles, multiplied, of 2^48: of x alone what `high` and `low` give of all.
+// The counts of a sample's nibbles, multiplied, of 2^48: of x alone what `high` and `low` give of
+// all, without colours.
 template <class Simd>
 int64_t sample_count(const Network& net, const Mixture& mixture, int x) {
   const int high = x >> 4, n = x & 15;
@@ -498,21 +516,16 @@ int64_t sample_count(const Network& net, const Mixture& mixture, int x) {
 // The code length of a plane's samples, now known, by the model's own head, in bits.
 template <class Simd>
 double still_bits(State& state, Scratch& scratch, int plane, int begin, int end) {
-  constexpr int kFactors = 16;  // of at least 2^-48 each, which one double holds
   const Network& net = state.network;
   const int stride = still_outputs<Simd>(state, scratch, plane, begin, end);
-  double bits = 0, product = 1;
+  Bits bits;
   for (int pixel = begin; pixel < end; ++pixel) {
     Mixture mixture;
     mix(net, &scratch.outputs[size_t(pixel - begin) * stride], plane,
         &state.reference[size_t(pixel) * kQuad], &state.residual[size_t(pixel) * kQuad], mixture);
-    const int x = state.samples.at(state.wave, 0, state.first + pixel)[plane] / 4 + 128;
-    product *= double(sample_count<Simd>(net, mixture, x)) * 0x1p-48;
-    if ((pixel - begin) % kFactors != kFactors - 1) continue;
-    bits -= std::log2(product);
-    product = 1;
+    bits.add(double(sample_count<Simd>(net, mixture, state.level(plane, pixel))) * 0x1p-48);
   }
-  return bits - std::log2(product);
+  return bits.sum();
 }
 
 }  // namespace
@@ -568,7 +581,7 @@ int64_t peak(int64_t rounds) {
 template <class Simd>
 constexpr Kernels kernels_of(const char* name) {
   return {name,        Simd::lanes, Simd::rows, body<Simd>,
-          high<Simd>, low<Simd>,   still_bits<Simd>, gradient<Simd>, learn<Simd>, peak<Simd>};
+          high<Simd>, low<Simd>,   still_bits<Simd>, stage_bits, gradient<Simd>, learn<Simd>, peak<Simd>};
 }
 
 }  // namespace

@@ -80,8 +80,8 @@ std::shared_ptr<Engine> make_engine(const std::string& isa,
 // `engines.Walk`: each stage in native code, with a fresh array for what it returns.
 class PythonWalk {
  public:
-  PythonWalk(std::shared_ptr<Engine> engine, int height, int width, int threads, int strength)
-      : walk_(std::move(engine), height, width, threads, strength) {}
+  PythonWalk(std::shared_ptr<Engine> engine, int height, int width, int threads, int adaptation)
+      : walk_(std::move(engine), height, width, threads, adaptation) {}
 
   int begin(int wave) {
     const int count = walk_.size_of(wave);
@@ -130,12 +130,12 @@ class PythonWalk {
 // An iterator over the waves of a known image: weights and symbols in coding order.
 class PythonSurvey {
  public:
-  PythonSurvey(std::shared_ptr<Engine> engine, Bytes samples, int threads, int strength,
-               bool compare)
+  PythonSurvey(std::shared_ptr<Engine> engine, Bytes samples, int threads, int adaptation,
+               bool still, bool modes)
       : samples_(std::move(samples)),
         planes_(samples_.ndim() == 3 ? int(samples_.shape(2)) : 0),
         survey_(std::move(engine), samples_.data(), side(samples_, 0), side(samples_, 1), planes_,
-                threads, strength, compare) {}
+                threads, adaptation, still, modes) {}
 
   py::tuple next() {
     if (!posted_) post();
@@ -152,14 +152,22 @@ class PythonSurvey {
 
   // Of all waves, once there is no next one.
   double static_bits() const {
-    if (posted_ || wave_ != survey_.waves())
-      throw std::invalid_argument("native engine: bits of a survey that goes on");
+    check_end();
     return survey_.still_bits();
+  }
+  std::vector<double> mode_bits() const {
+    check_end();
+    return survey_.mode_bits();
   }
 
  private:
   static int side(const Bytes& samples, int axis) {
     return samples.ndim() == 3 ? int(std::min<py::ssize_t>(samples.shape(axis), 1 << 30)) : 0;
+  }
+
+  void check_end() const {
+    if (posted_ || wave_ != survey_.waves())
+      throw std::invalid_argument("native engine: bits of a survey that goes on");
   }
 
   void post() {
@@ -353,15 +361,17 @@ PYBIND11_MODULE(_native, m) {
            py::arg("neighbours"), py::arg("k"), py::arg("layers"), py::arg("tables"));
   py::class_<PythonWalk>(m, "Walk")
       .def(py::init<std::shared_ptr<Engine>, int, int, int, int>(), py::arg("engine"),
-           py::arg("height"), py::arg("width"), py::arg("threads"), py::arg("strength"))
+           py::arg("height"), py::arg("width"), py::arg("threads"), py::arg("adaptation"))
       .def("begin", &PythonWalk::begin, py::arg("wave"))
       .def("high", &PythonWalk::high, py::arg("plane"))
       .def("low", &PythonWalk::low, py::arg("plane"), py::arg("high"))
       .def("put", &PythonWalk::put, py::arg("plane"), py::arg("values"));
   py::class_<PythonSurvey>(m, "Survey")
-      .def(py::init<std::shared_ptr<Engine>, Bytes, int, int, bool>(), py::arg("engine"),
-           py::arg("samples"), py::arg("threads"), py::arg("strength"), py::arg("compare"))
+      .def(py::init<std::shared_ptr<Engine>, Bytes, int, int, bool, bool>(), py::arg("engine"),
+           py::arg("samples"), py::arg("threads"), py::arg("adaptation"), py::arg("static"),
+           py::arg("modes"))
       .def_property_readonly("static_bits", &PythonSurvey::static_bits)
+      .def_property_readonly("mode_bits", &PythonSurvey::mode_bits)
       .def("__iter__", [](py::object self) { return self; })
       .def("__next__", &PythonSurvey::next);
   py::class_<RangeEncoder>(m, "RangeEncoder")

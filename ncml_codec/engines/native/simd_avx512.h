@@ -58,6 +58,10 @@ struct Avx512 : Quads {
   static D root(D a) { return _mm512_sqrt_pd(a); }
   static D min(D a, D b) { return _mm512_min_pd(a, b); }
   static D max(D a, D b) { return _mm512_max_pd(a, b); }
+  static D floor(D a) { return _mm512_floor_pd(a); }
+  static D load_whole(const int32_t* p) {
+    return _mm512_cvtepi32_pd(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
   static void store_floor(int32_t* p, D d) {
     const __m256i whole = _mm512_cvttpd_epi32(_mm512_floor_pd(d));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), whole);

@@ -70,6 +70,8 @@ struct Neon {
   static D root(D a) { return vsqrtq_f64(a); }
   static D min(D a, D b) { return vminq_f64(a, b); }
   static D max(D a, D b) { return vmaxq_f64(a, b); }
+  static D floor(D a) { return vrndmq_f64(a); }
+  static D load_whole(const int32_t* p) { return vcvtq_f64_s64(vmovl_s32(vld1_s32(p))); }
   static void store_floor(int32_t* p, D d) { vst1_s32(p, vmovn_s64(vcvtmq_s64_f64(d))); }
 
   static Q load4(const int16_t* p) { return vld1_s16(p); }

@@ -130,6 +130,12 @@ struct Portable {
   static D max(D a, D b) {
     return each_double([=](int i) { return std::max(a.at[i], b.at[i]); });
   }
+  static D floor(D a) {
+    return each_double([=](int i) { return std::floor(a.at[i]); });
+  }
+  static D load_whole(const int32_t* p) {
+    return each_double([=](int i) { return double(p[i]); });
+  }
   static void store_floor(int32_t* p, D d) {
     for (int i = 0; i < doubles; ++i) p[i] = int32_t(std::floor(d.at[i]));
   }

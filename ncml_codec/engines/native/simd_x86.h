@@ -87,6 +87,10 @@ struct Avx2 : Quads {
   static D root(D a) { return _mm256_sqrt_pd(a); }
   static D min(D a, D b) { return _mm256_min_pd(a, b); }
   static D max(D a, D b) { return _mm256_max_pd(a, b); }
+  static D floor(D a) { return _mm256_floor_pd(a); }
+  static D load_whole(const int32_t* p) {
+    return _mm256_cvtepi32_pd(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
   static void store_floor(int32_t* p, D d) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvttpd_epi32(_mm256_floor_pd(d)));
   }

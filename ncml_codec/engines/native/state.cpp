@@ -13,7 +13,7 @@ std::vector<Tap> seen(const Network& network) {
 
 }  // namespace
 
-State::State(const Network& network_, int height_, int width_, int strength)
+State::State(const Network& network_, int height_, int width_, int strength, int mode)
     : network(network_),
       height(height_),
       width(width_),
@@ -25,6 +25,7 @@ State::State(const Network& network_, int height_, int width_, int strength)
   residual.assign(most * kQuad, 0);
   features.assign(most * network.width_padded, 0);
   mixtures.resize(most);
+  if (mode > 0) colours = std::make_unique<Colours>(mode, int(most));
   if (strength == 0) return;
   adaptation = std::make_unique<Adaptation>(network, strength, int(most));
   mixtures.resize(most * kPlanes);

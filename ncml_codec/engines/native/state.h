@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "adapt.h"
+#include "colours.h"
 
 namespace ncml {
 
@@ -98,13 +99,19 @@ struct State {
   std::vector<std::vector<int16_t>> inner, gates;
   std::vector<TurnedRing> turned;
 
-  // strength: 0, or that of the adaptation.
-  State(const Network& network_, int height_, int width_, int strength);
+  std::unique_ptr<Colours> colours;  // only with a colour mode
+
+  // strength: 0, or that of the adaptation; mode: 0, or that of the colours.
+  State(const Network& network_, int height_, int width_, int strength, int mode);
   Mixture& mixture(int plane, int pixel) {
     return mixtures[adaptation ? size_t(plane) * (mixtures.size() / kPlanes) + pixel
                                : size_t(pixel)];
   }
   void open(int next_wave);
+  // A sample of the wave that was put.
+  int level(int plane, int pixel) {
+    return samples.at(wave, 0, first + pixel)[plane] / 4 + 128;
+  }
   void put(int plane, int pixel, int value) {
     const int16_t quarters = int16_t(4 * (value - 128));
     samples.at(wave, 0, first + pixel)[plane] = quarters;
@@ -122,7 +129,9 @@ struct Scratch {
   std::vector<int16_t> gradient, inner, stream, own;
   std::vector<double> sums;
   std::vector<int32_t> in_use;
-  double still_bits = 0;  // of all waves so far, by this thread
+  // Of all waves so far, by this thread.
+  double still_bits = 0;
+  double stage_bits[kPlanes][1 + kStagesMax] = {};
 
   Scratch(const Network& net, bool adaptive)
       : inputs(size_t(kChunk) * net.inputs_padded),
@@ -163,6 +172,9 @@ struct Kernels {
   // What they take by the model's own heads, in bits, once the plane's samples are known; only if
   // not the body learns.
   double (*still_bits)(State&, Scratch&, int plane, int begin, int end);
+  // Adds what they take without colours, and after each stage of the plane. high, low: weights.
+  void (*stage_bits)(State&, int plane, const float* high, const float* low, int begin, int end,
+                     double* to);
   // The gradient of coded planes; pixels as in `body`, an even number unless the wave ends.
   void (*gradient)(State&, Scratch&, int planes, int begin, int end);
   // Sums over the wave, and the step: units [begin, end) of the adaptation.

@@ -34,11 +34,27 @@ void check_size(int height, int width) {
                                 std::to_string(height));
 }
 
-State checked_state(const Network& network, int height, int width, int strength) {
+// adaptation: how heads and body learn, plus kColours times the colour mode.
+State checked_state(const Network& network, int height, int width, int adaptation) {
   check_size(height, width);
-  if (strength < 0 || strength > kBody + kStrongest || strength == kBody)
-    throw std::invalid_argument("native engine: strength " + std::to_string(strength));
-  return State(network, height, width, strength);
+  const int strength = adaptation % kColours, mode = adaptation / kColours;
+  if (adaptation < 0 || strength > kBody + kStrongest || strength == kBody || mode >= kModes)
+    throw std::invalid_argument("native engine: adaptation " + std::to_string(adaptation));
+  return State(network, height, width, strength, mode);
+}
+
+// All cells learn from a wave whose samples are known.
+void count_colours(State& state, Pool& pool) {
+  std::vector<Stage>& stages = state.colours->stages;
+  run_all(pool, int(stages.size()), 1, [&](int, int first, int stop) {
+    for (int index = first; index < stop; ++index) {
+      Stage& stage = stages[size_t(index)];
+      for (int pixel = 0; pixel < state.count; ++pixel)
+        stage.learn(stage.weighed[size_t(pixel)],
+                    stage.place(state.level(0, pixel), state.level(1, pixel)),
+                    state.level(stage.plane, pixel));
+    }
+  });
 }
 
 // The step after a wave whose gradient is summed.
@@ -64,10 +80,11 @@ void take_step(State& state, const Kernels& kernels, Pool& pool, std::vector<Scr
 
 }  // namespace
 
-Walk::Walk(std::shared_ptr<const Engine> engine, int height, int width, int threads, int strength)
+Walk::Walk(std::shared_ptr<const Engine> engine, int height, int width, int threads,
+           int adaptation)
     : engine_(std::move(engine)),
-      state_(checked_state(engine_->network, height, width, strength)),
-      scratch_(std::max(threads, 1), Scratch(engine_->network, strength > 0)),
+      state_(checked_state(engine_->network, height, width, adaptation)),
+      scratch_(std::max(threads, 1), Scratch(engine_->network, state_.adaptation != nullptr)),
       pool_(threads) {}
 
 int Walk::size_of(int wave) const {
@@ -93,6 +110,7 @@ void Walk::begin(int wave, float* first_high) {
             });
     take_step(state_, kernels, pool_, scratch_, coded_);
   }
+  if (state_.colours && coded_ == kPlanes) count_colours(state_, pool_);
   state_.open(wave);
   plane_ = coded_ = 0;
   stage_ = Stage::kBegun;
@@ -147,19 +165,25 @@ void Walk::expect(int plane, bool sound) const {
 }
 
 Survey::Survey(std::shared_ptr<const Engine> engine, const uint8_t* samples, int height,
-               int width, int planes, int threads, int strength, bool compare)
+               int width, int planes, int threads, int adaptation, bool still, bool modes)
     : engine_(std::move(engine)),
       samples_(samples),
       planes_(planes),
-      compare_(compare),
-      state_(checked_state(engine_->network, height, width, strength)),
-      scratch_(std::max(threads, 1), Scratch(engine_->network, strength > 0)),
+      still_(still),
+      modes_(modes),
+      state_(checked_state(engine_->network, height, width, adaptation)),
+      scratch_(std::max(threads, 1), Scratch(engine_->network, state_.adaptation != nullptr)),
       pool_(threads) {
   if (planes != 1 && planes != kPlanes)
     throw std::invalid_argument("native engine: planes are not 1 or 3");
-  if (compare && (strength == 0 || strength > kStrongest))
-    throw std::invalid_argument("native engine: nothing to compare with at strength " +
-                                std::to_string(strength));
+  if (planes != kPlanes && state_.colours)
+    throw std::invalid_argument("native engine: colours of one plane");
+  if (still && (!state_.adaptation || state_.adaptation->body))
+    throw std::invalid_argument("native engine: no heads of the model to compare with at " +
+                                std::to_string(adaptation));
+  if (modes && !state_.colours)
+    throw std::invalid_argument("native engine: no colour modes to compare at " +
+                                std::to_string(adaptation));
 }
 
 Survey::~Survey() { pool_.finish(); }
@@ -173,13 +197,27 @@ void Survey::finish() {
   pool_.finish();
   if (!posted_) return;
   posted_ = false;
-  if (state_.adaptation && state_.count > 0)
-    take_step(state_, engine_->kernels, pool_, scratch_, planes_);
+  if (state_.count == 0) return;
+  if (state_.adaptation) take_step(state_, engine_->kernels, pool_, scratch_, planes_);
+  if (state_.colours) count_colours(state_, pool_);
 }
 
 double Survey::still_bits() const {
   double bits = 0;
   for (const Scratch& scratch : scratch_) bits += scratch.still_bits;
+  return bits;
+}
+
+std::vector<double> Survey::mode_bits() const {
+  double by_stage[kPlanes][1 + kStagesMax] = {};
+  for (const Scratch& scratch : scratch_)
+    for (int plane = 0; plane < kPlanes; ++plane)
+      for (int stage = 0; stage <= kStagesMax; ++stage)
+        by_stage[plane][stage] += scratch.stage_bits[plane][stage];
+  std::vector<double> bits;
+  const int modes = modes_ ? int(state_.colours->stages.size()) : 0;
+  for (int mode = 0; mode < modes; ++mode)
+    bits.push_back(by_stage[0][0] + by_stage[1][mode >= 2] + by_stage[2][mode >= 1]);
   return bits;
 }
 
@@ -218,7 +256,10 @@ void Survey::run(int thread, int first, int stop) {
       }
       if (plane < planes_)
         kernels.low(state_, plane, symbols, weights + count * kSymbols, begin, end);
-      if (compare_ && plane < planes_)
+      if (modes_)
+        kernels.stage_bits(state_, plane, weights, weights + count * kSymbols, begin, end,
+                           scratch.stage_bits[plane]);
+      if (still_ && plane < planes_)
         scratch.still_bits += kernels.still_bits(state_, scratch, plane, begin, end);
     }
     if (state_.adaptation) kernels.gradient(state_, scratch, planes_, begin, end);

@@ -21,9 +21,9 @@ struct Engine {
 // Another order, or a value out of range, raises std::invalid_argument.
 class Walk {
  public:
-  // strength: 0, or how strongly heads adapt.
+  // adaptation: that of the file.
   Walk(std::shared_ptr<const Engine> engine, int height, int width, int threads,
-       int strength);
+       int adaptation);
 
   // Pixels of the wave that comes next, if it is `wave`.
   int size_of(int wave) const;
@@ -51,10 +51,11 @@ class Walk {
 // All waves of a known image. While the caller codes one wave, threads compute the next one.
 class Survey : private Job {
  public:
-  // samples: [height][width][planes], kept by the caller for as long as this lives. compare: count
-  // `still_bits`, too, which only heads that learn can do (strengths 1 to 7).
+  // samples: [height][width][planes], kept by the caller for as long as this lives. still: count
+  // `still_bits`, too, which only heads that learn can do (strengths 1 to 7). modes: count
+  // `mode_bits`, if there are colours.
   Survey(std::shared_ptr<const Engine> engine, const uint8_t* samples, int height, int width,
-         int planes, int threads, int strength, bool compare);
+         int planes, int threads, int adaptation, bool still, bool modes);
   ~Survey();
 
   int waves() const { return wave_count(state_.height, state_.width); }
@@ -66,6 +67,8 @@ class Survey : private Job {
   // What the finished waves take without learning, in bits: the model's own heads on the same
   // features, by the coder's counts. The last digits depend on threads.
   double still_bits() const;
+  // What they take with the same learning by all colour modes below the present one, in bits.
+  std::vector<double> mode_bits() const;
 
  private:
   void run(int thread, int begin, int end) override;
@@ -73,7 +76,7 @@ class Survey : private Job {
   std::shared_ptr<const Engine> engine_;
   const uint8_t* samples_;
   const int planes_;
-  const bool compare_;
+  const bool still_, modes_;
   State state_;
   std::vector<Scratch> scratch_;
   Pool pool_;
