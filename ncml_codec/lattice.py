@@ -34,10 +34,13 @@ def modes(samples: npt.NDArray[np.uint8]) -> tuple[int, ...]:
 
 
 def _histogram(samples: npt.NDArray[np.uint8]) -> Counts:
-    """How many pixels have each (green - red, blue - green), [511, 511]."""
+    """How many pixels have each (green - red, blue - green), [511, 511]; without those at either
+    end of a scale, where levels were cut off and are on no lattice."""
     red, green, blue = (samples[:, :, plane].astype(np.int32) for plane in range(3))
     cells = (green - red) * _SPAN + (blue - green) + (_LEVELS - 1) * (_SPAN + 1)
-    return np.bincount(cells.ravel(), minlength=_SPAN * _SPAN).reshape(_SPAN, _SPAN)
+    # 0 becomes 255, and 255 becomes 254.
+    inside = (samples - np.uint8(1) < _LEVELS - 2).all(axis=2)
+    return np.bincount(cells[inside], minlength=_SPAN * _SPAN).reshape(_SPAN, _SPAN)
 
 
 def _box(counts: Counts) -> Counts:

@@ -63,10 +63,11 @@ PlainNetwork random_network(int width, int hidden, int k) {
 
 std::vector<float> weights_of(const Kernels& kernels, const PlainNetwork& plain,
                               const std::vector<uint8_t>& samples, int height, int width,
-                              int threads, int strength) {
+                              int threads, int adaptation) {
   auto engine = std::make_shared<Engine>(Engine{kernels, Network(plain, kernels.lanes)});
   std::vector<float> all;
-  Survey survey(engine, samples.data(), height, width, kPlanes, threads, strength, false);
+  Survey survey(engine, samples.data(), height, width, kPlanes, threads, adaptation, false,
+                false);
   for (int wave = 0; wave < survey.waves(); ++wave) {
     const size_t rows = size_t(2 * kPlanes) * survey.size_of(wave);
     std::vector<float> weights(rows * kSymbols);
@@ -84,18 +85,20 @@ int main() {
   const int sizes[][3] = {{1, 1, 1}, {5, 7, 3}, {16, 9, 2}, {48, 48, 4}, {33, 65, 16}};
   const int height = 40, width = 61;
   std::vector<uint8_t> samples(size_t(height) * width * kPlanes);
-  for (uint8_t& sample : samples) sample = uint8_t(draw(0, 255));
+  // Few levels, so that cells of colours are seen more than once.
+  for (uint8_t& sample : samples) sample = uint8_t(50 * draw(0, 5) + draw(0, 1));
   for (const auto& [channels, hidden, k] : sizes) {
     const PlainNetwork net = random_network(channels, hidden, k);
-    for (const int strength : {0, 5, kBody + 5}) {
+    for (const int adaptation : {0, 5, kBody + 5, kColours, 2 * kColours + 5, 3 * kColours + 5}) {
       const auto expected =
-          weights_of(*available_kernels().back(), net, samples, height, width, 1, strength);
+          weights_of(*available_kernels().back(), net, samples, height, width, 1, adaptation);
       for (const Kernels* kernels : available_kernels()) {
         for (const int threads : {1, 3}) {
-          const auto found = weights_of(*kernels, net, samples, height, width, threads, strength);
+          const auto found =
+              weights_of(*kernels, net, samples, height, width, threads, adaptation);
           if (found == expected) continue;
-          std::printf("%s, %d threads, width %d, strength %d: different\n", kernels->name, threads,
-                      channels, strength);
+          std::printf("%s, %d threads, width %d, adaptation %d: different\n", kernels->name,
+                      threads, channels, adaptation);
           return EXIT_FAILURE;
         }
       }

@@ -1,0 +1,192 @@
+"""Colour modes in all engines, and an encoder's choice of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ncml_codec import engines, lattice, levels, library
+from ncml_codec.codec import Samples, decode_tile, encode_tile, walk_tile
+from ncml_codec.coder import Encoder, Meter
+from ncml_codec.engines import Comparer, Engine
+from ncml_codec.model import Model
+from ncml_codec.network import Network
+from ncml_codec.strength import COLOURS, STATIC, counted_along
+from tests.networks import random_network
+from tests.pictures import extremes, valley
+from tests.test_colours import LEARNING, MODES, through_ycbcr
+from tests.test_engines import (
+    INSTRUCTION_SETS,
+    Stepwise,
+    all_counts,
+    drawn,
+    first_row_of_pixel,
+    native,
+)
+
+OTHERS = list(INSTRUCTION_SETS)  # engines that must equal the specification, numpy
+ADAPTATIONS = st.sampled_from([each + COLOURS * mode for each in LEARNING for mode in MODES])
+
+
+def engine_of(name: str, network: Network, threads: int = 1) -> Engine:
+    """The engine of this name, or the native one with this instruction set."""
+    if name in INSTRUCTION_SETS:
+        return native(network, name, threads)
+    return engines.load(name, network)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@given(
+    seed=st.integers(0, 2**31),
+    k=st.integers(1, 6),
+    size=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    adaptation=ADAPTATIONS,
+    threads=st.integers(1, 3),
+)
+@settings(deadline=None, max_examples=30)
+def test_engines_count_the_same_colours(
+    name: str, seed: int, k: int, size: tuple[int, int], adaptation: int, threads: int
+) -> None:
+    network, noise = drawn(seed, 6, 1, 5, k, size, 3, room=2)
+    engine = engine_of(name, network, threads)
+    for array in (noise, noise & 0xC1):  # of few colours, which come again
+        expected = all_counts("numpy", network, array, adaptation)
+        assert (all_counts(engine, network, array, adaptation) == expected).all()
+        assert (all_counts(Stepwise(engine), network, array, adaptation) == expected).all()
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("mode", MODES)
+def test_engines_count_the_same_colours_of_extremes(name: str, mode: int) -> None:
+    network = random_network(7, 12, 1, 8, 4, room=2)
+    for array in extremes(8, 13).values():
+        for learning in (0, 7):
+            adaptation = learning + COLOURS * mode
+            expected = all_counts("numpy", network, array, adaptation)
+            found = all_counts(engine_of(name, network), network, array, adaptation)
+            assert (found == expected).all()
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("adaptation", [16, 35, 48, 51, 59])
+def test_engines_count_the_same_colours_with_the_released_model(name: str, adaptation: int) -> None:
+    network, array = library.load("photo").network, through_ycbcr(valley(30, 200, 40, 50))
+    expected = all_counts("numpy", network, array, adaptation)
+    assert (all_counts(engine_of(name, network), network, array, adaptation) == expected).all()
+    without = all_counts("numpy", network, array, adaptation % COLOURS)
+    assert (without != expected).any(), "nothing was weighed"
+
+
+@pytest.mark.parametrize("name", ["numpy", *OTHERS])
+def test_what_is_later_changes_no_counts(name: str) -> None:
+    network, adaptation = random_network(11, 6, 1, 6, 3), 5 + 3 * COLOURS
+    before = valley(100, 100, 9, 11) & 0xC1
+    engine = engine_of(name, network)
+    first = all_counts(engine, network, before, adaptation)
+    for row, column in ((0, 0), (4, 5), (8, 10), (3, 0), (0, 10)):
+        after = before.copy()
+        after[row, column] ^= 255
+        second = all_counts(engine, network, after, adaptation)
+        place = first_row_of_pixel(before.shape, row, column)
+        assert (first[:place] == second[:place]).all()
+
+
+@pytest.mark.parametrize("name", ["numpy", *INSTRUCTION_SETS])
+@pytest.mark.parametrize("adaptation", [16, 32, 48, 17, 51, 62])
+def test_code_lengths_of_others_are_counted_along(name: str, adaptation: int, tiny: Model) -> None:
+    array = through_ycbcr(valley(60, 40, 40, 50))
+    engine, meter = engine_of(name, tiny.network), Meter()
+    assert isinstance(engine, Comparer)
+    others = counted_along(adaptation)
+    comparison = engine.compare(array, adaptation, others)
+    for weights, symbols in comparison:
+        meter.code(weights, symbols)
+    assert meter.bits == pytest.approx(bits(engine, array, adaptation), rel=1e-12)
+    assert set(comparison.code_lengths) == set(others)
+    for other, length in comparison.code_lengths.items():
+        assert length == pytest.approx(bits(engine, array, other), rel=1e-4)
+    one = engine.compare(array, adaptation, others[-1:])
+    assert sum(len(symbols) for _, symbols in one) == 2 * array.size
+    assert one.code_lengths[others[-1]] == pytest.approx(comparison.code_lengths[others[-1]])
+
+
+def bits(engine: Engine, samples: Samples, adaptation: int) -> float:
+    meter = Meter()
+    walk_tile(engine, samples.shape, samples, meter, strength=adaptation)
+    return meter.bits
+
+
+@pytest.mark.parametrize("strengths", [(0,), (3,), (2, 3), (11,)])
+@pytest.mark.parametrize("name", ["numpy", "auto"])
+def test_the_smallest_mode_is_kept(name: str, strengths: tuple[int, ...], tiny: Model) -> None:
+    engine, kept = engines.load(name, tiny.network), set()
+    for array in (through_ycbcr(valley(40, 40, 64, 90)), valley(40, 40, 64, 90) & 0xC1):
+        assert lattice.modes(array) == lattice.MODES
+        tile = encode_tile(engine, array, strengths)
+        assert len(tile.payload) == min(
+            len(payload(engine, array, each))
+            for each in levels.candidates(strengths, lattice.MODES)
+        )
+        assert np.array_equal(decode_tile(engine, array.shape, 0, tile, lambda _: None), array)
+        assert tile == encode_tile(engines.load("auto", tiny.network), array, strengths)
+        kept.add(tile.adaptation)
+    assert any(each >= COLOURS for each in kept)
+
+
+def payload(engine: Engine, samples: Samples, adaptation: int) -> bytes:
+    encoder = Encoder()
+    walk_tile(engine, samples.shape, samples, encoder, strength=adaptation)
+    return encoder.finish()
+
+
+def test_a_mode_is_not_coded_that_is_surely_larger(
+    monkeypatch: pytest.MonkeyPatch, tiny: Model
+) -> None:
+    array, tried = through_ycbcr(valley(40, 40, 96, 128)), []
+    engine = engines.load("numpy", tiny.network)
+    assert isinstance(engine, Comparer)
+    compare = type(engine).compare
+
+    def counted(self: Engine, samples: Samples, adaptation: int, others: list[int]) -> object:
+        tried.append((adaptation, list(others)))
+        return compare(self, samples, adaptation, others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(engine), "compare", counted)
+    tile = encode_tile(engine, array, (3,))
+    assert tried[0] == (51, [3, 19, 35, STATIC])
+    assert tile.adaptation == 35
+    assert len(tried) == 1
+
+
+def test_a_photograph_is_tried_if_its_colours_were_converted() -> None:
+    array = valley(40, 40, 128, 128)
+    assert lattice.modes(array) == (0,)
+    assert lattice.modes(array[:, :, :1]) == (0,)
+    assert lattice.modes(through_ycbcr(array)) == lattice.MODES
+
+
+def test_an_image_of_too_few_pixels_is_not_tried() -> None:
+    assert lattice.modes(through_ycbcr(valley(40, 40, 8, 8))) == (0,)
+    assert lattice.modes(np.zeros((64, 64, 3), np.uint8)) == (0,)
+
+
+@given(st.integers(0, 2**31), st.sampled_from([0xFF, 0xFE, 0xF0, 0xC1]))
+@settings(max_examples=20, deadline=None)
+def test_a_lattice_is_where_a_quarter_of_crowded_cells_is_empty(seed: int, mask: int) -> None:
+    random = np.random.default_rng(seed)
+    array = np.clip(random.normal(200, 40, (60, 60, 1)) + random.normal(0, 8, (60, 60, 3)), 0, 255).astype(np.uint8) & mask
+    counts: dict[tuple[int, int], int] = {}
+    for red, green, blue in array.reshape(-1, 3).tolist():
+        if {0, 255} & {red, green, blue}:
+            continue
+        counts[green - red, blue - green] = counts.get((green - red, blue - green), 0) + 1
+    crowded = []
+    for x in range(-255, 256):
+        for y in range(-255, 256):
+            near = [(x + i, y + j) for i in range(-2, 3) for j in range(-2, 3) if (i, j) != (0, 0)]
+            if sum(counts.get(cell, 0) for cell in near) >= 48:
+                crowded.append(counts.get((x, y), 0))
+    tried = len(crowded) >= 64 and 4 * crowded.count(0) >= len(crowded)
+    assert lattice.modes(array) == (lattice.MODES if tried else (0,))
