@@ -19,7 +19,7 @@ from ncml_codec.errors import NcmlError
 from ncml_codec.model import Model, identified, read_model, write_model
 from ncml_codec.pixels import Picture, decode_file, encode_file, from_array
 from tests.networks import random_network
-from tests.pictures import GOLDEN, VALLEY, extremes, valley
+from tests.pictures import GOLDEN, VALLEY, Samples, extremes, through_ycbcr, valley
 
 IDAT = (b"IDAT", b"")
 
@@ -45,6 +45,8 @@ def pictures() -> dict[str, tuple[Picture, int]]:
         made[name] = (from_array(samples), 11)
     noise = np.random.default_rng(1).integers(0, 256, (33, 40, 3), np.uint8)
     by_tile = np.concatenate([valley(180, 90, 33, 40), noise])  # noise has nothing to be learned
+    for level in (1, 5, 8):
+        made[f"level{level}_colours"] = (from_array(_on_lattices()), 6)
     for level in (5, 8):
         made[f"level{level}_scene"] = (from_array(scene), 11)
         made[f"level{level}_grey"] = (from_array(scene[:, :, 1]), 11)
@@ -85,6 +87,14 @@ def _resealed(good: bytes, head: int, at: int, value: int) -> bytes:
     return changed + struct.pack("<I", zlib.crc32(changed)) + good[head:]
 
 
+def _on_lattices() -> Samples:
+    """Three tiles of 64 x 64: converted to YCbCr and back, of few levels, and as it is."""
+    array = valley(60, 300, 64, 192)
+    array[:, :64] = through_ycbcr(array[:, :64])
+    array[:, 64:128] &= 0xF8
+    return array
+
+
 def _texts() -> list[tuple[bytes, bytes]]:
     return [(b"tEXt", b"Title\0golden"), (b"tIME", bytes([7, 234, 1, 2, 3, 4, 5]))]
 
@@ -105,6 +115,7 @@ def main(tiny: Path) -> None:
     photo = library.load(library.DEFAULT)
     for level in (1, 5, 8):
         _write(f"level{level}_photo", from_array(valley(60, 300, 40, 48)), photo, 11)
+        _write(f"level{level}_photo_colours", from_array(_on_lattices()), photo, 6)
     whole = decode_file(VALLEY.read_bytes(), VALLEY.name)
     grey = np.ascontiguousarray(whole.samples[200:216, 100:140, :1])
     _write("photo_grey", Picture(grey), first, 11)

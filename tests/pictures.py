@@ -28,6 +28,11 @@ def valley(top: int, left: int, height: int, width: int) -> Samples:
         return np.asarray(image)[top : top + height, left : left + width].copy()
 
 
+def through_ycbcr(samples: Samples) -> Samples:
+    """The samples converted to YCbCr, 8 bits each, and back: on a lattice."""
+    return np.asarray(Image.fromarray(samples).convert("YCbCr").convert("RGB"))
+
+
 def extremes(height: int, width: int) -> dict[str, Samples]:
     """Pictures unlike photographs, each uint8 [height, width, 3]: what breaks sloppy tables."""
     random = np.random.default_rng(1)

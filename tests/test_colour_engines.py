@@ -15,8 +15,8 @@ from ncml_codec.model import Model
 from ncml_codec.network import Network
 from ncml_codec.strength import COLOURS, STATIC, counted_along
 from tests.networks import random_network
-from tests.pictures import extremes, valley
-from tests.test_colours import LEARNING, MODES, through_ycbcr
+from tests.pictures import extremes, through_ycbcr, valley
+from tests.test_colours import LEARNING, MODES
 from tests.test_engines import (
     INSTRUCTION_SETS,
     Stepwise,
@@ -176,7 +176,12 @@ def test_an_image_of_too_few_pixels_is_not_tried() -> None:
 @settings(max_examples=20, deadline=None)
 def test_a_lattice_is_where_a_quarter_of_crowded_cells_is_empty(seed: int, mask: int) -> None:
     random = np.random.default_rng(seed)
-    array = np.clip(random.normal(200, 40, (60, 60, 1)) + random.normal(0, 8, (60, 60, 3)), 0, 255).astype(np.uint8) & mask
+    array = (
+        np.clip(
+            random.normal(200, 40, (60, 60, 1)) + random.normal(0, 8, (60, 60, 3)), 0, 255
+        ).astype(np.uint8)
+        & mask
+    )
     counts: dict[tuple[int, int], int] = {}
     for red, green, blue in array.reshape(-1, 3).tolist():
         if {0, 255} & {red, green, blue}:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from ncml_codec import engines, images, strength, tables
 from ncml_codec.codec import Effort, walk_tile
@@ -23,7 +22,7 @@ from ncml_codec.network import Integers
 from ncml_codec.tables import TOTAL, Mixtures
 from tests import plain_colours, plain_decoder
 from tests.networks import exact_tables, random_network
-from tests.pictures import Samples, extremes, valley
+from tests.pictures import Samples, extremes, through_ycbcr, valley
 from tests.test_plain_decoder import coded_tile, comes_back, encoded
 from tests.test_tables import one_of, random_outputs
 
@@ -192,11 +191,6 @@ def test_decoding_gives_the_samples_back(adaptation: int, tiny: Model) -> None:
     engine = engines.load("numpy", tiny.network)
     decoder = Decoder(tile.payload)
     assert np.array_equal(walk_tile(engine, array.shape, None, decoder, strength=adaptation), array)
-
-
-def through_ycbcr(samples: Samples) -> Samples:
-    """The samples converted to YCbCr, 8 bits each, and back: on a lattice."""
-    return np.asarray(Image.fromarray(samples).convert("YCbCr").convert("RGB"))
 
 
 def bits(samples: Samples, model: Model, adaptation: int) -> float:

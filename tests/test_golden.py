@@ -10,10 +10,11 @@ from PIL import Image
 
 from ncml_codec import codec, images, library
 from ncml_codec.codec import Effort
-from ncml_codec.container import read_header
+from ncml_codec.container import read_container, read_header
 from ncml_codec.errors import FormatError
 from ncml_codec.model import Model
 from ncml_codec.pixels import decode_file, encode_file
+from ncml_codec.strength import colour_mode
 from tests import plain_decoder
 from tests.make_golden import level_of
 from tests.pictures import GOLDEN, Samples
@@ -40,6 +41,12 @@ def model_files() -> list[bytes]:
 def test_there_are_golden_files() -> None:
     assert len(FILES) >= 16
     assert len(REFUSED) >= 15
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*_colours.ncmz")), ids=lambda path: path.stem)
+def test_golden_files_of_colours_have_tiles_with_and_without(path: Path) -> None:
+    tiles = read_container(path.read_bytes()).tiles
+    assert [colour_mode(tile.adaptation) for tile in tiles] == [2, 3, 0]
 
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])

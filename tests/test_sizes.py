@@ -16,7 +16,7 @@ from bench.ours import Variant
 from bench.subjects import Subject
 from ncml_codec import codec, library
 from ncml_codec.pixels import encode_file, from_array
-from tests.pictures import GOLDEN, Samples, extremes, valley
+from tests.pictures import GOLDEN, Samples, extremes, through_ycbcr, valley
 
 LEVELS = ("static", "5", "8")
 KEPT = GOLDEN / "sizes.json"
@@ -33,6 +33,7 @@ def images() -> dict[str, Samples]:
     text[8:40:6, 5:60:3] = 20
     made = {
         "valley": valley(60, 120, 96, 128),
+        "valley on a lattice": through_ycbcr(valley(60, 120, 96, 128)),
         "valley grey": valley(60, 120, 64, 64)[:, :, :1],
         "row": valley(100, 0, 1, 200),
         "smooth": smooth.astype(np.uint8),

@@ -56,20 +56,20 @@ def test_a_comparison_is_the_survey_and_the_bits_without_learning(
     network, array = drawn(seed, 7, 1, 5, k, size, planes, room=2)
     engine = engines.load(name, network) if name == "numpy" else native(network, name, 1 + seed % 3)
     assert isinstance(engine, Comparer)
-    comparison, meter = engine.compare(array, strength), Meter()
+    comparison, meter = engine.compare(array, strength, [STATIC]), Meter()
     for weights, symbols in comparison:
         meter.code(weights, symbols)
     assert meter.bits == pytest.approx(bits(Stepwise(engine), array, strength), rel=1e-12)
     # Sums of logarithms in another order: nothing else may differ.
-    assert comparison.static_bits == pytest.approx(bits(engine, array, STATIC), rel=1e-12)
+    assert comparison.code_lengths[STATIC] == pytest.approx(bits(engine, array, STATIC), rel=1e-12)
 
 
 @pytest.mark.parametrize("strength", [STATIC, BODY + 1, BODY + STRONGEST])
 def test_native_compares_only_where_the_body_is_still(strength: int) -> None:
     engine = native(TINY.network, "portable")
     assert isinstance(engine, Comparer)
-    with pytest.raises(ValueError, match="nothing to compare"):
-        engine.compare(valley(0, 0, 4, 4), strength)
+    with pytest.raises(ValueError, match="no heads of the model to compare with"):
+        engine.compare(valley(0, 0, 4, 4), strength, [BODY + 2])
 
 
 def test_a_tile_whose_middle_alone_teaches_is_not_larger_than_without_learning() -> None:
