@@ -2,7 +2,8 @@
 
 Every step of the chain on the same images: the float network; the integer network, its mixture
 evaluated in float64; the integer tables' ideal code length; the words that the range coder gives;
-those with the sections' checksums; the file. Clean images and perturbed ones, p_pi.
+those with the sections' checksums; the file of them. Clean images and perturbed ones, p_pi. The
+network alone: nothing learns from the image, and colours on a lattice gain nothing.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from bench import record
 from bench.record import Record
 from bench.rendering import markdown
 from bench.subjects import SUFFIXES
-from ncml_codec import codec, engines, images, library
+from ncml_codec import codec, engines, images, library, png
 from ncml_codec.codec import walk_tile
-from ncml_codec.coder import Meter
-from ncml_codec.container import Header, read_container
+from ncml_codec.coder import Encoder, Meter
+from ncml_codec.container import Container, Header, Tile, write_container
 from ncml_codec.engines.numpy_engine import NumpyEngine, NumpyWalk
 from ncml_codec.errors import InputError
 from ncml_codec.learn.data import read_rgb
@@ -30,7 +31,6 @@ from ncml_codec.learn.datasets import open_dataset
 from ncml_codec.learn.perturbation import perturbed
 from ncml_codec.model import Model, identified
 from ncml_codec.network import PARAMETER_UNIT, Integers
-from ncml_codec.pixels import from_array
 from ncml_codec.strength import STATIC
 from ncpn import export, presets, validation
 from ncpn.wave import WaveNCPN
@@ -114,19 +114,29 @@ def measure(network: presets.NCPN, integers: Model | None, image: Pixels) -> Cha
     height, width, planes = image.shape
     header = Header(width, height, planes, integers.identity, codec.TILE_EXPONENT)
     engine = _Watched(NumpyEngine(integers.network))
+    tiles: list[Tile] = []
     for top, left, rows, columns in header.tiles():
-        tile = np.ascontiguousarray(image[top : top + rows, left : left + columns])
+        samples = np.ascontiguousarray(image[top : top + rows, left : left + columns])
         meter = Meter()
-        walk_tile(engine, tile.shape, tile, meter)
+        walk_tile(engine, samples.shape, samples, meter)
         ideal += meter.bits
         exact += engine.last.bits
-    data = codec.encode(from_array(image), integers, level=1)
+        tiles.append(_tile(integers, samples))
+    data = write_container(Container(header, png.pack_chunks(()), tiles))
     if not np.array_equal(images.decode(data, [integers]).samples, image):
         raise InputError("an image did not come back from its file; no likelihood is worth much")
-    words = sum(len(tile.payload) for tile in read_container(data).tiles)
-    sections = words + SECTION_BYTES * len(header.tiles())
+    words = sum(len(tile.payload) for tile in tiles)
+    sections = words + SECTION_BYTES * len(tiles)
     bits = [exact, ideal, 8.0 * words, 8.0 * sections, 8.0 * len(data)]
     return Chain(floating, *(value / image.size for value in bits))
+
+
+def _tile(model: Model, samples: Pixels) -> Tile:
+    """By the network alone, without learning and without colours."""
+    encoder = Encoder()
+    engine = engines.load("auto", model.network)
+    walk_tile(engine, samples.shape, samples, encoder, strength=STATIC)
+    return Tile(encoder.finish(), codec.samples_crc(samples), STATIC)
 
 
 def read_images(source: str, limit: int | None) -> list[tuple[str, Pixels]]:

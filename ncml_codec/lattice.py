@@ -12,7 +12,6 @@ import numpy.typing as npt
 MODES = (3, 2, 1, 0)  # to be tried, the one first that is best most often
 
 _LEVELS = 256
-_SPAN = 2 * _LEVELS - 1
 _REACH = 2  # around a cell
 _AROUND = (2 * _REACH + 1) ** 2 - 1
 _CROWDED = 2 * _AROUND  # pixels around a cell from which on it should not be empty
@@ -34,21 +33,25 @@ def modes(samples: npt.NDArray[np.uint8]) -> tuple[int, ...]:
 
 
 def _histogram(samples: npt.NDArray[np.uint8]) -> Counts:
-    """How many pixels have each (green - red, blue - green), [511, 511]; without those at either
-    end of a scale, where levels were cut off and are on no lattice."""
-    red, green, blue = (samples[:, :, plane].astype(np.int32) for plane in range(3))
-    cells = (green - red) * _SPAN + (blue - green) + (_LEVELS - 1) * (_SPAN + 1)
+    """How many pixels have each (green - red, blue - green), between the least and the greatest of
+    both and a margin; without pixels at either end of a scale, where levels were cut off and are
+    on no lattice."""
     # 0 becomes 255, and 255 becomes 254.
     inside = (samples - np.uint8(1) < _LEVELS - 2).all(axis=2)
-    return np.bincount(cells[inside], minlength=_SPAN * _SPAN).reshape(_SPAN, _SPAN)
+    if not inside.any():
+        return np.zeros((1, 1), np.int64)
+    red, green, blue = (samples[:, :, plane][inside].astype(np.int32) for plane in range(3))
+    first, second = green - red, blue - green
+    first -= first.min() - _REACH
+    second -= second.min() - _REACH
+    rows, columns = int(first.max()) + _REACH + 1, int(second.max()) + _REACH + 1
+    counts = np.bincount(first * columns + second, minlength=rows * columns)
+    return counts.reshape(rows, columns)
 
 
 def _box(counts: Counts) -> Counts:
     """The sums over squares around each cell."""
-    for axis in range(2):
-        edges = [(0, 0), (0, 0)]
-        edges[axis] = (_REACH + 1, _REACH)
-        sums = np.cumsum(np.pad(counts, edges), axis=axis)
-        sums = np.moveaxis(sums, axis, 0)
-        counts = np.moveaxis(sums[2 * _REACH + 1 :] - sums[: -2 * _REACH - 1], 0, axis)
+    for _ in range(2):
+        sums = np.cumsum(np.pad(counts, ((_REACH + 1, _REACH), (0, 0))), axis=0)
+        counts = (sums[2 * _REACH + 1 :] - sums[: -2 * _REACH - 1]).T
     return counts
