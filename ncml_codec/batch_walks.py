@@ -14,7 +14,7 @@ import numpy as np
 
 from ncml_codec.codec import Progress, Samples
 from ncml_codec.coder import Decoder, Encoder
-from ncml_codec.errors import FormatError, UnsupportedByEngine
+from ncml_codec.errors import FormatError
 from ncml_codec.levels import Trials
 from ncml_codec.network import PLANES, Integers, Network
 from ncml_codec.strength import STATIC
@@ -25,7 +25,7 @@ from ncml_codec.wave import wave_count, wave_pixels
 @dataclass(frozen=True)
 class Alike:
     """What tiles have in common that are coded together. strength: see `strength`; when several are
-    tried, the strongest."""
+    tried, the one that takes the most memory."""
 
     height: int
     width: int
@@ -91,10 +91,7 @@ def decode_tiles(
     count = len(payloads)
     values = np.zeros((count, height * width, planes), np.uint8)
     decoders = [_Stream(payload) for payload in payloads]
-    try:
-        walk = engine.walk_together(count, height, width, alike.strength)
-    except UnsupportedByEngine as error:
-        return [error] * count
+    walk = engine.walk_together(count, height, width, alike.strength)
     for wave in range(wave_count(height, width)):
         pixels = walk.begin(wave)
         if pixels == 0:

@@ -13,17 +13,19 @@ import numpy as np
 from ncml_codec import lattice, levels, png
 from ncml_codec.batch_walks import Alike, BatchEngine, decode_tiles, encode_tiles
 from ncml_codec.codec import TILE_EXPONENT, Progress, Samples, samples_crc
+from ncml_codec.colours import cell_count
 from ncml_codec.container import Container, Header, Tile, write_container
 from ncml_codec.errors import ChecksumMismatch, FormatError
 from ncml_codec.model import Model
 from ncml_codec.network import Network, named_layers
 from ncml_codec.pixels import Picture
-from ncml_codec.strength import BODY, STATIC, learning
+from ncml_codec.strength import BODY, STATIC, colour_mode, learning
 
 # Pixels that are walked together, enough for a GPU; a parameter of which every image has its own
 # counts as one. On the CPU `photo` takes 24 to 366 bytes for each, the most for small images that
 # do not learn: bench/LOG.md, "Batches and large images".
 TOGETHER = 1 << 24
+CELLS = 4  # of colours, 12 bytes each, take the place of a parameter
 
 
 def encode(
@@ -118,8 +120,10 @@ def _groups(alike: Sequence[Alike], network: Network) -> Iterator[list[int]]:
 
 
 def _own_parameters(network: Network, strength: int) -> int:
-    """About how many parameters learn, so that every image has its own."""
+    """About how many parameters learn, so that every image has its own; and CELLS are one more."""
+    cells = cell_count(colour_mode(strength)) // CELLS
     if learning(strength) == STATIC:
-        return 0
+        return cells
     learn = "" if learning(strength) > BODY else "heads."
-    return sum(layer.weight.size for name, layer in named_layers(network) if name.startswith(learn))
+    layers = [layer for name, layer in named_layers(network) if name.startswith(learn)]
+    return cells + sum(layer.weight.size for layer in layers)

@@ -42,9 +42,17 @@ TRIPLE_PRIOR = 3 << 21
 _LEVELS = 256
 _SPAN = 2 * _LEVELS - 1  # differences of two levels
 _HASH_BITS = 14
+PAIR_CELLS = _LEVELS * _LEVELS
+DIFFERENCE_CELLS = _SPAN * _SPAN
+TRIPLE_CELLS = _LEVELS << _HASH_BITS
 _MULTIPLIER = 2654435761  # 2**32 divided by the golden ratio
 
 Cells = npt.NDArray[np.int64]
+
+
+def cell_count(mode: int) -> int:
+    """How many cells a tile has in a colour mode, all stages together: 0 in mode 0."""
+    return sum((DIFFERENCE_CELLS, PAIR_CELLS, TRIPLE_CELLS)[:mode])
 
 
 @dataclass(frozen=True)
@@ -110,10 +118,10 @@ class Colours:
     def __init__(self, mode: int) -> None:
         self.stages: list[list[Stage]] = [[], [], []]  # by plane
         if mode >= 2:
-            self.stages[1].append(Stage(_LEVELS * _LEVELS, PAIR_PRIOR, _pairs))
-        self.stages[2].append(Stage(_SPAN * _SPAN, DIFFERENCE_PRIOR, _differences))
+            self.stages[1].append(Stage(PAIR_CELLS, PAIR_PRIOR, _pairs))
+        self.stages[2].append(Stage(DIFFERENCE_CELLS, DIFFERENCE_PRIOR, _differences))
         if mode >= 3:
-            self.stages[2].append(Stage(_LEVELS << _HASH_BITS, TRIPLE_PRIOR, _triples))
+            self.stages[2].append(Stage(TRIPLE_CELLS, TRIPLE_PRIOR, _triples))
         self._used: list[tuple[Stage, Cells, Masses]] = []
         self._weighed: list[Masses] = []  # after each of those
 

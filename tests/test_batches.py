@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -12,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ncml_codec import batches, codec, library
+from ncml_codec import batches, codec, levels, library
 from ncml_codec.batch_walks import Alike, encode_tiles
 from ncml_codec.codec import walk_tile
 from ncml_codec.coder import Meter
 from ncml_codec.container import read_container, read_header
 from ncml_codec.engines import torch_adaptation
 from ncml_codec.engines.numpy_engine import NumpyEngine
+from ncml_codec.engines.torch_colours import Stage
 from ncml_codec.engines.torch_device import Replay
 from ncml_codec.engines.torch_engine import TorchEngine, on_device
 from ncml_codec.engines.torch_walk import BatchWalk
@@ -26,12 +28,12 @@ from ncml_codec.errors import FormatError, UsageError
 from ncml_codec.model import Model, identified
 from ncml_codec.network import Integers
 from ncml_codec.pixels import Picture, decode_file, from_array
-from ncml_codec.strength import BODY, STATIC, STRONGEST
+from ncml_codec.strength import BODY, STATIC, STRONGEST, colour_mode, is_known
 from ncml_codec.tables import Weights
 from ncml_codec.wave import wave_count, wave_pixels
 from tests import replay
 from tests.networks import random_network
-from tests.pictures import GOLDEN, extremes, valley
+from tests.pictures import GOLDEN, extremes, through_ycbcr, valley
 from tests.test_strictness import Drawing
 
 LEARNING = sorted(GOLDEN.glob("level5_*.ncmz"))
@@ -100,7 +102,17 @@ def test_sizes_tiles_and_kinds_may_be_mixed(tiny: Model, level: int) -> None:
     check_all(of_all_sizes(), tiny, on_device(tiny.network, "cpu"), level, alone="auto")
 
 
-@pytest.mark.parametrize("strength", [STRONGEST, BODY + STRONGEST])
+def test_pictures_may_have_colours_or_none(tiny: Model) -> None:
+    """Of one size: those on a lattice are tried in all modes, and apart from the others."""
+    arrays = [valley(40, left, 48, 64) for left in (40, 104)]
+    pictures = [from_array(array) for array in (arrays[0], *map(through_ycbcr, arrays))]
+    files = batches.encode(pictures, tiny, on_device(tiny.network, "cpu"))
+    assert files == [codec.encode(picture, tiny) for picture in pictures]
+    modes = [colour_mode(read_container(data).tiles[0].adaptation) for data in files]
+    assert [mode > 0 for mode in modes] == [False, True, True]
+
+
+@pytest.mark.parametrize("strength", [STRONGEST, BODY + STRONGEST, 32 + STRONGEST])
 def test_what_images_of_a_batch_learn_is_what_each_learns_alone(strength: int) -> None:
     """In double precision, after every wave, of pictures that have nothing in common. Counts alone
     do not show that a last bit differs."""
@@ -123,11 +135,22 @@ def test_what_images_of_a_batch_learn_is_what_each_learns_alone(strength: int) -
             if one.body is not None and walk.body is not None:
                 stem = walk.body.stem.values[image, :, :-1]
                 assert np.array_equal(stem.numpy(), one.body._first.weight.values)
+            if one.colours is not None:
+                for stage, own in zip(all_stages(walk), chain(*one.colours.stages), strict=True):
+                    assert np.array_equal(stage.seen[image].numpy(), own.seen)
+                    assert np.array_equal(stage.expected[image].numpy(), own.expected)
     assert (walk.learning[0].out.values[0] != walk.learning[0].out.values[1]).any()
 
 
-@pytest.mark.parametrize("strength", [STATIC, STRONGEST, BODY + STRONGEST])
-@pytest.mark.parametrize("shape", [(7, 11, 3), (7, 11, 1), (9, 1, 3)])
+@pytest.mark.parametrize(
+    ("shape", "strength"),
+    [
+        (shape, strength)
+        for shape in ((7, 11, 3), (7, 11, 1), (9, 1, 3))
+        for strength in (STATIC, STRONGEST, BODY + STRONGEST, 16, 32 + BODY + STRONGEST, 48 + 3)
+        if is_known(strength, shape[2])
+    ],
+)
 def test_steps_that_are_recorded_give_the_same(
     shape: tuple[int, int, int], strength: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +165,8 @@ def test_steps_that_are_recorded_give_the_same(
         return replay.record(work)
 
     pictures = [*extremes(height, width).values(), valley(40, 70, height, width)]
+    if colour_mode(strength) == 3:
+        pictures = pictures[::7]  # The cells of each take 55 MB, and so does a copy of them.
     samples = np.stack(pictures)[..., :planes].reshape(len(pictures), height * width, planes)
     plain, shown, decoding = (on_device(network, "cpu") for _ in range(3))
     shown.place.record = decoding.place.record = record
@@ -162,7 +187,18 @@ def test_steps_that_are_recorded_give_the_same(
         for name in ("trunk", "earlier", "out"):
             first, *others = (getattr(head, name) for head in heads)
             assert all(first is None or torch.equal(first.values, o.values) for o in others)
+    if walks[0].colours is not None:
+        for stages in zip(*(all_stages(walk) for walk in walks), strict=True):
+            assert stages[0].seen.any()
+            for other in stages[1:]:
+                assert torch.equal(stages[0].seen, other.seen)
+                assert torch.equal(stages[0].expected, other.expected)
     assert recorded
+
+
+def all_stages(walk: BatchWalk) -> list[Stage]:
+    assert walk.colours is not None
+    return [*chain(*walk.colours.stages)]
 
 
 def step_by_step(walk: BatchWalk, wave: int, values: Integers) -> Weights:
@@ -213,7 +249,8 @@ def test_a_tile_that_learns_is_never_larger_than_static(tiny: Model) -> None:
     engine = on_device(tiny.network, "cpu")
     static = encode_tiles(engine, samples, (STATIC,), lambda pixels: None)
     for strengths in ((3,), (2, 3, 4), (BODY + 3,)):
-        found = encode_tiles(engine, samples, strengths, lambda pixels: None)
+        tried = levels.candidates(strengths, (0,))
+        found = encode_tiles(engine, samples, tried, lambda pixels: None)
         assert found[0][0] != STATIC
         assert found[1] == static[1]
         assert len(found[0][1]) < len(static[0][1])
@@ -271,6 +308,13 @@ def test_groups_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(batches._groups(learning, network)) == [[0, 2], [3, 4], [1]]
     whole = [replace(one, strength=BODY + 3) for one in alike[:4]]
     assert list(batches._groups(whole, network)) == [[0], [2], [3], [1]]
+    pairs = [replace(one, strength=32) for one in alike[2:7]]
+    cells = 256 * 256 + 511 * 511
+    monkeypatch.setattr(batches, "TOGETHER", 3 * (12 + cells // batches.CELLS))
+    assert list(batches._groups(pairs, network)) == [[0, 1, 2], [3, 4]]
+    monkeypatch.setattr(batches, "TOGETHER", 3 * (12 + cells // batches.CELLS + heads))
+    learning = [replace(one, strength=32 + 3) for one in pairs]
+    assert list(batches._groups(learning, network)) == [[0, 1, 2], [3, 4]]
 
 
 def test_unknown_devices_are_refused(tiny: Model) -> None:
@@ -288,3 +332,15 @@ def test_cuda_writes_the_same_bytes(tiny: Model, wild: Model, level: int) -> Non
         pictures += of_all_sizes()
         check_all(pictures, model, engine, level)
         check_all(pictures, model, engine, level, exponent=11)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
+@pytest.mark.parametrize("strength", [16, 48, 32 + STRONGEST, 48 + BODY + 3])
+def test_cuda_writes_the_same_bytes_with_colours(tiny: Model, strength: int) -> None:
+    samples = np.stack([valley(top, 40, 50, 70) for top in (0, 60, 120)])
+    here, there = (
+        encode_tiles(on_device(tiny.network, device), samples, (STATIC, strength), lambda _: None)
+        for device in ("cpu", "cuda")
+    )
+    assert here == there

@@ -26,7 +26,7 @@ from tests.test_engines import (
     native,
 )
 
-OTHERS = list(INSTRUCTION_SETS)  # engines that must equal the specification, numpy
+OTHERS = ["torch", *INSTRUCTION_SETS]  # engines that must equal the specification, numpy
 ADAPTATIONS = st.sampled_from([each + COLOURS * mode for each in LEARNING for mode in MODES])
 
 

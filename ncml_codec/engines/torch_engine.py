@@ -7,7 +7,7 @@ Weights come back as numpy arrays, since the coder works on the CPU.
 
 from __future__ import annotations
 
-from ncml_codec.engines import refuse_colours, torch_device
+from ncml_codec.engines import torch_device
 from ncml_codec.engines.torch_device import Device
 from ncml_codec.engines.torch_layers import StaticBody, StaticHead
 from ncml_codec.engines.torch_mixture import Distribution
@@ -48,8 +48,7 @@ class TorchEngine:
     def walk_together(
         self, count: int, height: int, width: int, strength: int = STATIC
     ) -> BatchWalk:
-        """Begin `count` images of this size; strength: how each of them learns, see `strength`."""
-        refuse_colours(self.name, strength)
+        """Begin `count` images of this size; strength: how each of them adapts, see `strength`."""
         return BatchWalk(self, count, height, width, strength)
 
 

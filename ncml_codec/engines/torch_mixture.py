@@ -41,6 +41,11 @@ class Mixture:
     mantissa: Tensor
     shift: Tensor
 
+    def component(self, index: int) -> Mixture:
+        """One of the k, [..., 1]."""
+        parts = (self.weight, self.mean, self.mantissa, self.shift)
+        return Mixture(*(part[..., index : index + 1] for part in parts))
+
 
 class Distribution:
     """A network's tables on a device, and what is computed with them."""
@@ -53,6 +58,7 @@ class Distribution:
         self._exponential, self._logistic = tensor(tables.exponential), tensor(tables.logistic)
         self._mantissa, self._shift = tensor(tables.scale_mantissa), tensor(tables.scale_shift)
         self._ranks = torch.arange(SYMBOLS + 1, dtype=torch.int32, device=device)
+        self._boundaries = torch.arange(1, 256, dtype=torch.int32, device=device)
 
     def mixture(self, outputs: Tensor, reference: Tensor, residuals: Tensor) -> Mixture:
         """Of one plane's outputs [..., 3 k + c].
@@ -86,6 +92,17 @@ class Distribution:
         cumulative = cumulative.masked_fill(self._ranks == SYMBOLS, TOTAL)
         flat = (TOTAL // SYMBOLS) * self._ranks.long()
         return _weights(torch.where(inside[..., -1:] == 0, flat, cumulative))
+
+    def levels(self, mixture: Mixture) -> Tensor:
+        """Masses of all 256 levels, those with one high nibble in a row: see `tables.level_masses`.
+
+        Whole numbers in float64 [..., 16, 16], of sum 2**24.
+        """
+        inside = self._cumulative(mixture.component(0), self._boundaries)
+        for index in range(1, self._k):  # one by one, for a k-th of the memory
+            inside = inside + self._cumulative(mixture.component(index), self._boundaries)
+        at = F.pad(F.pad(inside, (1, 0)), (0, 1), value=CUMULATIVE_ONE) >> 6
+        return at.diff(dim=-1).double().unflatten(-1, (SYMBOLS, SYMBOLS))
 
     def bits(self, mixture: Mixture, values: Tensor) -> Tensor:
         """The code length of samples [...], by the counts of both their nibbles, float64 [...]."""
@@ -175,6 +192,18 @@ class Distribution:
         index = z + _Z_LIMIT >> 8
         below, above = self._logistic[index], self._logistic[index + 1]
         return z, below + ((above - below) * (z & 255) + 128 >> 8)
+
+
+def mass_weights(masses: Tensor) -> Tensor:
+    """The coder's weights in proportion to masses, float32 [..., 16]: see `tables.mass_counts`.
+
+    masses: whole numbers in float64, likewise.
+    """
+    sums = F.pad(masses.cumsum(-1), (1, 0))
+    mass, ranks = sums[..., -1:], torch.arange(SYMBOLS + 1, device=masses.device)
+    ratio = torch.full_like(mass, TOTAL - SYMBOLS) / mass.clamp(min=1)
+    cumulative = ((sums * ratio).floor() + ranks).masked_fill(ranks == SYMBOLS, TOTAL)
+    return _weights(torch.where(mass == 0, (TOTAL // SYMBOLS) * ranks, cumulative))
 
 
 def _weights(cumulative: Tensor) -> Tensor:

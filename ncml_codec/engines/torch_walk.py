@@ -13,11 +13,12 @@ from torch import Tensor
 
 from ncml_codec.engines.torch_adaptation import LearningHead
 from ncml_codec.engines.torch_body import LearningBody
+from ncml_codec.engines.torch_colours import Colours
 from ncml_codec.engines.torch_device import Steps
 from ncml_codec.engines.torch_layers import leaky
 from ncml_codec.engines.torch_rings import Frame, Ring, Samples
 from ncml_codec.network import FEATURE_GAINS, FEATURE_MAX, PLANES, Integers
-from ncml_codec.strength import BODY, STATIC
+from ncml_codec.strength import BODY, STATIC, colour_mode, learning
 from ncml_codec.tables import Doubles, Weights
 
 if TYPE_CHECKING:
@@ -28,13 +29,15 @@ class BatchWalk:
     """State of `count` images; as `engines.Walk`, with an axis of images before the pixels'.
 
     For wave 0, 1, ...: `begin`, then for each plane `high`, `low` and `put`; or, where the wave has
-    pixels, `known` or `compared` instead of all of it. strength: of all images, see `strength`.
+    pixels, `known` or `compared` instead of all of it. adaptation: of all images, see `strength`.
     """
 
     def __init__(
-        self, engine: TorchEngine, count: int, height: int, width: int, strength: int
+        self, engine: TorchEngine, count: int, height: int, width: int, adaptation: int
     ) -> None:
-        network, place, rate = engine.network, engine.place.device, strength % BODY
+        network, place = engine.network, engine.place.device
+        mode, strength = colour_mode(adaptation), learning(adaptation)
+        rate = strength % BODY
         self.engine, self._steps = engine, Steps(engine.place)
         self.learning = [
             LearningHead(head, network.k, rate, count, place)
@@ -44,6 +47,7 @@ class BatchWalk:
         self.body: LearningBody | None = None
         if strength >= BODY:
             self.body = LearningBody(network, self.learning, rate, count, place)
+        self.colours = Colours(mode, count, place) if mode else None
         frame = Frame(height, width, engine.place.record is not None, place)
         self._frame, self._samples = frame, Samples(frame, count, network)
         self._hidden = [
@@ -125,6 +129,8 @@ class BatchWalk:
         if self.learning and self._coding == plane:
             self._steps.run(self._learn, plane)
             self._coded = plane + 1
+        if self._colours_of(plane) is not None and self._coding == plane:
+            self._steps.run(self._learn_colours, plane)
         self._steps.run(self._put, plane)
 
     def _on_device(self, values: Integers) -> Tensor:
@@ -150,11 +156,18 @@ class BatchWalk:
         head = self.learning[plane] if self.learning else self.engine.heads[plane]
         self._outputs = head.outputs(self._trunk, self._features(plane), self._phases)
         self._mixture = self.engine.distribution.mixture(self._outputs, *self._context(plane))
+        colours = self._colours_of(plane)
+        if colours is not None:
+            levels = self.engine.distribution.levels(self._mixture)
+            self._masses = colours.masses(plane, levels, self._earlier(plane))
+            return self._masses.high()
         return self.engine.distribution.high(self._mixture)
 
     def _low(self, plane: int) -> Tensor:
-        del plane  # of the mixture that `_high` left
-        return self.engine.distribution.low(self._mixture, self._nibbles[:, : self._frame.rows])
+        """Of the mixture, and the masses, that `_high` left."""
+        high = self._nibbles[:, : self._frame.rows]
+        weights = self.engine.distribution.low(self._mixture, high)
+        return weights if self._colours_of(plane) is None else self._masses.low(high, weights)
 
     def _count_static(self, plane: int) -> None:
         """What the plane's samples take by the model's own head."""
@@ -174,6 +187,12 @@ class BatchWalk:
         inner = self.learning[plane].learn(gradient * self._inside, self._pixels)
         self._inner[plane] = inner
 
+    def _learn_colours(self, plane: int) -> None:
+        colours = self._colours_of(plane)
+        assert colours is not None
+        values, inside = self._values[:, : self._frame.rows], self._inside[:, 0]
+        colours.learn(plane, values, self._earlier(plane), inside)
+
     def _put(self, plane: int) -> None:
         quarters = 4 * (self._values[:, : self._frame.rows] - 128)
         self._residuals[:, :, plane] = quarters - self._reference[:, :, plane]
@@ -187,6 +206,15 @@ class BatchWalk:
     def _context(self, plane: int) -> tuple[Tensor, Tensor]:
         """The plane's reference, and the residuals of the planes before it."""
         return self._reference[:, :, plane], self._residuals[:, :, :plane]
+
+    def _colours_of(self, plane: int) -> Colours | None:
+        """If there are factors on this plane's levels."""
+        return self.colours if self.colours is not None and self.colours.concern(plane) else None
+
+    def _earlier(self, plane: int) -> Tensor:
+        """The samples of the planes before it, [image, row, plane]."""
+        quarters = self._residuals[:, :, :plane] + self._reference[:, :, :plane]
+        return (quarters >> 2) + 128
 
     def _features(self, plane: int) -> Tensor | None:
         """What a plane's head sees of the planes before it."""
