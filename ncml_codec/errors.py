@@ -49,10 +49,6 @@ class UnknownModel(FormatError):
     """The file names a model that is not at hand; nothing is wrong with the file."""
 
 
-class UnsupportedByEngine(FormatError):
-    """The file uses what the chosen engine cannot compute; nothing is wrong with the file."""
-
-
 class RoundTripError(NcmlError):
     """Decoding what was just encoded gave other pixels: a bug. Nothing was written."""
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ncml_codec import engines, images, lattice, levels, strength, tables
-from ncml_codec.codec import Effort, encode_tile, walk_tile
+from ncml_codec import engines, lattice, levels, strength, tables
+from ncml_codec.codec import encode_tile, walk_tile
 from ncml_codec.coder import Decoder, Encoder, Meter
 from ncml_codec.colours import FACTOR_LIMIT, OPEN_MASS, Colours, opened
 from ncml_codec.container import Container, Header, read_container, write_container
 from ncml_codec.engines import Engine
-from ncml_codec.errors import FormatError, UnsupportedByEngine
+from ncml_codec.errors import FormatError
 from ncml_codec.model import Model, identified, write_model
 from ncml_codec.network import Integers, Network
 from ncml_codec.tables import TOTAL, Mixtures
@@ -283,18 +283,6 @@ def test_a_grey_tile_with_colours_of_its_own_is_refused(tiny: Model) -> None:
         read_container(data)
     with pytest.raises(plain_decoder.Refused, match="adaptation 16 is reserved"):
         plain_decoder.decode(data, [write_model(tiny.network)])
-
-
-@pytest.mark.parametrize("name", ["native"])
-def test_engines_without_colours_refuse_them(name: str, tiny: Model) -> None:
-    if engines.why_not_native():
-        pytest.skip("no native engine")
-    array = valley(0, 0, 6, 5)
-    data = encoded(array, tiny, 16)
-    with pytest.raises(UnsupportedByEngine, match=f"not in the {name} engine"):
-        images.decode(data, [tiny], Effort(engine=name))
-    decoded = images.decode(data, [tiny], Effort(engine="numpy"))
-    assert np.array_equal(decoded.samples, array)
 
 
 def test_files_of_a_batch_have_colours_of_their_own(tiny: Model) -> None:

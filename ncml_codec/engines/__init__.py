@@ -15,9 +15,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from ncml_codec.errors import UnsupportedByEngine, UsageError
+from ncml_codec.errors import UsageError
 from ncml_codec.network import Integers, Network
-from ncml_codec.strength import STATIC, colour_mode
+from ncml_codec.strength import STATIC
 from ncml_codec.tables import Weights
 
 _MODULES = {
@@ -61,8 +61,7 @@ class Engine(Protocol):
         ...
 
     def walk(self, height: int, width: int, strength: int = STATIC) -> Walk:
-        """Begin an image of this size; strength: how it adapts, see `strength`. Raises
-        UnsupportedByEngine."""
+        """Begin an image of this size; strength: how it adapts, see `strength`."""
         ...
 
 
@@ -129,15 +128,6 @@ def chosen(name: str) -> str:
     if name == "auto":
         return "numpy" if missing else "native"
     return name
-
-
-def refuse_colours(name: str, adaptation: int) -> None:
-    """Raises UnsupportedByEngine if a tile has a colour mode, for an engine that has none yet."""
-    if colour_mode(adaptation):
-        raise UnsupportedByEngine(
-            f"adaptation {adaptation}: colour modes are not in the {name} engine yet;"
-            " --engine numpy has them"
-        )
 
 
 def why_not_native() -> str | None:
