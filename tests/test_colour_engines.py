@@ -45,7 +45,7 @@ def engine_of(name: str, network: Network, threads: int = 1) -> Engine:
     adaptation=ADAPTATIONS,
     threads=st.integers(1, 3),
 )
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 def test_engines_count_the_same_colours(
     name: str, seed: int, k: int, size: tuple[int, int], adaptation: int, threads: int
 ) -> None:
@@ -118,11 +118,13 @@ def bits(engine: Engine, samples: Samples, adaptation: int) -> float:
     return meter.bits
 
 
-@pytest.mark.parametrize("strengths", [(0,), (3,), (2, 3), (11,)])
-@pytest.mark.parametrize("name", ["numpy", "auto"])
+@pytest.mark.parametrize(
+    ("name", "strengths"),
+    [("numpy", (3,)), ("auto", (0,)), ("auto", (3,)), ("auto", (2, 3)), ("auto", (11,))],
+)
 def test_the_smallest_mode_is_kept(name: str, strengths: tuple[int, ...], tiny: Model) -> None:
     engine, kept = engines.load(name, tiny.network), set()
-    for array in (through_ycbcr(valley(40, 40, 64, 90)), valley(40, 40, 64, 90) & 0xC1):
+    for array in (through_ycbcr(valley(40, 40, 48, 64)), valley(40, 40, 48, 64) & 0xC1):
         assert lattice.modes(array) == lattice.MODES
         tile = encode_tile(engine, array, strengths)
         assert len(tile.payload) == min(
@@ -173,7 +175,7 @@ def test_an_image_of_too_few_pixels_is_not_tried() -> None:
 
 
 @given(st.integers(0, 2**31), st.sampled_from([0xFF, 0xFE, 0xF0, 0xC1]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_a_lattice_is_where_a_quarter_of_crowded_cells_is_empty(seed: int, mask: int) -> None:
     random = np.random.default_rng(seed)
     array = (
@@ -188,8 +190,8 @@ def test_a_lattice_is_where_a_quarter_of_crowded_cells_is_empty(seed: int, mask:
             continue
         counts[green - red, blue - green] = counts.get((green - red, blue - green), 0) + 1
     crowded = []
-    for x in range(-255, 256):
-        for y in range(-255, 256):
+    for x in range(-100, 101):
+        for y in range(-100, 101):
             near = [(x + i, y + j) for i in range(-2, 3) for j in range(-2, 3) if (i, j) != (0, 0)]
             if sum(counts.get(cell, 0) for cell in near) >= 48:
                 crowded.append(counts.get((x, y), 0))

@@ -19,12 +19,16 @@ constexpr int kModes = 4;               // of colours, 0 among them
 constexpr int kStagesMax = 2;           // of a plane
 constexpr int32_t kOpenMass = 1 << 14;  // of 2^24: groups of less have no factors
 
-// Zeros of which only those that were touched take memory.
+// Asks the system for large pages, if it has any: for memory that will be touched all over.
+void advise_large_pages(void* begin, size_t bytes);
+
+// Zeros of which only pages that were touched take memory. scattered: soon all of them will be.
 template <class T>
 class Zeros {
  public:
-  explicit Zeros(size_t count) : values_(static_cast<T*>(std::calloc(count, sizeof(T)))) {
+  Zeros(size_t count, bool scattered) : values_(static_cast<T*>(std::calloc(count, sizeof(T)))) {
     if (!values_) throw std::bad_alloc();
+    if (scattered) advise_large_pages(values_.get(), count * sizeof(T));
   }
   T* data() { return values_.get(); }
   const T* data() const { return values_.get(); }
@@ -54,8 +58,8 @@ struct Stage {
   Zeros<double> expected;  // whole numbers, in units of 2^-24
   std::vector<Weighed> weighed;  // [pixel] of the wave
 
-  // most: pixels of a wave.
-  Stage(Cells kind, int most);
+  // most: pixels of a wave. pixels: of the tile.
+  Stage(Cells kind, int most, int64_t pixels);
   // The cell of a pixel's level 0; those of its other levels follow.
   size_t place(int red, int green) const;
   // A pixel of the wave is known to have this level in the stage's plane.
@@ -66,7 +70,7 @@ struct Colours {
   std::vector<Stage> stages;  // in order, plane by plane
 
   // mode: 1 to 3.
-  Colours(int mode, int most);
+  Colours(int mode, int most, int64_t pixels);
 };
 
 }  // namespace ncml

@@ -25,7 +25,7 @@ State::State(const Network& network_, int height_, int width_, int strength, int
   residual.assign(most * kQuad, 0);
   features.assign(most * network.width_padded, 0);
   mixtures.resize(most);
-  if (mode > 0) colours = std::make_unique<Colours>(mode, int(most));
+  if (mode > 0) colours = std::make_unique<Colours>(mode, int(most), int64_t(height) * width);
   if (strength == 0) return;
   adaptation = std::make_unique<Adaptation>(network, strength, int(most));
   mixtures.resize(most * kPlanes);
