@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from statistics import median
+from statistics import median, quantiles
 
 from bench.record import Record, bench_of
 from ncml_codec.errors import UsageError
@@ -18,7 +18,8 @@ _TIMED = ("seconds", "per_second", "peak_mib")
 def moved(older: Sequence[Record], newer: Sequence[Record]) -> str:
     """The differences in words, one a line; `nothing moved` if there are none.
 
-    Sizes are compared exactly, image by image; times by group, as the median of the ratios.
+    Sizes are compared exactly, image by image; times by group, as the median of the ratios. How
+    these scatter is said in any case.
     Raises UsageError for files of two kinds of bench.
     """
     if bench_of(older) != bench_of(newer):
@@ -27,10 +28,11 @@ def moved(older: Sequence[Record], newer: Sequence[Record]) -> str:
     lines = _groups("gone", [name for name in before if name not in after])
     lines += _groups("new", [name for name in after if name not in before])
     both = [name for name in before if name in after]
-    lines += _sizes(before, after, both) + _times(before, after, both)
+    ratios = _ratios(before, after, both)
+    lines += _sizes(before, after, both) + _times(ratios)
     commits = [records[0]["machine"]["commit"] for records in (older, newer)]
     head = f"{len(both)} measurements in both, commits {commits[0]} and {commits[1]}"
-    return "\n".join([head, *(lines or ["nothing moved"])])
+    return "\n".join([head, *(lines or ["nothing moved"]), *_noise(ratios)])
 
 
 Name = tuple[tuple[str, object], ...]
@@ -65,9 +67,10 @@ def _sizes(
     return lines
 
 
-def _times(
+def _ratios(
     before: Mapping[Name, Record], after: Mapping[Name, Record], both: Sequence[Name]
-) -> list[str]:
+) -> Mapping[tuple[str, str], Sequence[float]]:
+    """What was timed, now by before, by group and kind."""
     ratios: dict[tuple[str, str], list[float]] = {}
     for name in both:
         group = _group(name)
@@ -75,12 +78,32 @@ def _times(
             new = after[name].get(key)
             if any(word in key for word in _TIMED) and old and new:
                 ratios.setdefault((group, key), []).append(new / old)
+    return ratios
+
+
+def _times(ratios: Mapping[tuple[str, str], Sequence[float]]) -> list[str]:
     middles = {group: median(found) for group, found in ratios.items()}
     return [
         f"{group}: {key} {100 * (ratio - 1):+.0f} % (median of {len(ratios[group, key])})"
         for (group, key), ratio in middles.items()
         if abs(ratio - 1) > NOISE
     ]
+
+
+def _noise(ratios: Mapping[tuple[str, str], Sequence[float]]) -> list[str]:
+    """How times scatter, whatever moved: of a repeated run, its noise."""
+    lines = []
+    for kind in dict.fromkeys(key for _, key in ratios):
+        middles = [median(found) for (_, key), found in ratios.items() if key == kind]
+        single = [ratio for (_, key), found in ratios.items() if key == kind for ratio in found]
+        if len(single) < 2:
+            continue
+        low, _, high = quantiles(single, n=4, method="inclusive")
+        lines.append(
+            f"{kind}, now by before: medians {min(middles):.2f} to {max(middles):.2f},"
+            f" half of {len(single)} single ones {low:.2f} to {high:.2f}"
+        )
+    return lines
 
 
 def _groups(word: str, names: Sequence[Name]) -> list[str]:
