@@ -12,6 +12,8 @@ import numpy.typing as npt
 MODES = (3, 2, 1, 0)  # to be tried, the one first that is best most often
 
 _LEVELS = 256
+_SPAN = 2 * _LEVELS - 1
+_TOGETHER = 1 << 16  # pixels at a time, for memory's sake
 _REACH = 2  # around a cell
 _AROUND = (2 * _REACH + 1) ** 2 - 1
 _CROWDED = 2 * _AROUND  # pixels around a cell from which on it should not be empty
@@ -36,17 +38,23 @@ def _histogram(samples: npt.NDArray[np.uint8]) -> Counts:
     """How many pixels have each (green - red, blue - green), between the least and the greatest of
     both and a margin; without pixels at either end of a scale, where levels were cut off and are
     on no lattice."""
-    # 0 becomes 255, and 255 becomes 254.
-    inside = (samples - np.uint8(1) < _LEVELS - 2).all(axis=2)
-    if not inside.any():
-        return np.zeros((1, 1), np.int64)
-    red, green, blue = (samples[:, :, plane][inside].astype(np.int32) for plane in range(3))
-    first, second = green - red, blue - green
-    first -= first.min() - _REACH
-    second -= second.min() - _REACH
-    rows, columns = int(first.max()) + _REACH + 1, int(second.max()) + _REACH + 1
-    counts = np.bincount(first * columns + second, minlength=rows * columns)
-    return counts.reshape(rows, columns)
+    counts = np.zeros(_SPAN * _SPAN, np.int64)
+    pixels = samples.reshape(-1, 3)
+    for begin in range(0, len(pixels), _TOGETHER):
+        part = pixels[begin : begin + _TOGETHER]
+        # 0 becomes 255, and 255 becomes 254.
+        inside = part[(part - np.uint8(1) < _LEVELS - 2).all(axis=1)].astype(np.int32)
+        first, second = inside[:, 1] - inside[:, 0], inside[:, 2] - inside[:, 1]
+        cells = first * _SPAN + second + (_LEVELS - 1) * (_SPAN + 1)
+        counts += np.bincount(cells, minlength=len(counts))
+    square: Counts = counts.reshape(_SPAN, _SPAN)
+    rows, columns = (np.flatnonzero(square.any(axis=axis)) for axis in (1, 0))
+    if len(rows) == 0:
+        return square[:1, :1]
+    # No difference is beyond 253, so that a margin of _REACH is always there.
+    return square[
+        rows[0] - _REACH : rows[-1] + _REACH + 1, columns[0] - _REACH : columns[-1] + _REACH + 1
+    ]
 
 
 def _box(counts: Counts) -> Counts:
