@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 MODES = (3, 2, 1, 0)  # to be tried, the one first that is best most often
+FEWER_MODES = MODES[1:]  # for tiles of fewer than _MANY pixels, where triples seldom come again
 
 _LEVELS = 256
 _SPAN = 2 * _LEVELS - 1
 _TOGETHER = 1 << 16  # pixels at a time, for memory's sake
+_MANY = 1 << 12
 _REACH = 2  # around a cell
 _AROUND = (2 * _REACH + 1) ** 2 - 1
 _CROWDED = 2 * _AROUND  # pixels around a cell from which on it should not be empty
@@ -31,7 +33,9 @@ def modes(samples: npt.NDArray[np.uint8]) -> tuple[int, ...]:
     around = _box(counts) - counts
     crowded = counts[around >= _CROWDED]
     empty = int(np.count_nonzero(crowded == 0))
-    return MODES if len(crowded) >= _FEWEST and _EMPTY * empty >= len(crowded) else (0,)
+    if len(crowded) < _FEWEST or _EMPTY * empty < len(crowded):
+        return (0,)
+    return MODES if samples.shape[0] * samples.shape[1] >= _MANY else FEWER_MODES
 
 
 def _histogram(samples: npt.NDArray[np.uint8]) -> Counts:

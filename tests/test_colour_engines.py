@@ -124,7 +124,7 @@ def bits(engine: Engine, samples: Samples, adaptation: int) -> float:
 )
 def test_the_smallest_mode_is_kept(name: str, strengths: tuple[int, ...], tiny: Model) -> None:
     engine, kept = engines.load(name, tiny.network), set()
-    for array in (through_ycbcr(valley(40, 40, 48, 64)), valley(40, 40, 48, 64) & 0xC1):
+    for array in (through_ycbcr(valley(40, 40, 64, 64)), valley(40, 40, 64, 64) & 0xC1):
         assert lattice.modes(array) == lattice.MODES
         tile = encode_tile(engine, array, strengths)
         assert len(tile.payload) == min(
@@ -169,6 +169,11 @@ def test_a_photograph_is_tried_if_its_colours_were_converted() -> None:
     assert lattice.modes(through_ycbcr(array)) == lattice.MODES
 
 
+def test_triples_are_not_tried_on_few_pixels() -> None:
+    assert lattice.modes(through_ycbcr(valley(40, 40, 64, 64))) == (3, 2, 1, 0)
+    assert lattice.modes(through_ycbcr(valley(40, 40, 63, 65))) == (2, 1, 0)
+
+
 def test_an_image_of_too_few_pixels_is_not_tried() -> None:
     assert lattice.modes(through_ycbcr(valley(40, 40, 8, 8))) == (0,)
     assert lattice.modes(np.zeros((64, 64, 3), np.uint8)) == (0,)
@@ -180,7 +185,7 @@ def test_a_lattice_is_where_a_quarter_of_crowded_cells_is_empty(seed: int, mask:
     random = np.random.default_rng(seed)
     array = (
         np.clip(
-            random.normal(200, 40, (60, 60, 1)) + random.normal(0, 8, (60, 60, 3)), 0, 255
+            random.normal(200, 40, (64, 64, 1)) + random.normal(0, 8, (64, 64, 3)), 0, 255
         ).astype(np.uint8)
         & mask
     )
