@@ -17,10 +17,14 @@ constexpr uint64_t kOpen = uint64_t(1) << 31;
 constexpr uint64_t kInside = kOpen - 1;
 // Long enough to bridge the coder's work between two jobs of a wave, which is what a wake-up costs.
 constexpr auto kSpin = std::chrono::microseconds(30);
-// A wait beyond this and beyond this many chunks means that a thread was stopped.
-constexpr auto kStall = std::chrono::microseconds(15);
+// A wait beyond this and beyond this many chunks means that a thread was stopped by other work.
+// Ticks, missing pages and the like take less.
+constexpr auto kStall = std::chrono::microseconds(100);
 constexpr int kStallChunks = 2;
-constexpr int kRest = 32;  // times the stall: what is lost by waiting stays below 1 / 32
+// A rest's length, in stalls: it doubles with each stall so soon after the rest before, up to where
+// what is lost by waiting stays below 1 / 32.
+constexpr auto kSoon = std::chrono::milliseconds(100);
+constexpr int kLongestRest = 32;
 // Until it is tried again whether a thread now gets a processor of its own.
 constexpr auto kCrowdedRest = std::chrono::milliseconds(20);
 
@@ -111,7 +115,10 @@ void Pool::finish() {
     }
     const auto now = Clock::now();
     const auto waited = now - ended;
-    if (waited > kStall + kStallChunks * slowest_chunk_) rest_until_ = now + kRest * waited;
+    if (waited > kStall + kStallChunks * slowest_chunk_) {
+      rest_ = now - rest_until_ < kSoon ? std::min(2 * rest_, kLongestRest) : 1;
+      rest_until_ = now + rest_ * waited;
+    }
   }
   job_ = nullptr;
 }

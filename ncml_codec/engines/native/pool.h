@@ -4,8 +4,9 @@
 // The caller works too, and never waits for a thread that has not begun: on a busy machine it does
 // the whole job itself. Waiting threads spin for some microseconds at most, then sleep. If a thread
 // was stopped by the system in the middle of a chunk, so that the caller had to wait for it, the
-// pool leaves its threads asleep for many times the lost time; so it does for a while if a thread
-// was given the caller's own processor. So another busy process costs little.
+// pool leaves its threads asleep for as long, and if that happens again and again for up to 32 times
+// as long; so it does for a while if a thread was given the caller's own processor. So another busy
+// process costs little.
 
 #pragma once
 
@@ -68,6 +69,7 @@ class Pool {
   bool waiting_ = false;  // the caller sleeps until the last thread has left; under mutex_
   uint64_t generation_ = 0;
   Clock::time_point rest_until_{};
+  int rest_ = 1;  // the last one's length, in stalls
   Clock::duration slowest_chunk_{0};  // of late
   std::atomic<int> processor_{-1};     // the caller's, -1 if the system does not tell
   std::atomic<bool> crowded_{false};   // a thread ran on it, too
