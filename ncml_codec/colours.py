@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,26 +34,70 @@ from ncml_codec.tables import (
 FACTOR_LIMIT = 2.0**12  # a factor is no more than this, and no less than its inverse
 OPEN_MASS = 1 << 14  # groups of levels of less mass, of 2**24, have no factors
 
-# What a new cell has seen and expected, in units of 2**-24: 1.5, 0.15625 and 0.375 of a sample. The
-# first two and OPEN_MASS by trial on three images made of validation crops: bench/LOG.md.
-PAIR_PRIOR = 3 << 23
-DIFFERENCE_PRIOR = 5 << 19
-TRIPLE_PRIOR = 3 << 21
-
-_LEVELS = 256
-_SPAN = 2 * _LEVELS - 1  # differences of two levels
+LEVELS = 256
+SPAN = 2 * LEVELS - 1  # differences of two levels
 _HASH_BITS = 14
-PAIR_CELLS = _LEVELS * _LEVELS
-DIFFERENCE_CELLS = _SPAN * _SPAN
-TRIPLE_CELLS = _LEVELS << _HASH_BITS
 _MULTIPLIER = 2654435761  # 2**32 divided by the golden ratio
 
 Cells = npt.NDArray[np.int64]
 
 
+def difference_cell(red: Any, green: Any, blue: Any) -> Any:
+    """The one of (green - red, blue - green) among SPAN * SPAN, of numbers from 0 to 255: arrays or
+    tensors."""
+    return (green - red + LEVELS - 1) * SPAN + blue - green + LEVELS - 1
+
+
+def _pairs(red: Any) -> Any:
+    """(red, green)."""
+    return red * LEVELS
+
+
+def _differences(red: Any, green: Any) -> Any:
+    """(green - red, blue - green)."""
+    return difference_cell(red, green, 0)
+
+
+def _triples(red: Any, green: Any) -> Any:
+    """(a hash of red and green, blue)."""
+    hashed = ((red * LEVELS + green) * _MULTIPLIER & 0xFFFFFFFF) >> (32 - _HASH_BITS)
+    return hashed * LEVELS
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Of cells.
+
+    plane: whose levels they weigh; mode: the least colour mode that has them; cells: how many a
+    tile has; prior: what a new one has seen and expected, in units of 2**-24; place: of the samples
+    of the planes before, 64-bit integers (arrays or tensors), the index of level 0's cell; those of
+    the other levels follow it.
+    """
+
+    plane: int
+    mode: int
+    cells: int
+    prior: int
+    place: Callable[..., Any]
+
+
+# Priors of 1.5, 0.15625 and 0.375 of a sample; the first two and OPEN_MASS by trial on three images
+# made of validation crops: bench/LOG.md.
+KINDS = (  # in order
+    Kind(1, 2, LEVELS * LEVELS, 3 << 23, _pairs),
+    Kind(2, 1, SPAN * SPAN, 5 << 19, _differences),
+    Kind(2, 3, LEVELS << _HASH_BITS, 3 << 21, _triples),
+)
+
+
+def kinds(mode: int, plane: int) -> list[Kind]:
+    """Those that weigh a plane's levels in a colour mode, in order."""
+    return [kind for kind in KINDS if kind.plane == plane and kind.mode <= mode]
+
+
 def cell_count(mode: int) -> int:
     """How many cells a tile has in a colour mode, all stages together: 0 in mode 0."""
-    return sum((DIFFERENCE_CELLS, PAIR_CELLS, TRIPLE_CELLS)[:mode])
+    return sum(kind.cells for plane in range(3) for kind in kinds(mode, plane))
 
 
 @dataclass(frozen=True)
@@ -81,17 +126,17 @@ class Masses:
 
 
 class Stage:
-    """One kind of cells.
+    """The cells of one kind."""
 
-    prior: what a new one has seen and expected, in units of 2**-24. place: of earlier samples
-    [n, planes] the index of level 0's cell; those of the other levels follow it.
-    """
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.seen = np.zeros(kind.cells, np.int32)
+        self.expected = np.zeros(kind.cells, np.int64)  # in units of 2**-24
 
-    def __init__(self, cells: int, prior: int, place: Callable[[Integers], Cells]) -> None:
-        self.prior = prior
-        self.seen = np.zeros(cells, np.int32)
-        self.expected = np.zeros(cells, np.int64)  # in units of 2**-24
-        self.place = place
+    def place(self, earlier: Integers) -> Cells:
+        """Where level 0's cell is, [n]. earlier: the samples of the planes before, [n, plane]."""
+        found: Cells = self.kind.place(*earlier.T.astype(np.int64))
+        return found
 
     def cells(self, masses: Masses, earlier: Integers) -> Cells:
         """Those of the levels of all open groups, [m, 16]."""
@@ -100,8 +145,8 @@ class Stage:
 
     def factors(self, cells: Cells) -> Doubles:
         """By how much more often these cells were seen than expected."""
-        seen = self.seen[cells].astype(np.float64) * TOTAL + self.prior
-        expected = (self.expected[cells] + self.prior).astype(np.float64)
+        seen = self.seen[cells].astype(np.float64) * TOTAL + self.kind.prior
+        expected = (self.expected[cells] + self.kind.prior).astype(np.float64)
         ratio: Doubles = np.clip(seen / expected, 1 / FACTOR_LIMIT, FACTOR_LIMIT)
         return ratio
 
@@ -116,12 +161,7 @@ class Colours:
     """The cells of a tile. mode: the colour mode of `strength`, 1 to 3."""
 
     def __init__(self, mode: int) -> None:
-        self.stages: list[list[Stage]] = [[], [], []]  # by plane
-        if mode >= 2:
-            self.stages[1].append(Stage(PAIR_CELLS, PAIR_PRIOR, _pairs))
-        self.stages[2].append(Stage(DIFFERENCE_CELLS, DIFFERENCE_PRIOR, _differences))
-        if mode >= 3:
-            self.stages[2].append(Stage(TRIPLE_CELLS, TRIPLE_PRIOR, _triples))
+        self.stages = [[Stage(kind) for kind in kinds(mode, plane)] for plane in range(3)]
         self._used: list[tuple[Stage, Cells, Masses]] = []
         self._weighed: list[Masses] = []  # after each of those
 
@@ -146,7 +186,7 @@ class Colours:
     def masses_in(self, mode: int, plane: int) -> Masses | None:
         """Of the sub-pixels that `masses` was asked for last, those after the factors of a lower
         mode; None if it has none on this plane."""
-        stages = (0, mode >= 2, (mode >= 1) + (mode >= 3))[plane]
+        stages = len(kinds(mode, plane))
         return self._weighed[stages - 1] if stages else None
 
     def learn(self, values: Integers) -> None:
@@ -175,21 +215,3 @@ def _of_sum_one(masses: Masses) -> Masses:
     scale = TOTAL / masses.groups.sum(axis=1, keepdims=True)
     scaled = Masses(np.floor(masses.groups * scale), masses.levels, masses.row, masses.group)
     return _with_levels(scaled, np.floor(masses.levels * scale[masses.row]))
-
-
-def _pairs(earlier: Integers) -> Cells:
-    """(red, green)."""
-    return earlier[:, 0].astype(np.int64) * _LEVELS
-
-
-def _differences(earlier: Integers) -> Cells:
-    """(green - red, blue - green)."""
-    red, green = earlier[:, 0].astype(np.int64), earlier[:, 1].astype(np.int64)
-    return (green - red + _LEVELS - 1) * _SPAN + _LEVELS - 1 - green
-
-
-def _triples(earlier: Integers) -> Cells:
-    """(a hash of red and green, blue)."""
-    red, green = earlier[:, 0].astype(np.int64), earlier[:, 1].astype(np.int64)
-    hashed = ((red * _LEVELS + green) * _MULTIPLIER & 0xFFFFFFFF) >> (32 - _HASH_BITS)
-    return hashed * _LEVELS

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from ncml_codec.colours import LEVELS, SPAN, difference_cell
+
 MODES = (3, 2, 1, 0)  # to be tried, the one first that is best most often
 FEWER_MODES = MODES[1:]  # for tiles of fewer than _MANY pixels, where triples seldom come again
 
-_LEVELS = 256
-_SPAN = 2 * _LEVELS - 1
 _TOGETHER = 1 << 16  # pixels at a time, for memory's sake
 _MANY = 1 << 12
 _REACH = 2  # around a cell
@@ -42,16 +42,14 @@ def _histogram(samples: npt.NDArray[np.uint8]) -> Counts:
     """How many pixels have each (green - red, blue - green), between the least and the greatest of
     both and a margin; without pixels at either end of a scale, where levels were cut off and are
     on no lattice."""
-    counts = np.zeros(_SPAN * _SPAN, np.int64)
+    counts = np.zeros(SPAN * SPAN, np.int64)
     pixels = samples.reshape(-1, 3)
     for begin in range(0, len(pixels), _TOGETHER):
         part = pixels[begin : begin + _TOGETHER]
         # 0 becomes 255, and 255 becomes 254.
-        inside = part[(part - np.uint8(1) < _LEVELS - 2).all(axis=1)].astype(np.int32)
-        first, second = inside[:, 1] - inside[:, 0], inside[:, 2] - inside[:, 1]
-        cells = first * _SPAN + second + (_LEVELS - 1) * (_SPAN + 1)
-        counts += np.bincount(cells, minlength=len(counts))
-    square: Counts = counts.reshape(_SPAN, _SPAN)
+        inside = part[(part - np.uint8(1) < LEVELS - 2).all(axis=1)].astype(np.int32)
+        counts += np.bincount(difference_cell(*inside.T), minlength=len(counts))
+    square: Counts = counts.reshape(SPAN, SPAN)
     rows, columns = (np.flatnonzero(square.any(axis=axis)) for axis in (1, 0))
     if len(rows) == 0:
         return square[:1, :1]

@@ -8,6 +8,7 @@ only: 15 points and then 17. Numbers are as in FORMAT.md, "The distribution".
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -93,12 +94,7 @@ def low_counts(mixture: Mixtures, high: Integers, tables: Tables) -> Integers:
     mass = inside[:, -1:]
     # A reciprocal once for each row; the last boundary is set, since the product may fall short.
     reciprocal = ((TOTAL - SYMBOLS) << _RECIPROCAL_BITS) // np.maximum(mass, 1)
-    cumulative = (inside * reciprocal) >> _RECIPROCAL_BITS
-    cumulative += _RANKS
-    cumulative[:, -1] = TOTAL
-    counts = _differences(cumulative)
-    counts[mass[:, 0] == 0] = TOTAL // SYMBOLS
-    return counts
+    return _counts((inside * reciprocal) >> _RECIPROCAL_BITS, mass)
 
 
 def group_masses(mixture: Mixtures, tables: Tables) -> Doubles:
@@ -124,12 +120,8 @@ def mass_counts(masses: Doubles) -> Integers:
     sums = np.zeros((len(masses), SYMBOLS + 1))
     np.cumsum(masses, axis=1, out=sums[:, 1:])
     mass = sums[:, -1:]
-    cumulative = np.floor(sums * ((TOTAL - SYMBOLS) / np.maximum(mass, 1))).astype(np.int32)
-    cumulative += _RANKS
-    cumulative[:, -1] = TOTAL
-    counts = _differences(cumulative)
-    counts[mass[:, 0] == 0] = TOTAL // SYMBOLS
-    return counts
+    shares = np.floor(sums * ((TOTAL - SYMBOLS) / np.maximum(mass, 1)))
+    return _counts(shares.astype(np.int64), mass)
 
 
 def bits(counts: Integers, symbols: Integers) -> float:
@@ -177,6 +169,18 @@ def bins(mixture: Mixtures, values: Integers, tables: Tables) -> tuple[Doubles, 
 def weights(counts: Integers) -> Weights:
     """What the coder takes: counts less one, which float32 holds exactly, rows contiguous."""
     return np.ascontiguousarray(counts - 1, dtype=np.float32)
+
+
+def _counts(shares: npt.NDArray[np.int64], mass: npt.NDArray[Any]) -> Integers:
+    """From running sums [n, 17] of shares of TOTAL - SYMBOLS, the last of which may fall short.
+
+    Equal ones where mass [n, 1] is 0.
+    """
+    cumulative = shares + _RANKS
+    cumulative[:, -1] = TOTAL
+    counts = _differences(cumulative)
+    counts[mass[:, 0] == 0] = TOTAL // SYMBOLS
+    return counts
 
 
 def _differences(cumulative: npt.NDArray[np.signedinteger]) -> Integers:

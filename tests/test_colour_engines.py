@@ -12,7 +12,6 @@ from ncml_codec.codec import Samples, decode_tile, encode_tile, walk_tile
 from ncml_codec.coder import Encoder, Meter
 from ncml_codec.engines import Comparer, Engine
 from ncml_codec.model import Model
-from ncml_codec.network import Network
 from ncml_codec.strength import COLOURS, STATIC, counted_along
 from tests.networks import random_network
 from tests.pictures import extremes, through_ycbcr, valley
@@ -21,20 +20,13 @@ from tests.test_engines import (
     INSTRUCTION_SETS,
     Stepwise,
     all_counts,
+    assert_causal,
     drawn,
-    first_row_of_pixel,
-    native,
+    engine_of,
 )
 
 OTHERS = ["torch", *INSTRUCTION_SETS]  # engines that must equal the specification, numpy
 ADAPTATIONS = st.sampled_from([each + COLOURS * mode for each in LEARNING for mode in MODES])
-
-
-def engine_of(name: str, network: Network, threads: int = 1) -> Engine:
-    """The engine of this name, or the native one with this instruction set."""
-    if name in INSTRUCTION_SETS:
-        return native(network, name, threads)
-    return engines.load(name, network)
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -81,16 +73,9 @@ def test_engines_count_the_same_colours_with_the_released_model(name: str, adapt
 
 @pytest.mark.parametrize("name", ["numpy", *OTHERS])
 def test_what_is_later_changes_no_counts(name: str) -> None:
-    network, adaptation = random_network(11, 6, 1, 6, 3), 5 + 3 * COLOURS
+    network = random_network(11, 6, 1, 6, 3)
     before = valley(100, 100, 9, 11) & 0xC1
-    engine = engine_of(name, network)
-    first = all_counts(engine, network, before, adaptation)
-    for row, column in ((0, 0), (4, 5), (8, 10), (3, 0), (0, 10)):
-        after = before.copy()
-        after[row, column] ^= 255
-        second = all_counts(engine, network, after, adaptation)
-        place = first_row_of_pixel(before.shape, row, column)
-        assert (first[:place] == second[:place]).all()
+    assert_causal(engine_of(name, network), network, before, 5 + 3 * COLOURS)
 
 
 @pytest.mark.parametrize("name", ["numpy", *INSTRUCTION_SETS])

@@ -8,26 +8,14 @@ mixtures, nor anything that they learn. FORMAT.md, section 6.1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ncml_codec.colours import (
-    DIFFERENCE_CELLS,
-    DIFFERENCE_PRIOR,
-    FACTOR_LIMIT,
-    OPEN_MASS,
-    PAIR_CELLS,
-    PAIR_PRIOR,
-    TRIPLE_CELLS,
-    TRIPLE_PRIOR,
-)
+from ncml_codec.colours import FACTOR_LIMIT, LEVELS, OPEN_MASS, Kind, kinds
 from ncml_codec.engines.torch_mixture import mass_weights
 from ncml_codec.tables import TOTAL
-
-_LEVELS = 256
 
 
 @dataclass(frozen=True)
@@ -54,17 +42,6 @@ class Masses:
         return torch.where(self.opened.gather(-1, at), mass_weights(levels), closed)
 
 
-@dataclass(frozen=True)
-class Kind:
-    """Of cells: how many an image has; what a new one has seen and expected; and from the samples
-    of the planes before, each [image, n], the place of level 0's, which the other levels' follow.
-    """
-
-    cells: int
-    prior: int
-    place: Callable[..., Tensor]
-
-
 class Stage:
     """The cells of one kind, of `images` images: seen int32, expected int64, both [image, cell]."""
 
@@ -72,7 +49,7 @@ class Stage:
         self.kind = kind
         self.seen = torch.zeros((images, kind.cells), dtype=torch.int32, device=device)
         self.expected = torch.zeros_like(self.seen, dtype=torch.int64)
-        self._levels = torch.arange(_LEVELS, device=device)
+        self._levels = torch.arange(LEVELS, device=device)
 
     def cells(self, earlier: Tensor) -> Tensor:
         """Those of all levels, [image, 256 n]. earlier: [image, n, plane]."""
@@ -92,7 +69,7 @@ class Stage:
         self.expected.scatter_add_(1, cells, learned.flatten(1))
         at = values.long()[..., None]
         counted = masses.opened.gather(-1, at >> 4) & inside[:, None]
-        own = cells.view(*values.shape, _LEVELS).gather(-1, at)
+        own = cells.view(*values.shape, LEVELS).gather(-1, at)
         self.seen.scatter_add_(1, own.squeeze(-1), counted.squeeze(-1).int())
 
 
@@ -100,13 +77,8 @@ class Colours:
     """The cells of several tiles. mode: the colour mode of `strength`, 1 to 3."""
 
     def __init__(self, mode: int, images: int, device: torch.device) -> None:
-        green, blue = [], [Kind(DIFFERENCE_CELLS, DIFFERENCE_PRIOR, _differences)]
-        if mode >= 2:
-            green.append(Kind(PAIR_CELLS, PAIR_PRIOR, _pairs))
-        if mode >= 3:
-            blue.append(Kind(TRIPLE_CELLS, TRIPLE_PRIOR, _triples))
         self.stages = [  # by plane
-            [Stage(kind, images, device) for kind in kinds] for kinds in ([], green, blue)
+            [Stage(kind, images, device) for kind in kinds(mode, plane)] for plane in range(3)
         ]
         self._used: list[Masses] = []  # by stage, before its factors
 
@@ -150,18 +122,3 @@ def _of_sum_one(masses: Masses) -> Masses:
     scale = torch.full_like(sums, TOTAL) / sums
     scaled = Masses((masses.groups * scale).floor(), masses.levels, masses.opened)
     return _with_levels(scaled, (masses.levels * scale[..., None]).floor())
-
-
-def _pairs(red: Tensor) -> Tensor:
-    """(red, green)."""
-    return red << 8
-
-
-def _differences(red: Tensor, green: Tensor) -> Tensor:
-    """(green - red, blue - green), each from -255."""
-    return 511 * (green - red + 255) + 255 - green
-
-
-def _triples(red: Tensor, green: Tensor) -> Tensor:
-    """(14 bits of a hash of red and green, blue)."""
-    return (((red << 8) + green) * 2654435761 & 0xFFFFFFFF) >> 18 << 8
