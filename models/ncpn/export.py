@@ -1,8 +1,8 @@
 """From a trained wave NCPN to the integer network of the codec, with the proof for every layer.
 
-Noise conditioning is evaluated at t = 0 and folded into biases. Activations get one
-power-of-two unit a channel, chosen on sample images; weights one power-of-two unit an output
-channel, the finest with which `sum |w| bound + |b| < 2**24` still holds.
+Noise conditioning is evaluated at t = 0 and folded into biases. Activations get one unit a channel,
+chosen on sample images, which the weights before and after it take in; weights one power-of-two
+unit an output channel, the finest with which `sum |w| bound + |b| < 2**24` still holds.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -61,12 +62,13 @@ Floats = npt.NDArray[np.float64]
 
 # What trained weights may reach; the rest is what layers may grow by as they learn from an image.
 BODY_SUMS, HEAD_SUMS = SUM_LIMIT * 3 // 4, SUM_LIMIT // 2
+_FINER = (1.0, 1.25, 1.5, 2.0)  # what `best_integers` tries
 GATE_UNIT = 128.0  # +-16 in float units: the sigmoid is within 2**-22 of 0 and 1 there
 
 
 @dataclass(frozen=True)
 class Units:
-    """Integers to one float unit, a power of two for every channel.
+    """Integers to one float unit, for every channel.
 
     stream: [width], of the residual stream; hidden: [inner width] of each block's inside; heads:
     [hidden] of each head.
@@ -99,7 +101,7 @@ def best_integers(model: WaveNCPN, samples: Sequence[Image]) -> Network:
     seen = observe(model, samples)
     units = choose_units(seen)
     best, fewest = None, math.inf
-    for stream, inside in ((1, 1), (2, 1), (2, 2), (2, 4), (4, 2), (4, 4)):
+    for stream, inside in product(_FINER, _FINER):
         network = to_integers(model, _finer(units, stream, inside), seen)
         bits = sum(integer_bits(network, image) * image.size for image in samples)
         if bits < fewest:
@@ -165,7 +167,7 @@ def make_tables(gate_unit: float) -> Tables:
 
 
 def choose_units(seen: Activations) -> Units:
-    """For each channel, the largest power of two that keeps what was seen inside the clip."""
+    """For each channel, the finest that keeps what was seen inside the clip."""
 
     def all_of(kind: str) -> list[Floats]:
         return [reach for name, reach in seen.reach.items() if name.startswith(kind)]
@@ -216,7 +218,7 @@ def _activations(model: WaveNCPN, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         yield f"head.{plane}", z
 
 
-def _finer(units: Units, stream: int, inside: int) -> Units:
+def _finer(units: Units, stream: float, inside: float) -> Units:
     return Units(
         units.stream * stream,
         [values * inside for values in units.hidden],
@@ -350,9 +352,8 @@ def _layer(
 
 
 def _units(reach: Floats) -> Floats:
-    """Powers of two, 1 to 1024: a channel that is silent on the samples may speak up elsewhere."""
-    finest = np.floor(np.log2(ACTIVATION_MAX / np.maximum(reach, 1e-6)))
-    return np.asarray(2.0 ** np.clip(finest, 0, 10))
+    """From 1 to 1024: a channel that is silent on the samples may speak up elsewhere."""
+    return np.asarray(np.clip(ACTIVATION_MAX / np.maximum(reach, 1e-6), 1, 1024))
 
 
 def _array(x: Tensor) -> Floats:
