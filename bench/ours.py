@@ -12,6 +12,7 @@ from bench.subjects import Subject
 from ncml_codec import __version__, images, levels, library, png
 from ncml_codec.codec import Effort
 from ncml_codec.errors import UnsupportedImage, UsageError
+from ncml_codec.levels import Level
 from ncml_codec.model import Model
 from ncml_codec.picture import Picture, expanded
 from ncml_codec.pixels import decode_file
@@ -38,14 +39,19 @@ class Variant:
         return 1 if self.level == "static" else int(self.level)
 
     def loaded(self) -> Model:
-        """The model. Raises UsageError if there is none."""
-        if self.model == AUTO:
-            return library.load(levels.at(self._number()).model)
-        return library.load(self.model)
+        """The model, the first if a level has two. Raises UsageError if there is none."""
+        return self.ways()[0][0]
+
+    def ways(self) -> list[tuple[Model, Level]]:
+        """As `library.of_level`."""
+        return library.of_level(self._number(), self._named())
 
     def encode(self, picture: Picture, effort: Effort) -> bytes:
         """The file."""
-        return images.encode(picture, self.loaded(), effort, level=self._number())
+        return images.encode(picture, self._named(), effort, level=self._number())
+
+    def _named(self) -> Model | None:
+        return None if self.model == AUTO else library.load(self.model)
 
 
 def variants(models: Sequence[str], levels: Sequence[str]) -> list[Variant]:
@@ -68,18 +74,19 @@ def contender(variant: Variant, engine: str) -> Contender:
 
     Raises UsageError for an unknown model or engine.
     """
-    model = variant.loaded()
+    models = [model for model, _ in variant.ways()]
+    made = ", ".join(f"model {model.identity.hex()}" for model in models)
 
     def encode(picture: Picture, threads: int) -> bytes:
         return variant.encode(picture, Effort(engine, threads))
 
     def decode(data: bytes, threads: int) -> Samples:
-        return expanded(images.decode(data, [model], Effort(engine, threads)))
+        return expanded(images.decode(data, models, Effort(engine, threads)))
 
     return Contender(
         variant.name,
         f"level {variant.level}, engine {engine}, without the check after compressing",
-        f"ncml-codec {__version__}, commit {commit()}, model {model.identity.hex()}",
+        f"ncml-codec {__version__}, commit {commit()}, {made}",
         prepare,
         encode,
         decode,

@@ -62,7 +62,7 @@ def compress(
     from ncml_codec.picture import Picture, Source, from_array
 
     level = levels.DEFAULT if level is None else level
-    found = library.load(model or levels.at(level).model)
+    found = library.load(model) if model else None
     source: Source
     if isinstance(image, Picture):
         source = image

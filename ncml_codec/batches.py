@@ -16,6 +16,7 @@ from ncml_codec.codec import TILE_EXPONENT, Progress, Samples, samples_crc
 from ncml_codec.colours import cell_count
 from ncml_codec.container import Container, Header, Tile, write_container
 from ncml_codec.errors import ChecksumMismatch, FormatError
+from ncml_codec.levels import Level
 from ncml_codec.model import Model
 from ncml_codec.network import Network, named_layers
 from ncml_codec.pixels import Picture
@@ -33,7 +34,7 @@ def encode(
     model: Model,
     engine: BatchEngine,
     tile_exponent: int = TILE_EXPONENT,
-    level: int = levels.DEFAULT,
+    level: int | Level = levels.DEFAULT,
     progress: Progress = lambda pixels: None,
 ) -> list[bytes]:
     """Every picture's file: the bytes of `codec.encode` at this level."""

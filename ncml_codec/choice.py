@@ -49,6 +49,11 @@ def may_be_drawing(picture: Source) -> bool:
     return len(transforms.distinct(keys)) <= (_COLOURS if picture.planes > 1 else _LEVELS)
 
 
+def is_for_all_models(picture: Source) -> bool:
+    """Whether all models of a level are tried: it costs little, or may not be a drawing."""
+    return picture.width * picture.height <= _SMALL or not may_be_drawing(picture)
+
+
 def is_as_small_as_expected(picture: Source, size: int) -> bool:
     """Whether no PNG of the image is likely to be smaller than `size` bytes, by a quick estimate.
 

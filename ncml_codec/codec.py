@@ -20,7 +20,7 @@ from ncml_codec.container import (
 )
 from ncml_codec.engines import Comparer, Engine, Surveyor
 from ncml_codec.errors import ChecksumMismatch, FormatError, UnsupportedImage
-from ncml_codec.levels import Trials
+from ncml_codec.levels import Level, Trials
 from ncml_codec.model import Model
 from ncml_codec.network import PLANES, Integers
 from ncml_codec.picture import Source
@@ -57,7 +57,7 @@ def encode(
     model: Model,
     effort: Effort | None = None,
     tile_exponent: int = TILE_EXPONENT,
-    level: int = levels.DEFAULT,
+    level: int | Level = levels.DEFAULT,
 ) -> bytes:
     """The file's bytes for a picture. The same for every engine and number of threads.
 

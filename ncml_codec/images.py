@@ -27,24 +27,31 @@ _COMPARED = 64  # rows compared at a time, so that the check holds no second ban
 
 
 def encode(
-    picture: Source, model: Model, effort: Effort | None = None, level: int = levels.DEFAULT
+    picture: Source,
+    model: Model | None = None,
+    effort: Effort | None = None,
+    level: int = levels.DEFAULT,
 ) -> bytes:
     """The file's bytes for a picture of any kind, of version 1 or 2.
 
-    level: of `levels.LEVELS`. Raises UsageError for a level that does not exist.
+    model: None for the level's own, see `library.of_level`. level: of `levels.LEVELS`. Raises
+    UsageError for a level that does not exist.
     """
     effort = effort or Effort()
     told = effort.progress
     # What is tried beside tells of no pixels, but of its being at work: progress may end any work.
-    tools = Tools([model], replace(effort, progress=lambda pixels: told(0)), level)
+    beside = replace(effort, progress=lambda pixels: told(0))
+    (model, strengths), *others = library.of_level(level, model)
+    tools = Tools([model], beside, level)
     first = None
     if picture.kind.is_first_version:
         is_photograph = not choice.may_be_drawing(picture)
-        first = codec.encode(picture, model, effort, level=level)
+        first = codec.encode(picture, model, effort, level=strengths)
+        if others and choice.is_for_all_models(picture):
+            more = [codec.encode(picture, each, beside, level=tried) for each, tried in others]
+            first = min([first, *more], key=len)
         if is_photograph and choice.is_as_small_as_expected(picture, len(first)):
             return first
-    else:
-        levels.at(level)  # raises for a level that does not exist
     second = general.write(choice.smallest(picture.whole(), tools))
     return second if first is None or len(second) < len(first) else first
 
@@ -118,9 +125,15 @@ def picture_of(opened: Opened) -> Picture:
     return Picture(samples, opened.chunks, opened.kind)
 
 
-def verify(data: bytes, picture: Source, model: Model, effort: Effort | None = None) -> None:
-    """Raise RoundTripError unless decoding `data` gives `picture` back: samples, kind, metadata."""
-    opened = open_file(data, [model], effort, max_pixels=picture.width * picture.height)
+def verify(
+    data: bytes, picture: Source, model: Model | None = None, effort: Effort | None = None
+) -> None:
+    """Raise RoundTripError unless decoding `data` gives `picture` back: samples, kind, metadata.
+
+    model: None for a released one.
+    """
+    models = [] if model is None else [model]
+    opened = open_file(data, models, effort, max_pixels=picture.width * picture.height)
     if opened.shape != (picture.height, picture.width, picture.planes):
         raise RoundTripError("decoding gave an image of another size; nothing was written")
     if opened.kind != picture.kind:

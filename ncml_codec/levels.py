@@ -27,11 +27,13 @@ class Level:
 
     So are STATIC, and the colour modes where an image may gain by them, unless their code lengths,
     counted along with another one, are surely larger (`Trials`). model: the released one that is
-    used unless the user names another.
+    used unless the user names another. second: how photographs are coded once more, if the
+    user names none, to keep the smaller file.
     """
 
     strengths: tuple[int, ...]
     model: str = "photo"
+    second: Level | None = None
 
 
 _HEADS, _WHOLE = 3, BODY + 3  # the best single strengths on validation images, bench/LOG.md
@@ -46,12 +48,14 @@ LEVELS = {
     6: Level((2, 3, 4)),
     7: Level((STATIC, 1, 2, 3, 4, 5)),
     8: Level((_WHOLE,)),
-    9: Level((STATIC, 3, BODY + 2, BODY + 3, BODY + 4)),
+    9: Level((STATIC, 3, BODY + 2, BODY + 3, BODY + 4), second=Level((1, 2, 3), "max")),
 }
 
 
-def at(level: int) -> Level:
-    """The level of this number. Raises UsageError for one that does not exist."""
+def at(level: int | Level) -> Level:
+    """The level of this number, or the one given. Raises UsageError for one that does not exist."""
+    if isinstance(level, Level):
+        return level
     if level not in LEVELS:
         raise UsageError(f"level {level!r}: not one of 1 to 9")
     return LEVELS[level]

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
+from ncml_codec import levels
 from ncml_codec.errors import UnknownModel, UsageError
 from ncml_codec.files import read_file
+from ncml_codec.levels import Level
 from ncml_codec.model import Model, read_model
 
 DEFAULT = "photo"
@@ -32,6 +34,19 @@ def load(name: str) -> Model:
     if name.endswith(SUFFIX) or "/" in name or Path(name).exists():
         return read_model(read_file(Path(name)))
     raise UsageError(f"model {name!r}: not one of {', '.join(released())}, nor a file *{SUFFIX}")
+
+
+def of_level(level: int, model: Model | None = None) -> list[tuple[Model, Level]]:
+    """What photographs are coded with at a level, each with all of its strengths, to keep the
+    smallest file: the model given, or the level's own, which may be two.
+
+    Raises UsageError for a level that does not exist.
+    """
+    first = levels.at(level)
+    if model is not None:
+        return [(model, first)]
+    both = [first] if first.second is None else [first, first.second]
+    return [(load(each.model), each) for each in both]
 
 
 def find(identity: bytes, extra: Iterable[Model] = ()) -> tuple[str | None, Model]:

@@ -96,7 +96,7 @@ def _save(image: Image.Image, file: IO[bytes], name: str | bytes) -> None:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", **(options | {"compress_level": 0}))
     picture = decode_file(buffer.getvalue(), str(name))
-    model = library.load(chosen or levels.at(level).model)
+    model = library.load(chosen) if chosen else None
     file.write(images.encode(picture, model, level=level))
 
 

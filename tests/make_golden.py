@@ -116,6 +116,7 @@ def main(tiny: Path) -> None:
     for level in (1, 5, 8):
         _write(f"level{level}_photo", from_array(valley(60, 300, 40, 48)), photo, 11)
         _write(f"level{level}_photo_colours", from_array(_on_lattices()), photo, 6)
+    _write("level5_max", from_array(valley(60, 300, 12, 16)), library.load("max"), 11)
     whole = decode_file(VALLEY.read_bytes(), VALLEY.name)
     grey = np.ascontiguousarray(whole.samples[200:216, 100:140, :1])
     _write("photo_grey", Picture(grey), first, 11)

@@ -12,6 +12,10 @@ from PIL import Image
 
 from ncml_cli import batch
 from ncml_cli.ncmlzip import main
+from ncml_codec import levels, library
+from ncml_codec.container import read_container
+from ncml_codec.levels import Level
+from ncml_codec.strength import STATIC
 from tests.pictures import GOLDEN, valley
 
 TINY = str(GOLDEN / "tiny.ncpn")
@@ -94,6 +98,23 @@ def test_the_torch_engine_writes_the_same_files_together(
     for index in range(1, 10):
         with Image.open(photos[index]) as before, Image.open(other / f"{index}.png") as after:
             assert before.tobytes() == after.tobytes()
+
+
+def test_both_models_of_a_level_are_tried_together(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    level = Level((STATIC,), "fast", second=Level((STATIC,), "photo"))
+    monkeypatch.setitem(levels.LEVELS, 9, level)
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir()
+    other.mkdir()
+    device = ["--engine", "torch", "--device", "cpu"]
+    assert ncmlzip("compress", "-9", "-O", one, *photos[:10]).exit_code == 0
+    assert ncmlzip("compress", "-9", "-O", other, *device, *photos[:10]).exit_code == 0
+    files = {path.name: path.read_bytes() for path in one.iterdir()}
+    assert files == {path.name: path.read_bytes() for path in other.iterdir()}
+    used = {read_container(data).header.identity for data in files.values()}
+    assert used == {library.load(name).identity for name in ("fast", "photo")}
 
 
 def test_a_device_is_for_the_torch_engine(photos: list[Path]) -> None:

@@ -10,13 +10,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ncml_codec import choice, codec, general, images, methods, readers, transforms
+from ncml_codec import (
+    choice,
+    codec,
+    general,
+    images,
+    levels,
+    library,
+    methods,
+    readers,
+    transforms,
+)
 from ncml_codec.codec import Effort
 from ncml_codec.kinds import Kind
+from ncml_codec.levels import Level
 from ncml_codec.methods import Tools
 from ncml_codec.model import Model
 from ncml_codec.picture import Picture, Samples, from_array
 from ncml_codec.pixels import decode_file, encode_file
+from ncml_codec.strength import STATIC
 from tests import kinds_of_images
 from tests.kinds_of_images import HEADER_BYTES
 from tests.pictures import extremes, real_images, valley
@@ -51,6 +63,21 @@ def test_no_photograph_of_kodak_is_taken_for_a_drawing() -> None:
 def test_a_photograph_is_the_same_file_as_without_the_choice(tiny: Model) -> None:
     picture = from_array(valley(60, 120, 96, 128))
     assert images.encode(picture, tiny) == codec.encode(picture, tiny)
+
+
+def test_of_a_levels_two_models_the_one_that_makes_a_photograph_smaller_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = ("photo", "fast")
+    for picture in (from_array(valley(60, 120, 96, 128)), from_array(valley(0, 0, 80, 90))):
+        alone = {name: codec.encode(picture, library.load(name), level=1) for name in names}
+        for one, other in (names, names[::-1]):
+            level = Level((STATIC,), one, second=Level((STATIC,), other))
+            monkeypatch.setitem(levels.LEVELS, 9, level)
+            both = images.encode(picture, level=9)
+            assert both == min(alone.values(), key=len)
+            images.verify(both, picture)
+            assert images.encode(picture, library.load(other), level=9) == alone[other]
 
 
 def test_noise_that_no_network_knows_is_stored(tiny: Model) -> None:

@@ -1,7 +1,7 @@
 """What `ncmlzip` does with one file: compress, decompress or test it. See `batch` for many.
 
-A job is what holds for all files of one call, its model loaded. It can be sent to another process;
-what it would say to the user it returns.
+A job is what holds for all files of one call, the user's model loaded. It can be sent to another
+process; what it would say to the user it returns.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from ncml_cli.report import Done
 from ncml_cli.settings import Settings, engine_of
 from ncml_cli.targets import Target, free_target, remove_input
-from ncml_codec import codec, images, readers
+from ncml_codec import codec, images, library, readers
 from ncml_codec.codec import Effort
 from ncml_codec.errors import FormatError, NcmlError
 from ncml_codec.files import Written, read_file, status, write_atomically
@@ -57,11 +57,14 @@ class Job(Protocol):
 
 @dataclass(frozen=True)
 class Compress:
-    """An image to a `.ncmz` file. strip: leave metadata out, see `readers.stripped`; decoded: take
-    lossy files for the pixels that they decode to."""
+    """An image to a `.ncmz` file.
+
+    model: None for the level's own; strip: leave metadata out, see `readers.stripped`; decoded:
+    take lossy files for the pixels that they decode to.
+    """
 
     settings: Settings
-    model: Model
+    model: Model | None
     force: bool
     remove: bool
     check: bool
@@ -77,6 +80,10 @@ class Compress:
         picture = readers.open_image(source, self.settings.max_pixels, self.decoded)
         return readers.stripped(picture) if self.strip else picture
 
+    def network(self) -> Model:
+        """The model that is tried first."""
+        return library.of_level(self.level, self.model)[0][0]
+
     def start(self, source: Path, target: Target, threads: int, bar: bool) -> Rest:
         path = free_target(source, target, self.force)
         started = time.perf_counter()
@@ -87,7 +94,7 @@ class Compress:
             data = images.encode(picture, self.model, effort, self.level)
             if self.check:
                 images.verify(data, picture, self.model, effort)
-        more = f"{time.perf_counter() - started:.2f} s, {engine_of(effort, self.model)}"
+        more = f"{time.perf_counter() - started:.2f} s, {engine_of(effort, self.network())}"
         return partial(self.finish, source, path, data, pixels * picture.planes, more)
 
     def finish(self, source: Path, path: Path, data: bytes, samples: int, more: str) -> Done:

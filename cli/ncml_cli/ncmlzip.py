@@ -89,7 +89,7 @@ def compress(strip: bool, no_check: bool, decoded: bool, level: int | None, **gi
         raise UsageError("--rm needs the check: leave out --no-check")
     wanted = calls.call(given, "compressed")
     level = levels.DEFAULT if level is None else level
-    model = library.load(wanted.settings.model or levels.at(level).model)
+    model = library.load(wanted.settings.model) if wanted.settings.model else None
     job = jobs.Compress(wanted.settings, model, force, remove, not no_check, level, strip, decoded)
     calls.compress(wanted, job)
 

@@ -17,11 +17,12 @@ import numpy as np
 from ncml_cli.jobs import Compress, Decompress, Job, Test, about
 from ncml_cli.report import Done, Outcome, attempt
 from ncml_cli.targets import Target, free_target
-from ncml_codec import batches, codec, general
+from ncml_codec import batches, choice, codec, general, library
 from ncml_codec.codec import Opened
-from ncml_codec.container import read_container
-from ncml_codec.errors import NcmlError, RoundTripError, UnsupportedImage, UsageError
+from ncml_codec.container import Container, read_container
+from ncml_codec.errors import FormatError, NcmlError, RoundTripError, UnsupportedImage, UsageError
 from ncml_codec.files import read_file, status
+from ncml_codec.levels import Level
 from ncml_codec.model import Model
 from ncml_codec.picture import Picture, Samples
 from ncml_codec.pixels import encode_parts
@@ -73,7 +74,6 @@ def _groups(job: Job, pairs: Pairs) -> Iterator[Pairs]:
 
 def _compress(job: Compress, pairs: Pairs, engines: _Engines) -> list[Outcome]:
     started = time.perf_counter()
-    engine = engines.of(job.model)
     found: list[Outcome] = [Done()] * len(pairs)
     opened: dict[int, tuple[Path, Picture]] = {}
     for index, (source, target) in enumerate(pairs):
@@ -89,10 +89,12 @@ def _compress(job: Compress, pairs: Pairs, engines: _Engines) -> list[Outcome]:
         except NcmlError as error:
             found[index] = error
     pictures = [picture for _, picture in opened.values()]
-    files = batches.encode(pictures, job.model, engine, level=job.level)
+    models = library.of_level(job.level, job.model)
+    files = _encoded(pictures, models, engines)
     containers = [read_container(data) for data in files]
-    decoded = batches.decode(containers, engine) if job.check else None
-    more = f"{time.perf_counter() - started:.2f} s for {len(files)} images, engine {engine}"
+    decoded = _decoded(containers, [model for model, _ in models], engines) if job.check else None
+    names = ", ".join(str(engines.of(model)) for model, _ in models)
+    more = f"{time.perf_counter() - started:.2f} s for {len(files)} images, engine {names}"
     for at, (index, (path, picture)) in enumerate(opened.items()):
         source = pairs[index][0]
         if decoded is not None:
@@ -104,6 +106,20 @@ def _compress(job: Compress, pairs: Pairs, engines: _Engines) -> list[Outcome]:
         size = picture.samples.size
         found[index] = attempt(partial(job.finish, source, path, files[at], size, more))
     return found
+
+
+def _encoded(
+    pictures: Sequence[Picture], models: Sequence[tuple[Model, Level]], engines: _Engines
+) -> list[bytes]:
+    """The smallest file of every picture. models: as of `library.of_level`."""
+    (model, level), *others = models
+    files = batches.encode(pictures, model, engines.of(model), level=level)
+    for model, level in others:
+        some = [n for n, picture in enumerate(pictures) if choice.is_for_all_models(picture)]
+        more = batches.encode([pictures[n] for n in some], model, engines.of(model), level=level)
+        for n, file in zip(some, more, strict=True):
+            files[n] = min(files[n], file, key=len)
+    return files
 
 
 def _difference(
@@ -131,18 +147,27 @@ def _restore(job: Decompress | Test, pairs: Pairs, engines: _Engines) -> list[Ou
             opened[index] = path, about(source, partial(_open, source, job))
         except NcmlError as error:
             found[index] = error
-    decoded: dict[int, Samples | NcmlError] = {}
     models = {one.model.identity: one.model for _, one in opened.values()}
-    for identity, model in models.items():
-        mine = [index for index in opened if opened[index][1].model.identity == identity]
-        containers = [opened[index][1].container for index in mine]
-        decoded.update(zip(mine, batches.decode(containers, engines.of(model)), strict=True))
+    containers = [one.container for _, one in opened.values()]
+    decoded = _decoded(containers, list(models.values()), engines)
     names = ", ".join(str(engines.of(model)) for model in models.values())
     more = f"{time.perf_counter() - started:.2f} s for {len(opened)} images, engine {names}"
-    for index, (path, one) in opened.items():
+    for (index, (path, one)), samples in zip(opened.items(), decoded, strict=True):
         source = pairs[index][0]
-        found[index] = attempt(partial(_give, job, source, path, one, decoded[index], more))
+        found[index] = attempt(partial(_give, job, source, path, one, samples, more))
     return found
+
+
+def _decoded(
+    containers: Sequence[Container], models: Sequence[Model], engines: _Engines
+) -> list[Samples | FormatError]:
+    """What is in each of them. models: those that they were made with, among others."""
+    found: dict[int, Samples | FormatError] = {}
+    for model in models:
+        mine = [n for n, one in enumerate(containers) if one.header.identity == model.identity]
+        together = [containers[n] for n in mine]
+        found.update(zip(mine, batches.decode(together, engines.of(model)), strict=True))
+    return [found[n] for n in range(len(containers))]
 
 
 def _open(source: Path, job: Decompress | Test) -> Opened:
