@@ -112,7 +112,7 @@ def levels(command: Command) -> Command:
         5: "The default: its heads learn from the image (-2 to -4 are the same).",
         6: "With three learning rates tried; -7: with five.",
         8: "The whole network learns.",
-        9: "Smallest: several rates tried, the whole network learning.",
+        9: "Smallest: several rates tried, of two networks.",
     }
     made = [
         click.option(
