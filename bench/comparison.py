@@ -32,7 +32,7 @@ from ncml_codec.learn.robustness import (
     under_perturbation,
 )
 from ncml_codec.learn.sampling import Given
-from ncpn import bundles, coding, export, generation, presets
+from ncpn import bundles, calibration, coding, generation, presets
 from ncpn.generation import SampleConfig
 from ncpn.presets import NCPN
 from ncpn.wave import WaveNCPN
@@ -135,7 +135,7 @@ def _coded(model: WaveNCPN, settings: Settings) -> dict[str, Any]:
     """Real sizes under p_pi. Units of the integers are chosen on training images."""
     training = outliers.open_images(settings.data, "train", 48, SIDE, settings.seed)
     samples = [np.ascontiguousarray(image.transpose(1, 2, 0)) for image in training]
-    network = export.best_integers(model, samples)
+    network = calibration.best_integers(model, samples)
     found = {}
     for share in SHARES:
         random = np.random.default_rng([settings.seed, round(100 * share)])

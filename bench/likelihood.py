@@ -32,7 +32,7 @@ from ncml_codec.learn.perturbation import perturbed
 from ncml_codec.model import Model, identified
 from ncml_codec.network import PARAMETER_UNIT, Integers
 from ncml_codec.strength import STATIC
-from ncpn import export, presets, validation
+from ncpn import calibration, presets, validation
 from ncpn.wave import WaveNCPN
 
 Pixels = npt.NDArray[np.uint8]
@@ -93,7 +93,7 @@ def run(
             integers = library.load(made)
         else:
             samples = [_central(image, 192) for _, image in images[:16]]
-            integers = identified(export.best_integers(network, samples))
+            integers = identified(calibration.best_integers(network, samples))
         for share in shares:
             for index, (name, image) in enumerate(used):
                 random = np.random.default_rng([seed, index])

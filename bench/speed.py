@@ -244,7 +244,7 @@ def _model_file(name: str, photograph: Path, folder: Path) -> Path:
         return target
     import torch
 
-    from ncpn import export, presets
+    from ncpn import activations, export, presets
     from ncpn.wave import WaveNCPN
 
     torch.manual_seed(0)
@@ -252,8 +252,8 @@ def _model_file(name: str, photograph: Path, folder: Path) -> Path:
     if not isinstance(model, WaveNCPN):
         raise SystemExit(f"model {name}: not a wave network, so it has no integers")
     sample = _pixels(photograph)[:64, :64]
-    seen = export.observe(model.eval(), [sample])
-    network = export.to_integers(model, export.choose_units(seen), seen)
+    seen = activations.observe(model.eval(), [sample])
+    network = export.to_integers(model, activations.choose_units(seen), seen)
     target.write_bytes(write_model(identified(network).network))
     return target
 

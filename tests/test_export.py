@@ -8,7 +8,7 @@ from torch import nn
 
 from ncml_codec.errors import ExportError
 from ncml_codec.network import SUM_LIMIT, check
-from ncpn import export, validation
+from ncpn import activations, calibration, export, validation
 from ncpn.wave import WaveConfig, WaveNCPN
 from tests.networks import exact_tables
 from tests.pictures import valley
@@ -38,17 +38,17 @@ def network(sde_times: bool = False) -> WaveNCPN:
 @pytest.mark.parametrize("sde_times", [False, True])
 def test_integers_cost_little(sde_times: bool) -> None:
     model = network(sde_times)
-    seen = export.observe(model, [SAMPLE])
-    plain = export.to_integers(model, export.choose_units(seen), seen)
+    seen = activations.observe(model, [SAMPLE])
+    plain = export.to_integers(model, activations.choose_units(seen), seen)
     cost = validation.cost(model, plain, [SAMPLE])
     assert abs(cost.percent) < 0.3
-    best = validation.cost(model, export.best_integers(model, [SAMPLE]), [SAMPLE])
+    best = validation.cost(model, calibration.best_integers(model, [SAMPLE]), [SAMPLE])
     assert best.integer <= cost.integer
     assert cost.floating == pytest.approx(validation.float_bits(model, SAMPLE))
 
 
 def test_every_layer_is_proved() -> None:
-    exported = export.best_integers(network(), [SAMPLE])
+    exported = calibration.best_integers(network(), [SAMPLE])
     check(exported)
     lines = export.proof(exported)
     assert {name for name, _, _ in lines} >= {"first", "blocks.1.gate", "heads.2.earlier"}
@@ -57,8 +57,8 @@ def test_every_layer_is_proved() -> None:
 
 def test_a_layer_that_cannot_be_proved_is_refused_with_its_figures() -> None:
     model = network()
-    seen = export.observe(model, [SAMPLE])
-    units = export.choose_units(seen)
+    seen = activations.observe(model, [SAMPLE])
+    units = activations.choose_units(seen)
     with torch.no_grad():
         model.gated_blocks()[1].gate.weight[3] = 1e5
     with pytest.raises(ExportError, match=r"blocks\.1\.gate: output 3 can reach .*2\*\*24"):
@@ -67,7 +67,7 @@ def test_a_layer_that_cannot_be_proved_is_refused_with_its_figures() -> None:
 
 def test_export_needs_samples() -> None:
     with pytest.raises(ExportError, match="sample"):
-        export.best_integers(network(), [])
+        calibration.best_integers(network(), [])
 
 
 def test_tables_are_those_of_the_format() -> None:

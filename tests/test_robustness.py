@@ -17,7 +17,7 @@ from ncml_codec.learn.datasets import ArrayImages
 from ncml_codec.learn.noise import process_named
 from ncml_codec.learn.perturbation import perturbed
 from ncml_codec.learn.robustness import mean_absolute_perturbation, under_perturbation
-from ncpn import coding, export, presets, validation
+from ncpn import calibration, coding, presets, validation
 from ncpn.wave import WaveNCPN
 from tests.pictures import valley
 from tests.runs import saved, thumbnails, trained
@@ -80,7 +80,7 @@ def test_the_processes_strength_equals_what_their_draws_show(sde: str) -> None:
 def test_bytes_follow_the_bits(run: Path) -> None:
     """The stream is the cross-entropy and at most a word and a half; files add what they list."""
     images = [image.transpose(1, 2, 0).copy() for image in thumbnails(6)]
-    model = export.best_integers(network(run), images)
+    model = calibration.best_integers(network(run), images)
     sizes = coding.coded(model, images)
     assert sizes.sub_pixels == 6 * 32 * 32 * 3
     integer = sum(validation.integer_bits(model, image) * image.size for image in images)
@@ -96,7 +96,7 @@ def test_bytes_of_thumbnails_are_within_half_a_per_cent_of_the_likelihood(tmp_pa
     """
     model = network(trained(tmp_path / "longer", sde="none", steps=200))
     images = [image.transpose(1, 2, 0).copy() for image in thumbnails(6)]
-    sizes = coding.coded(export.best_integers(model, images), images)
+    sizes = coding.coded(calibration.best_integers(model, images), images)
     bits = sum(validation.float_bits(model, image) * image.size for image in images)
     # Rounding to integers may also happen to make a barely trained network better.
     assert 8 * sizes.stream_bytes < 1.005 * bits + 64

@@ -38,14 +38,14 @@ def main(run: Path, output: Path, folders: tuple[Path, ...], crop: int, force: b
     from ncml_codec.learn.data import load_folders
     from ncml_codec.model import read_model, write_model
     from ncml_codec.network import SUM_LIMIT
-    from ncpn import export, presets, validation
+    from ncpn import calibration, export, presets, validation
     from ncpn.wave import WaveNCPN
 
     model = presets.from_pretrained(run)
     if not isinstance(model, WaveNCPN):
         raise UsageError(f"{run}: not a wave NCPN; the codec runs no other network")
     images = [central(image, crop) for image in load_folders(folders, 16).images]
-    network = export.best_integers(model, images)
+    network = calibration.best_integers(model, images)
     for name, inputs, reach in export.proof(network):
         share = 100 * reach / SUM_LIMIT
         click.echo(f"{name:16} {inputs:4} inputs  sums below {reach:9} ({share:.1f} % of 2**24)")

@@ -124,14 +124,14 @@ def _coded(
 
     from ncml_codec.errors import UsageError
     from ncml_codec.learn.perturbation import perturbed
-    from ncpn import coding, export, presets
+    from ncpn import calibration, coding, presets
     from ncpn.wave import WaveNCPN
 
     model = presets.from_pretrained(run)
     if not isinstance(model, WaveNCPN):
         raise UsageError(f"{run}: not a wave NCPN; the codec runs no other network: leave --coded")
     pixels = [image.transpose(1, 2, 0) for batch in images.batches(64) for image in batch]
-    network = export.best_integers(model, pixels[: min(count, 32)])
+    network = calibration.best_integers(model, pixels[: min(count, 32)])
     lines = []
     for share in shares:
         random = np.random.default_rng([seed, round(share * 1e9)])

@@ -2,27 +2,20 @@
 
 Noise conditioning is evaluated at t = 0 and folded into biases. Activations get one unit a channel,
 chosen on sample images, which the weights before and after it take in; weights one power-of-two
-unit an output channel, the finest with which `sum |w| bound + |b| < 2**24` still holds.
+unit an output channel, the finest with which `sum |w| bound + |b| < 2**24` still holds. Each weight
+is rounded on its own; `calibration` then fits layers to what they lost.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
-
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from ncml_codec.errors import ExportError, FormatError
 from ncml_codec.network import (
     ACTIVATION_MAX,
     COEFFICIENT_UNIT,
-    FEATURE_GAINS,
     FEATURE_MAX,
     GATE_BITS,
     INPUT_UNIT,
@@ -47,67 +40,11 @@ from ncml_codec.network import (
     named_layers,
 )
 from ncml_codec.wave import block_taps, near_taps, window_taps
-from ncpn.validation import Image, integer_bits
-from ncpn.wave import (
-    MEAN_UNIT,
-    NEGATIVE_SLOPE,
-    WaveNCPN,
-    apply_pointwise,
-    local_reference,
-    residual_features,
-    window_inputs,
-)
-
-Floats = npt.NDArray[np.float64]
+from ncpn.activations import GATE_UNIT, Activations, Floats, Units, to_array
+from ncpn.wave import MEAN_UNIT, WaveNCPN
 
 # What trained weights may reach; the rest is what layers may grow by as they learn from an image.
 BODY_SUMS, HEAD_SUMS = SUM_LIMIT * 3 // 4, SUM_LIMIT // 2
-_FINER = (1.0, 1.25, 1.5, 2.0)  # what `best_integers` tries
-GATE_UNIT = 128.0  # +-16 in float units: the sigmoid is within 2**-22 of 0 and 1 there
-
-
-@dataclass(frozen=True)
-class Units:
-    """Integers to one float unit, for every channel.
-
-    stream: [width], of the residual stream; hidden: [inner width] of each block's inside; heads:
-    [hidden] of each head.
-    """
-
-    stream: Floats
-    hidden: Sequence[Floats]
-    heads: Sequence[Floats]
-
-
-@dataclass(frozen=True)
-class Activations:
-    """What sample images showed of each layer of activations, by channel.
-
-    Names: stream.B before block B and stream.N after the last, gate.B (the part that is added to
-    the stream), hidden.B, head.P. reach: largest absolute values; negative: shares below zero.
-    """
-
-    reach: Mapping[str, Floats]
-    negative: Mapping[str, Floats]
-
-
-def best_integers(model: WaveNCPN, samples: Sequence[Image]) -> Network:
-    """The integer network of a trained one, its units chosen by code length.
-
-    samples: uint8 [height, width, 3] images that show the range of the activations. Their largest
-    values are rare outliers: finer units that clip those are tried, and kept if they code the
-    samples in fewer bits (bench/LOG.md, "Quantisation"). Raises ExportError.
-    """
-    seen = observe(model, samples)
-    units = choose_units(seen)
-    best, fewest = None, math.inf
-    for stream, inside in product(_FINER, _FINER):
-        network = to_integers(model, _finer(units, stream, inside), seen)
-        bits = sum(integer_bits(network, image) * image.size for image in samples)
-        if bits < fewest:
-            best, fewest = network, bits
-    assert best is not None
-    return best
 
 
 @torch.no_grad()
@@ -125,8 +62,8 @@ def to_integers(model: WaveNCPN, units: Units, seen: Activations) -> Network:
         k=model.config.mixtures,
         first=_layer(
             "first",
-            _array(first.weight),
-            _array(first.bias),
+            to_array(first.weight),
+            to_array(first.bias),
             INPUT_UNIT,
             units.stream,
             first_input_bounds(len(window), len(near)),
@@ -140,6 +77,12 @@ def to_integers(model: WaveNCPN, units: Units, seen: Activations) -> Network:
     except FormatError as error:
         raise ExportError(str(error)) from error
     return network
+
+
+def output_units(k: int, plane: int) -> Floats:
+    """Integers to one float unit of each output of a plane's head with k mixture components."""
+    units = [PARAMETER_UNIT, PARAMETER_UNIT * MEAN_UNIT, PARAMETER_UNIT, COEFFICIENT_UNIT]
+    return np.repeat(np.array(units, float), [k, k, k, plane])
 
 
 def proof(network: Network) -> list[tuple[str, int, int]]:
@@ -166,78 +109,18 @@ def make_tables(gate_unit: float) -> Tables:
     )
 
 
-def choose_units(seen: Activations) -> Units:
-    """For each channel, the finest that keeps what was seen inside the clip."""
-
-    def all_of(kind: str) -> list[Floats]:
-        return [reach for name, reach in seen.reach.items() if name.startswith(kind)]
-
-    return Units(
-        _units(np.max([*all_of("stream"), *all_of("gate")], axis=0)),
-        [_units(reach) for reach in all_of("hidden")],
-        [_units(reach) for reach in all_of("head")],
-    )
-
-
-@torch.no_grad()
-def observe(model: WaveNCPN, samples: Sequence[Image]) -> Activations:
-    """Run the float network over sample images. Raises ExportError if there are none."""
-    if not samples:
-        raise ExportError("no sample images: activation ranges cannot be chosen")
-    reach: dict[str, Floats] = {}
-    negative: dict[str, Floats] = {}
-    for sample in samples:
-        x = torch.from_numpy(sample.copy()).permute(2, 0, 1)[None].float()
-        for name, values in _activations(model, x):
-            largest = _array(values.abs().amax(dim=(0, 2, 3)))
-            below = _array((values < 0).double().mean(dim=(0, 2, 3))) / len(samples)
-            reach[name] = np.maximum(reach.get(name, largest), largest)
-            negative[name] = negative.get(name, 0.0) + below
-    return Activations(reach, negative)
-
-
-def _activations(model: WaveNCPN, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """Every layer of activations by its name in `Activations`, before its leaky ReLU."""
-    planes = x - 128.0
-    reference = local_reference(planes)
-    time = model.time(torch.zeros(1))
-    h = apply_pointwise(model.first, window_inputs(planes, reference))
-    yield "stream.0", h
-    for index, block in enumerate(model.gated_blocks()):
-        inner = block.inner(F.leaky_relu(h, NEGATIVE_SLOPE), time)
-        gates = apply_pointwise(block.gate, F.leaky_relu(inner, NEGATIVE_SLOPE))
-        yield f"hidden.{index}", inner
-        yield f"gate.{index}", gates[:, : h.shape[1]]
-        h = block.combine(h, gates)
-        yield f"stream.{index + 1}", h
-    earlier = residual_features(planes - reference)
-    for plane, head in enumerate(model.plane_heads()):
-        z = apply_pointwise(head.trunk, F.leaky_relu(h, NEGATIVE_SLOPE))
-        if head.earlier is not None:
-            z = z + apply_pointwise(head.earlier, earlier[:, : len(FEATURE_GAINS) * plane])
-        yield f"head.{plane}", z
-
-
-def _finer(units: Units, stream: float, inside: float) -> Units:
-    return Units(
-        units.stream * stream,
-        [values * inside for values in units.hidden],
-        [values * inside for values in units.heads],
-    )
-
-
 def _block(model: WaveNCPN, index: int, units: Units, seen: Activations) -> Block:
     block, hidden = model.gated_blocks()[index], units.hidden[index]
     time = block.time(model.time(torch.zeros(1)))[0]
     taps = len(block_taps())
     lost_outside = np.tile(_lost(seen, f"stream.{index}", units.stream), taps)
     lost_inside = _lost(seen, f"hidden.{index}", hidden)
-    weight, gate = _array(block.taps.weight), _array(block.gate.weight)
+    weight, gate = to_array(block.taps.weight), to_array(block.gate.weight)
     return Block(
         _layer(
             f"blocks.{index}.taps",
             weight,
-            _array(block.taps.bias + time) + weight @ lost_outside,
+            to_array(block.taps.bias + time) + weight @ lost_outside,
             np.tile(units.stream, taps),
             hidden,
             np.full(weight.shape[1], ACTIVATION_MAX),
@@ -245,7 +128,7 @@ def _block(model: WaveNCPN, index: int, units: Units, seen: Activations) -> Bloc
         _layer(
             f"blocks.{index}.gate",
             gate,
-            _array(block.gate.bias) + gate @ lost_inside,
+            to_array(block.gate.bias) + gate @ lost_inside,
             hidden,
             np.concatenate([units.stream, np.full(len(units.stream), GATE_UNIT)]),
             np.full(gate.shape[1], ACTIVATION_MAX),
@@ -256,10 +139,10 @@ def _block(model: WaveNCPN, index: int, units: Units, seen: Activations) -> Bloc
 def _head(model: WaveNCPN, plane: int, units: Units, seen: Activations) -> Head:
     k, unit = model.config.mixtures, units.heads[plane]
     head = model.plane_heads()[plane]
-    trunk, out = _array(head.trunk.weight), _array(head.out.weight)
+    trunk, out = to_array(head.trunk.weight), to_array(head.out.weight)
     earlier = None
     if head.earlier is not None:
-        weight = _array(head.earlier.weight)
+        weight = to_array(head.earlier.weight)
         bounds = np.full(weight.shape[1], FEATURE_MAX)
         none = np.zeros(len(weight))
         earlier = _layer(
@@ -277,7 +160,7 @@ def _head(model: WaveNCPN, plane: int, units: Units, seen: Activations) -> Head:
         _layer(
             f"heads.{plane}.trunk",
             trunk,
-            _array(head.trunk.bias) + trunk @ lost_before,
+            to_array(head.trunk.bias) + trunk @ lost_before,
             units.stream,
             unit,
             np.full(trunk.shape[1], ACTIVATION_MAX),
@@ -287,12 +170,9 @@ def _head(model: WaveNCPN, plane: int, units: Units, seen: Activations) -> Head:
         _layer(
             f"heads.{plane}.out",
             out,
-            _array(head.out.bias) + out @ lost_inside,
+            to_array(head.out.bias) + out @ lost_inside,
             unit,
-            np.repeat(
-                [PARAMETER_UNIT, PARAMETER_UNIT * MEAN_UNIT, PARAMETER_UNIT, COEFFICIENT_UNIT],
-                [k, k, k, plane],
-            ),
+            output_units(k, plane),
             np.full(out.shape[1], ACTIVATION_MAX),
             OUTPUT_MAX,
             HEAD_SUMS,
@@ -349,15 +229,6 @@ def _layer(
             f" {np.abs(weight[worst]).max():.3g})"
         )
     return Layer(chosen_weight, chosen_bias, shift, limit)
-
-
-def _units(reach: Floats) -> Floats:
-    """From 1 to 1024: a channel that is silent on the samples may speak up elsewhere."""
-    return np.asarray(np.clip(ACTIVATION_MAX / np.maximum(reach, 1e-6), 1, 1024))
-
-
-def _array(x: Tensor) -> Floats:
-    return x.detach().double().numpy()
 
 
 def _rounded(x: Floats) -> Integers:

@@ -200,6 +200,11 @@ def window_inputs(planes: Tensor, reference: Tensor) -> Tensor:
     return torch.cat([*residuals.values(), *fine, reference, *(32 * f for f in flags)], 1) / 32
 
 
+def neighbourhood(h: Tensor) -> Tensor:
+    """[batch, taps * features, height, width]: features at every pixel's block taps, in order."""
+    return torch.cat([_shift(h, *tap) for tap in block_taps()], 1)
+
+
 def residual_features(residual: Tensor) -> Tensor:
     """Clamped at several scales, what a head sees of earlier planes: [batch, 3 gains * plane, ...].
 
