@@ -18,7 +18,7 @@ from ncml_codec.container import (
     read_container,
     write_container,
 )
-from ncml_codec.engines import Comparer, Engine, Surveyor
+from ncml_codec.engines import Comparer, Engine, Reader, Surveyor
 from ncml_codec.errors import ChecksumMismatch, FormatError, UnsupportedImage
 from ncml_codec.levels import Level, Trials
 from ncml_codec.model import Model
@@ -189,6 +189,15 @@ def walk_tile(
     return values
 
 
+def _decoded(engine: Engine, shape: tuple[int, ...], tile: Tile, progress: Progress) -> Samples:
+    if not isinstance(engine, Reader):
+        return walk_tile(engine, shape, None, Decoder(tile.payload), progress, tile.adaptation)
+    samples = np.empty(shape, np.uint8)
+    for pixels in engine.read(tile.payload, samples, tile.adaptation):
+        progress(pixels)
+    return samples
+
+
 def _code_survey(
     survey: Iterable[tuple[Weights, Integers]], planes: int, coder: Coder, progress: Progress
 ) -> None:
@@ -268,8 +277,7 @@ def decode_tile(
 ) -> Samples:
     """Samples of shape [height, width, planes]. Raises FormatError; index: for its message."""
     try:
-        decoder = Decoder(tile.payload)
-        decoded = walk_tile(engine, shape, None, decoder, progress, tile.adaptation)
+        decoded = _decoded(engine, shape, tile, progress)
     except FormatError as error:
         raise type(error)(f"tile {index}: {error}") from error
     if samples_crc(decoded) != tile.samples_crc:

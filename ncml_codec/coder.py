@@ -1,7 +1,8 @@
 """The entropy coder: a range coder fed with integer counts only. FORMAT.md, section 6.
 
 Three write and read the same words: constriction's, the native module's, and plain Python's, which
-is always here (`range_coder`). The first of them that is here does the work. This is the one module
+is always here (`range_coder`). The first of them that is here does the work, but for the native
+engine, which decodes with the native module's (`engines.Reader`). This is the one module
 that touches constriction, which has no wheel for 64-bit ARM Linux. Facts about it, each of them
 measured: weights `count - 1` with counts summing to 2**24 make the `perfect=False` categorical
 model exact (its scale is exactly 1), the same for float32 and float64 rows; Fortran-ordered rows
@@ -23,6 +24,8 @@ from ncml_codec import range_coder
 from ncml_codec.errors import FormatError
 from ncml_codec.network import Integers
 from ncml_codec.tables import Weights
+
+NO_STREAM = "payload: its words are not a stream of this coder"
 
 
 class Coder(Protocol):
@@ -59,16 +62,21 @@ class Decoder:
     """Words to symbols. Raises FormatError where the coder notices damage, which is seldom."""
 
     def __init__(self, payload: bytes | memoryview) -> None:
-        if len(payload) % 4:
-            raise FormatError(f"payload of {len(payload)} bytes: not a whole number of words")
         _, _, decoder = next(implementations())
-        self._decoder = decoder(np.frombuffer(payload, np.uint8))
+        self._decoder = decoder(words_of(payload))
 
     def code(self, weights: Weights, symbols: Integers | None) -> Integers:
         decoded: Integers | None = self._decoder.decode(_rows(weights))
         if decoded is None:
-            raise FormatError("payload: its words are not a stream of this coder")
+            raise FormatError(NO_STREAM)
         return decoded
+
+
+def words_of(payload: bytes | memoryview) -> npt.NDArray[np.uint8]:
+    """A payload for a decoder. Raises FormatError if it is not made of words of 32 bits."""
+    if len(payload) % 4:
+        raise FormatError(f"payload of {len(payload)} bytes: not a whole number of words")
+    return np.frombuffer(payload, np.uint8)
 
 
 class Meter:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -35,7 +37,9 @@ def test_a_fitted_layer_is_closer_to_its_targets(shift: int) -> None:
     weight = np.rint(exact * 2.0**shift).astype(np.int32)
     half = np.full(6, 2**shift // 2, np.int32)
     plain = Layer(weight, half, np.full(6, shift, np.int32))
-    fitted = calibration.fit_layer(plain, BOUNDS, export.BODY_SUMS, [(x, targets)])
+    fitted = calibration.fit_layer(
+        plain, BOUNDS, export.BODY_SUMS, [(x, targets, torch.ones(1, 1, 40, 50))]
+    )
     assert squares(fitted, x, targets) < 0.8 * squares(plain, x, targets)
     assert largest_sums(fitted, BOUNDS).max() < export.BODY_SUMS
 
@@ -45,7 +49,9 @@ def test_a_fitted_layer_gives_back_what_its_inputs_lack() -> None:
     weight = RNG.integers(-2, 3, (6, 12)).astype(np.int32)
     plain = Layer(weight, np.zeros(6, np.int32), np.zeros(6, np.int32))
     targets = calibration.apply(plain, x + 3.0)
-    fitted = calibration.fit_layer(plain, BOUNDS, export.BODY_SUMS, [(x, targets)])
+    fitted = calibration.fit_layer(
+        plain, BOUNDS, export.BODY_SUMS, [(x, targets, torch.ones(1, 1, 40, 50))]
+    )
     assert squares(plain, x, targets) > 10
     assert squares(fitted, x, targets) < 1
 
@@ -56,7 +62,9 @@ def test_weights_that_the_samples_say_nothing_of_stay() -> None:
     weight = RNG.integers(-9, 10, (6, 12)).astype(np.int32)
     plain = Layer(weight, np.zeros(6, np.int32), np.zeros(6, np.int32))
     targets = calibration.apply(plain, x + 3.0)
-    fitted = calibration.fit_layer(plain, BOUNDS, export.BODY_SUMS, [(x, targets)])
+    fitted = calibration.fit_layer(
+        plain, BOUNDS, export.BODY_SUMS, [(x, targets, torch.ones(1, 1, 40, 50))]
+    )
     assert (fitted.weight[:, 7] == weight[:, 7]).all()
 
 
@@ -66,10 +74,22 @@ def test_a_layer_takes_coarser_weights_where_its_sums_would_grow_too_large() -> 
     plain = Layer(weight, np.full(6, 32, np.int32), np.full(6, 6, np.int32))
     targets = 1.5 * calibration.apply(plain, x)
     most = int(1.2 * largest_sums(plain, BOUNDS).max())
-    fitted = calibration.fit_layer(plain, BOUNDS, most, [(x, targets)])
+    fitted = calibration.fit_layer(plain, BOUNDS, most, [(x, targets, torch.ones(1, 1, 40, 50))])
     assert largest_sums(fitted, BOUNDS).max() < most
     assert (fitted.shift == 5).all()
     assert squares(fitted, x, targets) < 0.1 * squares(plain, x, targets)
+
+
+def test_pixels_count_as_they_are_weighed() -> None:
+    x = inputs()
+    plain = Layer(np.zeros((6, 12), np.int32), np.zeros(6, np.int32), np.zeros(6, np.int32))
+    weight = torch.ones(1, 1, 40, 50)
+    weight[..., 25:] = 0
+    right = RNG.integers(-2, 3, (6, 12)).astype(np.int32)
+    targets = calibration.apply(replace(plain, weight=right), x)
+    targets[..., 25:] = 99
+    fitted = calibration.fit_layer(plain, BOUNDS, export.BODY_SUMS, [(x, targets, weight)])
+    assert (fitted.weight == right).all()
 
 
 def test_rounding_in_turn_loses_less_than_rounding_apart() -> None:

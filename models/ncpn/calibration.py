@@ -51,6 +51,7 @@ Tensors = list[Tensor]  # of every sample [1, channel, height, width]
 Look = Callable[[Tensor], Tensor]
 
 _FINER = (1.0, 1.25, 1.5, 2.0)  # units to try
+_SMOOTH = 2.0  # grey levels of residual that every pixel has; bench/LOG.md, "Quantisation"
 _RIDGE = 1e-5  # of an input's own power: what keeps weights that the samples say nothing of
 
 
@@ -89,7 +90,10 @@ def fit(model: WaveNCPN, network: Network, units: Units, samples: Sequence[Image
     ) -> tuple[Layer, Tensors]:
         """Of integer inputs, looked at so, and float targets: the layer, and its outputs."""
         by_channel = torch.from_numpy(unit).float()[:, None, None]
-        pairs = ((look(x), y * by_channel) for x, y in zip(inputs, targets, strict=True))
+        pairs = (
+            (look(x), y * by_channel, weight)
+            for x, y, weight in zip(inputs, targets, weights, strict=True)
+        )
         most = HEAD_SUMS if name.startswith("heads") else BODY_SUMS
         better = fit_layer(layer, allowed[name], most, pairs)
         return better, [apply(better, look(x)) for x in inputs]
@@ -98,6 +102,7 @@ def fit(model: WaveNCPN, network: Network, units: Units, samples: Sequence[Image
     planes = [torch.from_numpy(s.copy()).permute(2, 0, 1)[None].float() - 128 for s in samples]
     references = [local_reference(x) for x in planes]
     windows = [window_inputs(x, r) for x, r in zip(planes, references, strict=True)]
+    weights = [_weights(x - r) for x, r in zip(planes, references, strict=True)]
     h = [apply_pointwise(model.first, x) for x in windows]
     shown = [x * INPUT_UNIT for x in windows]
     first, stream = fitted("first", network.first, shown, _itself, h, units.stream)
@@ -138,19 +143,24 @@ def fit(model: WaveNCPN, network: Network, units: Units, samples: Sequence[Image
 
 
 def fit_layer(
-    layer: Layer, bounds: Integers, largest_sum: int, pairs: Iterable[tuple[Tensor, Tensor]]
+    layer: Layer,
+    bounds: Integers,
+    largest_sum: int,
+    samples: Iterable[tuple[Tensor, Tensor, Tensor]],
 ) -> Layer:
     """The integer layer near `layer` whose outputs are closest to targets, in squares.
 
-    bounds: of the inputs; no sum becomes larger than `largest_sum`. pairs: integer inputs
-    [1, inputs, height, width] and targets [1, outputs, height, width], in integers of the outputs.
+    bounds: of the inputs; no sum becomes larger than `largest_sum`. samples: integer inputs
+    [1, inputs, height, width]; targets [1, outputs, height, width], in integers of the outputs; and
+    what each pixel counts [1, 1, height, width].
     """
     size = layer.inputs + 1  # the bias is one more weight, the last
     power, cross = np.zeros((size, size)), np.zeros((size, layer.outputs))
-    for inputs, targets in pairs:
+    for inputs, targets, importance in samples:
         a = F.pad(inputs, (0, 0, 0, 0, 0, 1), value=1.0).flatten(2)[0].double()
-        power += to_array(a @ a.T)
-        cross += to_array(a @ targets.flatten(2)[0].T.double())
+        b = a * importance.flatten().double()
+        power += to_array(b @ a.T)
+        cross += to_array(b @ targets.flatten(2)[0].T.double())
     half = np.where(layer.shift > 0, 2.0 ** (layer.shift - 1), 0.0)
     given = np.concatenate([layer.weight, (layer.bias - half)[:, None]], 1)
     given = given * 2.0 ** -layer.shift[:, None].astype(float)
@@ -185,6 +195,16 @@ def round_in_turn(weights: Floats, spread: Floats) -> Floats:
         left[:, column] = rounded
         left[:, column + 1 :] -= np.outer(lost, spread[column, column + 1 :])
     return left
+
+
+def _weights(residual: Tensor) -> Tensor:
+    """What each pixel counts: the same error costs the more bits the narrower its distribution is.
+
+    residual: [1, 3, height, width], in grey levels from the reference. An error of a mean costs
+    (error / scale)**2, and the scale goes as the residuals nearby.
+    """
+    nearby = F.avg_pool2d(residual.abs().mean(1, keepdim=True), 5, 1, 2)
+    return (nearby + _SMOOTH) ** -2
 
 
 def _bits(network: Network, samples: Sequence[Image]) -> float:

@@ -76,6 +76,20 @@ class Surveyor(Protocol):
         ...
 
 
+@runtime_checkable
+class Reader(Protocol):
+    """An engine that may also decode by itself, with a coder that reads the same words."""
+
+    def read(
+        self, payload: bytes | memoryview, samples: npt.NDArray[np.uint8], strength: int = STATIC
+    ) -> Iterator[int]:
+        """Fill samples [height, width, planes] as it is read: the pixels found since the last time.
+
+        Raises FormatError where the coder notices damage, which is seldom.
+        """
+        ...
+
+
 class Comparison(Protocol):
     """A survey at one adaptation, and beside it what the image takes at others."""
 

@@ -13,14 +13,16 @@ from collections.abc import Collection, Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
+from ncml_codec.coder import NO_STREAM, words_of
 from ncml_codec.engines import _native
-from ncml_codec.errors import UsageError
+from ncml_codec.errors import FormatError, UsageError
 from ncml_codec.network import Integers, Network, named_layers, table_names
 from ncml_codec.strength import STATIC, colour_mode, learning
 from ncml_codec.tables import Weights
 
 INSTRUCTION_SETS = tuple(_native.instruction_sets())  # of this processor, fastest first
 ISA_VARIABLE = "NCML_NATIVE_ISA"  # of the environment: one of them, instead of the fastest
+_WAVES = 16  # that are decoded at a time: an interrupt waits for them
 
 
 def engine(network: Network, threads: int = 1) -> NativeEngine:
@@ -48,6 +50,17 @@ class NativeEngine:
 
     def walk(self, height: int, width: int, strength: int = STATIC) -> _native.Walk:
         return _native.Walk(self.packed, height, width, self.threads, strength)
+
+    def read(
+        self, payload: bytes | memoryview, samples: npt.NDArray[np.uint8], strength: int = STATIC
+    ) -> Iterator[int]:
+        """See `engines.Reader`: coder and network in native code, some waves at a time."""
+        decoder = _native.RangeDecoder(words_of(payload))
+        walk = self.walk(samples.shape[0], samples.shape[1], strength)
+        while pixels := walk.read(decoder, samples, _WAVES):
+            yield pixels
+        if pixels is None:
+            raise FormatError(NO_STREAM)
 
     def survey(
         self, samples: npt.NDArray[np.uint8], strength: int = STATIC

@@ -116,6 +116,19 @@ class PythonWalk {
     walk_.put(plane, values.data());
   }
 
+  // Nothing if the words are not a stream of this coder.
+  std::optional<int64_t> read(RangeDecoder& decoder,
+                              py::array_t<uint8_t, py::array::c_style> samples, int waves) {
+    if (samples.ndim() != 3 || samples.shape(0) != walk_.height() ||
+        samples.shape(1) != walk_.width())
+      throw std::invalid_argument("native engine: samples of another size");
+    const int planes = samples.shape(2) == 1 ? 1 : samples.shape(2) == kPlanes ? kPlanes : 0;
+    uint8_t* to = samples.mutable_data();
+    py::gil_scoped_release release;
+    const int64_t pixels = walk_.read(decoder, to, planes, waves);
+    return pixels < 0 ? std::nullopt : std::optional(pixels);
+  }
+
  private:
   Weights fresh() const { return Weights({walk_.count(), kSymbols}); }
   void check(const Integers& values) const {
@@ -365,7 +378,10 @@ PYBIND11_MODULE(_native, m) {
       .def("begin", &PythonWalk::begin, py::arg("wave"))
       .def("high", &PythonWalk::high, py::arg("plane"))
       .def("low", &PythonWalk::low, py::arg("plane"), py::arg("high"))
-      .def("put", &PythonWalk::put, py::arg("plane"), py::arg("values"));
+      .def("put", &PythonWalk::put, py::arg("plane"), py::arg("values"))
+      // noconvert: a copy of the samples would take what is found with it.
+      .def("read", &PythonWalk::read, py::arg("decoder"), py::arg("samples").noconvert(),
+           py::arg("waves"));
   py::class_<PythonSurvey>(m, "Survey")
       .def(py::init<std::shared_ptr<Engine>, Bytes, int, int, bool, bool>(), py::arg("engine"),
            py::arg("samples"), py::arg("threads"), py::arg("adaptation"), py::arg("static"),

@@ -158,6 +158,39 @@ void Walk::put(int plane, const int32_t* values) {
   ++plane_;
 }
 
+int64_t Walk::read(RangeDecoder& decoder, uint8_t* samples, int planes, int waves) {
+  if (planes != 1 && planes != kPlanes)
+    throw std::invalid_argument("native engine: planes are not 1 or 3");
+  int64_t pixels = 0;
+  const int left = wave_count(state_.height, state_.width) - (state_.wave + 1);
+  for (int done = 0; done < std::min(waves, left); ++done) {
+    const int wave = state_.wave + 1;
+    const auto count = size_t(size_of(wave));
+    weights_.resize(count * kSymbols);
+    symbols_.resize(count);
+    values_.resize(count);
+    begin(wave, weights_.data());
+    if (count == 0) continue;
+    for (int plane = 0; plane < planes; ++plane) {
+      high(plane, weights_.data());
+      if (!decoder.decode(values_.data(), weights_.data(), count, kSymbols)) return -1;
+      low(plane, values_.data(), weights_.data());
+      if (!decoder.decode(symbols_.data(), weights_.data(), count, kSymbols)) return -1;
+      uint8_t* to = samples + plane;
+      for (size_t pixel = 0; pixel < count; ++pixel) {
+        values_[pixel] = values_[pixel] << 4 | symbols_[pixel];
+        const size_t row = size_t(state_.first) + pixel;
+        const size_t column = size_t(wave) - 2 * row;
+        to[(row * state_.width + column) * planes] = uint8_t(values_[pixel]);
+      }
+      put(plane, values_.data());
+    }
+    for (int plane = planes; plane < kPlanes; ++plane) put(plane, values_.data());
+    pixels += int64_t(count);
+  }
+  return pixels;
+}
+
 void Walk::expect(int plane, bool sound) const {
   if (plane < 0 || plane >= kPlanes || !sound)
     throw std::invalid_argument("native engine: plane " + std::to_string(plane) +

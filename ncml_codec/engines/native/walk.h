@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "pool.h"
+#include "range_coder.h"
 #include "state.h"
 
 namespace ncml {
@@ -32,6 +33,12 @@ class Walk {
   void high(int plane, float* weights);
   void low(int plane, const int32_t* high, float* weights);
   void put(int plane, const int32_t* values);
+  // All stages of the next waves, at most so many, with a coder in hand.
+  // samples: [height][width][planes], where what is found goes, whose size is the caller's promise.
+  // The number of pixels, 0 once there is no wave left; -1 if the words are no stream of the coder.
+  int64_t read(RangeDecoder& decoder, uint8_t* samples, int planes, int waves);
+  int height() const { return state_.height; }
+  int width() const { return state_.width; }
   int count() const { return state_.count; }
 
  private:
@@ -46,6 +53,8 @@ class Walk {
   int plane_ = kPlanes;  // the last one put, plus one
   int coded_ = 0;        // planes of this wave whose symbols were asked for
   Stage stage_ = Stage::kPut;
+  std::vector<float> weights_;            // of `read`
+  std::vector<int32_t> symbols_, values_;  // of `read`
 };
 
 // All waves of a known image. While the caller codes one wave, threads compute the next one.
