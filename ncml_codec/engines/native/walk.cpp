@@ -43,23 +43,16 @@ State checked_state(const Network& network, int height, int width, int adaptatio
   return State(network, height, width, strength, mode);
 }
 
-// All cells learn from a wave whose samples are known.
-void count_colours(State& state, Pool& pool) {
-  std::vector<Stage>& stages = state.colours->stages;
-  run_all(pool, int(stages.size()), 1, [&](int, int first, int stop) {
-    for (int index = first; index < stop; ++index) {
-      Stage& stage = stages[size_t(index)];
-      for (int pixel = 0; pixel < state.count; ++pixel)
-        stage.learn(stage.weighed[size_t(pixel)],
-                    stage.place(state.level(0, pixel), state.level(1, pixel)),
-                    state.level(stage.plane, pixel));
-    }
-  });
+// A stage of colours learns from a wave whose samples are known.
+void count_colours(State& state, Stage& stage) {
+  for (int pixel = 0; pixel < state.count; ++pixel)
+    stage.learn(stage.weighed[size_t(pixel)],
+                stage.place(state.level(0, pixel), state.level(1, pixel)),
+                state.level(stage.plane, pixel));
 }
 
-// The step after a wave whose gradient is summed.
-void take_step(State& state, const Kernels& kernels, Pool& pool, std::vector<Scratch>& scratch,
-               int planes) {
+// Before the step: the ways of the optimiser's numbers, and what the taps had for inputs.
+void prepare_step(State& state, int planes) {
   Adaptation& adaptation = *state.adaptation;
   adaptation.advance(planes);
   for (size_t index = 0; index < state.turned.size(); ++index) {
@@ -71,10 +64,26 @@ void take_step(State& state, const Kernels& kernels, Pool& pool, std::vector<Scr
           state.turned[index].at(state.wave, offset.lag(), state.first + offset.rows);
     }
   }
-  const int units = int(adaptation.units.size());
-  const int share = std::max(1, units / (8 * pool.threads()));
-  run_all(pool, units, pool.threads() == 1 ? units : share, [&](int thread, int first, int stop) {
-    kernels.learn(state, scratch[thread], first, stop);
+}
+
+// What the wave teaches, once its samples are known and its gradient is summed: colours, which learn
+// from all planes only, and the network. Neither looks at the other, so one job does both, and the
+// stages of colours, which take longest, come first.
+void learn_wave(State& state, const Kernels& kernels, Pool& pool, std::vector<Scratch>& scratch,
+                int planes) {
+  const int stages = state.colours && planes == kPlanes ? int(state.colours->stages.size()) : 0;
+  int units = 0;
+  if (state.adaptation && planes > 0) {
+    prepare_step(state, planes);
+    units = int(state.adaptation->units.size());
+  }
+  const int share = pool.threads() == 1 ? std::max(units, 1) : std::max(1, units / (8 * pool.threads()));
+  run_all(pool, stages + (units + share - 1) / share, 1, [&](int thread, int first, int stop) {
+    for (int index = first; index < stop; ++index) {
+      const int begin = (index - stages) * share;
+      if (index < stages) count_colours(state, state.colours->stages[size_t(index)]);
+      else kernels.learn(state, scratch[thread], begin, std::min(begin + share, units));
+    }
   });
 }
 
@@ -108,9 +117,8 @@ void Walk::begin(int wave, float* first_high) {
                 kernels.gradient(state_, scratch_[thread], coded_, at,
                                  std::min(at + kChunk, stop));
             });
-    take_step(state_, kernels, pool_, scratch_, coded_);
   }
-  if (state_.colours && coded_ == kPlanes) count_colours(state_, pool_);
+  learn_wave(state_, kernels, pool_, scratch_, coded_);
   state_.open(wave);
   plane_ = coded_ = 0;
   stage_ = Stage::kBegun;
@@ -231,8 +239,7 @@ void Survey::finish() {
   if (!posted_) return;
   posted_ = false;
   if (state_.count == 0) return;
-  if (state_.adaptation) take_step(state_, engine_->kernels, pool_, scratch_, planes_);
-  if (state_.colours) count_colours(state_, pool_);
+  learn_wave(state_, engine_->kernels, pool_, scratch_, planes_);
 }
 
 double Survey::still_bits() const {
