@@ -127,8 +127,8 @@ def table(records: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines) + (
         "\n\nWhole processes, start-up included, without check unless stated. kpixel/s: compress /"
         " decompress. Models called wave-* have random weights, which does for speed; their files"
-        " are larger than trained ones', and so is the coder's work. Modules compiled before, as where"
-        " the package is installed. Measured on"
+        " are larger than trained ones', and so is the coder's work. Modules are"
+        " compiled before, as where the package is installed. Measured on"
         f" {record.describe(records[0]['machine'])}.\n"
     )
 
