@@ -18,5 +18,6 @@ export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH=.
 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libstdc++.so)" \
   "$python" -c 'import ncml_codec.engines._native as native; print(native.__file__)'
 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libstdc++.so)" \
-  "$python" -m pytest -q -p no:cacheprovider -k "native or same_colours" tests/test_engines.py \
-  tests/test_colour_engines.py tests/test_golden.py tests/test_range_coder.py tests/test_mixing.py
+  "$python" -m pytest -q -p no:cacheprovider -k "native or same_colours or test_reader" tests/test_engines.py \
+  tests/test_colour_engines.py tests/test_golden.py tests/test_range_coder.py tests/test_mixing.py \
+  tests/test_reader.py
