@@ -132,7 +132,7 @@ def _curve(
 
 
 def _coded(model: WaveNCPN, settings: Settings) -> dict[str, Any]:
-    """Real sizes under p_pi. Units of the integers are chosen on training images."""
+    """Real sizes under p_pi. The integers are fitted to training images."""
     training = outliers.open_images(settings.data, "train", 48, SIDE, settings.seed)
     samples = [np.ascontiguousarray(image.transpose(1, 2, 0)) for image in training]
     network = calibration.best_integers(model, samples)

@@ -56,9 +56,7 @@ def run(plan: Plan, say: Say) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as name, _compiled(Path(name) / "bytecode"):
         folder = Path(name)
         models = {model: _model_file(model, plan.photograph, folder) for model in plan.models}
-        first = folder / "first.ppm"
-        _write(plan.photograph, first, 32, 32)
-        _measure(first, "auto", 1, models[plan.models[0]], repeats=1)  # compiles modules
+        _compile(plan, models[plan.models[0]], folder)
         records += _processes(plan, models, folder, say)
         if plan.batch:
             records += _batches(plan, models[plan.models[0]], folder, say)
@@ -81,6 +79,20 @@ def _compiled(folder: Path) -> Iterator[None]:
     finally:
         os.environ.pop("PYTHONPYCACHEPREFIX")
         os.environ.update(before)
+
+
+def _compile(plan: Plan, model: Path, folder: Path) -> None:
+    """Run once, untimed, what will be timed, so that its modules are compiled."""
+    first, images = folder / "first.ppm", [folder / f"first{index}.png" for index in range(3)]
+    for path in (first, *images):
+        _write(plan.photograph, path, 64, 64)
+    for engine in plan.engines:
+        for threads in plan.threads:
+            _measure(first, engine, threads, model, repeats=1)
+    common = ["-m", str(model), "-O", str(folder)]
+    coded = [f"{image}.ncmz" for image in images]
+    _run(_tool("compress", max(plan.threads), *common, *map(str, images)), threads=1)
+    _run(_tool("decompress", max(plan.threads), *common, *coded), threads=1)
 
 
 def table(records: Sequence[dict[str, Any]]) -> str:

@@ -1,4 +1,7 @@
-"""Photographs to `.ncmz` bytes of version 1 and back: tiles, each one walk with a coder in hand."""
+"""Photographs to `.ncmz` bytes of version 1 and back: tiles, each one walk with a coder in hand.
+
+The native engine takes a payload and walks alone (`engines.Reader`).
+"""
 
 from __future__ import annotations
 
@@ -156,7 +159,7 @@ def walk_tile(
     progress: Progress = lambda pixels: None,
     strength: int = STATIC,
 ) -> Samples:
-    """Code one tile of shape [height, width, planes]; the one walk for both directions.
+    """Code one tile of shape [height, width, planes]: the walk of both directions, for any engine.
 
     strength: how the tile adapts, see `strength`.
 

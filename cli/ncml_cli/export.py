@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     multiple=True,
     required=True,
-    help="Folder of validation images: they set activation ranges and show what integers cost.",
+    help="Folder of validation images: units and weights are fitted to them, and they show what"
+    " integers cost.",
 )
 @click.option("--crop", type=click.IntRange(16), default=192, help="Central part used, pixels.")
 @click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
@@ -52,8 +53,8 @@ def main(run: Path, output: Path, folders: tuple[Path, ...], crop: int, force: b
     data = write_model(network)
     cost = validation.cost(model, network, images)
     click.echo(
-        f"{len(images)} images: float {cost.floating:.4f}, integer {cost.integer:.4f} bits per"
-        f" sub-pixel ({cost.percent:+.3f} %)"
+        f"{len(images)} images, those fitted to: float {cost.floating:.4f}, integer"
+        f" {cost.integer:.4f} bits per sub-pixel ({cost.percent:+.3f} %)"
     )
     write_atomically(output, data, replace=force)
     identity = read_model(data).sha256.hex()

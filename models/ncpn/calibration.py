@@ -51,8 +51,9 @@ Tensors = list[Tensor]  # of every sample [1, channel, height, width]
 Look = Callable[[Tensor], Tensor]
 
 _FINER = (1.0, 1.25, 1.5, 2.0)  # units to try
+_FITTED = 64  # images to fit to, for memory's sake: 1 GiB for ten of 192 x 192 and `photo`
 _SMOOTH = 2.0  # grey levels of residual that every pixel has; bench/LOG.md, "Quantisation"
-_RIDGE = 1e-5  # of an input's own power: what keeps weights that the samples say nothing of
+_RIDGE = 1e-5  # of an input's own power: keeps weights that the samples say nothing of; LOG, there
 
 
 def best_integers(model: WaveNCPN, samples: Sequence[Image]) -> Network:
@@ -73,7 +74,7 @@ def best_integers(model: WaveNCPN, samples: Sequence[Image]) -> Network:
         if bits < fewest:
             best, fewest, chosen = network, bits, units
     assert best is not None
-    fitted = fit(model, best, chosen, samples)
+    fitted = fit(model, best, chosen, samples[:_FITTED])
     return fitted if _bits(fitted, samples) < fewest else best
 
 
@@ -106,6 +107,7 @@ def fit(model: WaveNCPN, network: Network, units: Units, samples: Sequence[Image
     h = [apply_pointwise(model.first, x) for x in windows]
     shown = [x * INPUT_UNIT for x in windows]
     first, stream = fitted("first", network.first, shown, _itself, h, units.stream)
+    del windows, shown
     blocks = []
     for index, (block, old) in enumerate(zip(model.gated_blocks(), network.blocks, strict=True)):
         inner = [block.inner(_float_leaky(x), time) for x in h]
@@ -166,7 +168,8 @@ def fit_layer(
     given = given * 2.0 ** -layer.shift[:, None].astype(float)
     sure = power + np.diag(_RIDGE * np.diag(power) + 1e-9 * np.diag(power).mean())
     wanted = given + np.linalg.solve(sure, cross - power @ given.T).T
-    spread = np.linalg.cholesky(np.linalg.inv(sure)).T
+    # With sure = R R^T, R an upper triangle, the inverse of R is the one that is wanted.
+    spread = np.linalg.inv(np.linalg.cholesky(sure[::-1, ::-1])[::-1, ::-1])
     shift = layer.shift.copy()
     while True:
         rounded = round_in_turn(wanted * 2.0 ** shift[:, None], spread)
@@ -203,7 +206,7 @@ def _weights(residual: Tensor) -> Tensor:
     residual: [1, 3, height, width], in grey levels from the reference. An error of a mean costs
     (error / scale)**2, and the scale goes as the residuals nearby.
     """
-    nearby = F.avg_pool2d(residual.abs().mean(1, keepdim=True), 5, 1, 2)
+    nearby = F.avg_pool2d(residual.abs().mean(1, keepdim=True), 5, 1, 2, count_include_pad=False)
     return (nearby + _SMOOTH) ** -2
 
 

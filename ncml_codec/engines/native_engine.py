@@ -22,7 +22,7 @@ from ncml_codec.tables import Weights
 
 INSTRUCTION_SETS = tuple(_native.instruction_sets())  # of this processor, fastest first
 ISA_VARIABLE = "NCML_NATIVE_ISA"  # of the environment: one of them, instead of the fastest
-_WAVES = 16  # that are decoded at a time: an interrupt waits for them
+_PIXELS = 1 << 12  # decoded at a time, and the wave begun: an interrupt waits for them
 
 
 def engine(network: Network, threads: int = 1) -> NativeEngine:
@@ -57,7 +57,7 @@ class NativeEngine:
         """See `engines.Reader`: coder and network in native code, some waves at a time."""
         decoder = _native.RangeDecoder(words_of(payload))
         walk = self.walk(samples.shape[0], samples.shape[1], strength)
-        while pixels := walk.read(decoder, samples, _WAVES):
+        while pixels := walk.read(decoder, samples, _PIXELS):
             yield pixels
         if pixels is None:
             raise FormatError(NO_STREAM)

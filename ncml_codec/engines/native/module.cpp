@@ -118,15 +118,15 @@ class PythonWalk {
 
   // Nothing if the words are not a stream of this coder.
   std::optional<int64_t> read(RangeDecoder& decoder,
-                              py::array_t<uint8_t, py::array::c_style> samples, int waves) {
+                              py::array_t<uint8_t, py::array::c_style> samples, int64_t pixels) {
     if (samples.ndim() != 3 || samples.shape(0) != walk_.height() ||
         samples.shape(1) != walk_.width())
       throw std::invalid_argument("native engine: samples of another size");
     const int planes = samples.shape(2) == 1 ? 1 : samples.shape(2) == kPlanes ? kPlanes : 0;
     uint8_t* to = samples.mutable_data();
     py::gil_scoped_release release;
-    const int64_t pixels = walk_.read(decoder, to, planes, waves);
-    return pixels < 0 ? std::nullopt : std::optional(pixels);
+    const int64_t found = walk_.read(decoder, to, planes, pixels);
+    return found < 0 ? std::nullopt : std::optional(found);
   }
 
  private:
@@ -381,7 +381,7 @@ PYBIND11_MODULE(_native, m) {
       .def("put", &PythonWalk::put, py::arg("plane"), py::arg("values"))
       // noconvert: a copy of the samples would take what is found with it.
       .def("read", &PythonWalk::read, py::arg("decoder"), py::arg("samples").noconvert(),
-           py::arg("waves"));
+           py::arg("pixels"));
   py::class_<PythonSurvey>(m, "Survey")
       .def(py::init<std::shared_ptr<Engine>, Bytes, int, int, bool, bool>(), py::arg("engine"),
            py::arg("samples"), py::arg("threads"), py::arg("adaptation"), py::arg("static"),

@@ -166,12 +166,12 @@ void Walk::put(int plane, const int32_t* values) {
   ++plane_;
 }
 
-int64_t Walk::read(RangeDecoder& decoder, uint8_t* samples, int planes, int waves) {
+int64_t Walk::read(RangeDecoder& decoder, uint8_t* samples, int planes, int64_t pixels) {
   if (planes != 1 && planes != kPlanes)
     throw std::invalid_argument("native engine: planes are not 1 or 3");
-  int64_t pixels = 0;
-  const int left = wave_count(state_.height, state_.width) - (state_.wave + 1);
-  for (int done = 0; done < std::min(waves, left); ++done) {
+  int64_t found = 0;
+  const int waves = wave_count(state_.height, state_.width);
+  while (found < pixels && state_.wave + 1 < waves) {
     const int wave = state_.wave + 1;
     const auto count = size_t(size_of(wave));
     weights_.resize(count * kSymbols);
@@ -194,9 +194,9 @@ int64_t Walk::read(RangeDecoder& decoder, uint8_t* samples, int planes, int wave
       put(plane, values_.data());
     }
     for (int plane = planes; plane < kPlanes; ++plane) put(plane, values_.data());
-    pixels += int64_t(count);
+    found += int64_t(count);
   }
-  return pixels;
+  return found;
 }
 
 void Walk::expect(int plane, bool sound) const {

@@ -33,10 +33,10 @@ class Walk {
   void high(int plane, float* weights);
   void low(int plane, const int32_t* high, float* weights);
   void put(int plane, const int32_t* values);
-  // All stages of the next waves, at most so many, with a coder in hand.
+  // All stages of the next waves, until so many pixels are found or none is left, with a coder in hand.
   // samples: [height][width][planes], where what is found goes, whose size is the caller's promise.
   // The number of pixels, 0 once there is no wave left; -1 if the words are no stream of the coder.
-  int64_t read(RangeDecoder& decoder, uint8_t* samples, int planes, int waves);
+  int64_t read(RangeDecoder& decoder, uint8_t* samples, int planes, int64_t pixels);
   int height() const { return state_.height; }
   int width() const { return state_.width; }
   int count() const { return state_.count; }
