@@ -51,7 +51,7 @@ Tensors = list[Tensor]  # of every sample [1, channel, height, width]
 Look = Callable[[Tensor], Tensor]
 
 _FINER = (1.0, 1.25, 1.5, 2.0)  # units to try
-_FITTED = 64  # images to fit to, for memory's sake: 1 GiB for ten of 192 x 192 and `photo`
+_FITTED = 64  # images to fit to, for memory's sake: 41 of 192 x 192 took 8.1 GiB with `max`
 _SMOOTH = 2.0  # grey levels of residual that every pixel has; bench/LOG.md, "Quantisation"
 _RIDGE = 1e-5  # of an input's own power: keeps weights that the samples say nothing of; LOG, there
 
@@ -103,7 +103,7 @@ def fit(model: WaveNCPN, network: Network, units: Units, samples: Sequence[Image
     planes = [torch.from_numpy(s.copy()).permute(2, 0, 1)[None].float() - 128 for s in samples]
     references = [local_reference(x) for x in planes]
     windows = [window_inputs(x, r) for x, r in zip(planes, references, strict=True)]
-    weights = [_weights(x - r) for x, r in zip(planes, references, strict=True)]
+    weights = [_importance(x - r) for x, r in zip(planes, references, strict=True)]
     h = [apply_pointwise(model.first, x) for x in windows]
     shown = [x * INPUT_UNIT for x in windows]
     first, stream = fitted("first", network.first, shown, _itself, h, units.stream)
@@ -200,7 +200,7 @@ def round_in_turn(weights: Floats, spread: Floats) -> Floats:
     return left
 
 
-def _weights(residual: Tensor) -> Tensor:
+def _importance(residual: Tensor) -> Tensor:
     """What each pixel counts: the same error costs the more bits the narrower its distribution is.
 
     residual: [1, 3, height, width], in grey levels from the reference. An error of a mean costs

@@ -77,7 +77,9 @@ void learn_wave(State& state, const Kernels& kernels, Pool& pool, std::vector<Sc
     prepare_step(state, planes);
     units = int(state.adaptation->units.size());
   }
-  const int share = pool.threads() == 1 ? std::max(units, 1) : std::max(1, units / (8 * pool.threads()));
+  if (stages + units == 0) return;
+  const int parts = pool.threads() == 1 ? 1 : 8 * pool.threads();
+  const int share = std::max(1, units / parts);
   run_all(pool, stages + (units + share - 1) / share, 1, [&](int thread, int first, int stop) {
     for (int index = first; index < stop; ++index) {
       const int begin = (index - stages) * share;

@@ -33,7 +33,8 @@ class Walk {
   void high(int plane, float* weights);
   void low(int plane, const int32_t* high, float* weights);
   void put(int plane, const int32_t* values);
-  // All stages of the next waves, until so many pixels are found or none is left, with a coder in hand.
+  // All stages of the next waves, with a coder in hand, until so many pixels are found or none is
+  // left.
   // samples: [height][width][planes], where what is found goes, whose size is the caller's promise.
   // The number of pixels, 0 once there is no wave left; -1 if the words are no stream of the coder.
   int64_t read(RangeDecoder& decoder, uint8_t* samples, int planes, int64_t pixels);
