@@ -108,6 +108,12 @@ def _from_file(context: click.Context, _: click.Parameter, path: Path | None) ->
     type=click.Path(path_type=Path),
     help="A run of a smaller wave network, which the new one begins as.",
 )
+@click.option(
+    "--tighten",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Clip activations at this share of what those of --grow-from reach, so that integers"
+    " are finer.",
+)
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved options and stop.")
 @click.pass_context
@@ -143,7 +149,7 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
 
     from ncml_cli import watching
     from ncml_codec.learn import datasets, noise, parallel
-    from ncml_codec.learn.checkpoint import has_snapshot, save_config
+    from ncml_codec.learn.checkpoint import has_snapshot, load_config, save_config
     from ncml_codec.learn.data import CropConfig
     from ncml_codec.learn.memory import keep_freed_memory
     from ncml_codec.learn.optimiser import OptimiserConfig
@@ -155,6 +161,8 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
         raise UsageError("--evaluate-every needs held-out images: --test-data")
     if has_snapshot(run) and not options["resume"]:
         raise UsageError(f"{run}: holds a training run; --resume goes on with it")
+    if options["tighten"] and not options["grow_from"]:
+        raise UsageError("--tighten needs a network whose activations it looks at: --grow-from")
     if options["resume"] and not has_snapshot(run):
         raise UsageError(f"{run}: holds no checkpoint to resume from")
     keep_freed_memory()
@@ -167,12 +175,18 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
         dropout=options["dropout"],
         classes=options["classes"],
     )
-    network = presets.build(shape).to(device)
-    network.checkpointing = options["checkpointing"]
     images = datasets.open_training(options["sources"], options["crop"])
     images = datasets.first(images, options["images"]) if options["images"] else images
     datasets.check_labels(images, options["classes"])
     datasets.check_augmentation(images, options["augment"])
+    if options["resume"]:
+        shape = presets.from_json(load_config(run)["model"])
+    elif options["tighten"]:
+        looked_at = CropConfig(options["crop"], _LOOKED_AT, 0.0)
+        shown = images.crops(looked_at, options["seed"], 0)
+        shape = presets.tightened(shape, options["grow_from"], shown, options["tighten"])
+    network = presets.build(shape).to(device)
+    network.checkpointing = options["checkpointing"]
     crops = CropConfig(options["crop"], options["batch"], options["grey"], options["augment"])
     config = TrainConfig(
         optimiser=OptimiserConfig(options["matrix_rate"], options["rate"]),
@@ -224,6 +238,8 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
         )
     click.echo(f"trained; the averaged weights are in {run}/model.safetensors")
 
+
+_LOOKED_AT = 256  # crops that show the range of activations
 
 _SAME_NAME = (
     "steps",
