@@ -21,6 +21,7 @@ from ncml_codec.model import Model
 from ncml_codec.network import Network, named_layers
 from ncml_codec.pixels import Picture
 from ncml_codec.strength import BODY, STATIC, colour_mode, learning
+from ncml_codec.turns import UPRIGHT, restored, turned, turned_sides
 
 # Pixels that are walked together, enough for a GPU; a parameter of which every image has its own
 # counts as one. On the CPU `photo` takes 24 to 366 bytes for each, the most for small images that
@@ -36,12 +37,18 @@ def encode(
     tile_exponent: int = TILE_EXPONENT,
     level: int | Level = levels.DEFAULT,
     progress: Progress = lambda pixels: None,
+    turns: Sequence[int] | None = None,
 ) -> list[bytes]:
-    """Every picture's file: the bytes of `codec.encode` at this level."""
+    """Every picture's file: the bytes of `codec.encode` at this level.
+
+    turns: of each picture, the one in which it is coded; None for all upright.
+    """
     strengths = levels.at(level).strengths
     headers = [
-        Header(one.width, one.height, one.planes, model.identity, tile_exponent) for one in pictures
+        Header(one.width, one.height, one.planes, model.identity, tile_exponent, turn)
+        for one, turn in zip(pictures, turns or [UPRIGHT] * len(pictures), strict=True)
     ]
+    tile_turns = [header.turn for header in headers for _ in header.tiles()]
     parts = [
         picture.samples[top : top + height, left : left + width]
         for picture, header in zip(pictures, headers, strict=True)
@@ -49,16 +56,18 @@ def encode(
     ]
     tiles: list[Tile] = [Tile(b"", 0)] * len(parts)
     tried = [levels.candidates(strengths, lattice.modes(part)) for part in parts]
+    laid = [turned(part, turn) for part, turn in zip(parts, tile_turns, strict=True)]
     # A tile that is tried in all colour modes has the cells of the one that has most.
     alike = [
         Alike(part.shape[0], part.shape[1], part.shape[2], max(candidates))
-        for part, candidates in zip(parts, tried, strict=True)
+        for part, candidates in zip(laid, tried, strict=True)
     ]
     for group in _groups(alike, model.network):
-        samples = np.stack([parts[index] for index in group])
+        samples = np.stack([laid[index] for index in group])
         found = encode_tiles(engine, samples, tried[group[0]], progress)
         for index, (adaptation, payload) in zip(group, found, strict=True):
-            tiles[index] = Tile(payload, samples_crc(parts[index]), adaptation)
+            crc = samples_crc(parts[index])
+            tiles[index] = Tile(payload, crc, adaptation, tile_turns[index])
     files, at = [], 0
     for picture, header in zip(pictures, headers, strict=True):
         own = tiles[at : at + header.tile_count()]
@@ -84,7 +93,7 @@ def decode(
         for place, tile in zip(file.header.tiles(), file.tiles, strict=True)
     ]
     alike = [
-        Alike(height, width, files[number].header.planes, tile.adaptation)
+        Alike(*turned_sides(height, width, tile.turn), files[number].header.planes, tile.adaptation)
         for number, (_, _, height, width), tile in places
     ]
     for group in _groups(alike, engine.network):
@@ -97,14 +106,16 @@ def decode(
                 continue
             if isinstance(result, FormatError):
                 found[number] = result
-            elif samples_crc(result) != tile.samples_crc:
+                continue
+            samples = restored(result, tile.turn)
+            if samples_crc(samples) != tile.samples_crc:
                 found[number] = ChecksumMismatch(
                     f"tile at row {top}, column {left}: the decoded samples do not match their"
                     " checksum; the file was not written by a correct encoder, or this decoder"
                     " is at fault"
                 )
             else:
-                whole[top : top + height, left : left + width] = result
+                whole[top : top + height, left : left + width] = samples
     return found
 
 

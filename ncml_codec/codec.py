@@ -31,6 +31,7 @@ from ncml_codec.pixels import MAX_PIXELS
 from ncml_codec.schedule import Shares, in_order, shares
 from ncml_codec.strength import STATIC
 from ncml_codec.tables import Weights
+from ncml_codec.turns import UPRIGHT, restored, turned, turned_sides
 from ncml_codec.wave import wave_count, wave_pixels
 
 TILE_EXPONENT = 11  # 2048 x 2048: a border costs nothing measurable, memory stays small
@@ -61,21 +62,24 @@ def encode(
     effort: Effort | None = None,
     tile_exponent: int = TILE_EXPONENT,
     level: int | Level = levels.DEFAULT,
+    turn: int = UPRIGHT,
 ) -> bytes:
     """The file's bytes for a picture. The same for every engine and number of threads.
 
-    level: of `levels.LEVELS`, 1 to 9. Rows are asked for once, from top to bottom, a row of tiles
-    at a time. Raises UnsupportedImage for other kinds than 8-bit grey and RGB: see `images`.
+    level: of `levels.LEVELS`, 1 to 9; turn: in which it is coded, see `turns`. Rows are asked for
+    once, from top to bottom, a row of tiles at a time. Raises UnsupportedImage for other kinds than
+    8-bit grey and RGB: see `images`.
     """
     if not picture.kind.is_first_version:
         raise UnsupportedImage(f"{picture.kind} samples in format version 1")
     effort = effort or Effort()
     strengths = levels.at(level).strengths
-    header = Header(picture.width, picture.height, picture.planes, model.identity, tile_exponent)
+    size = (picture.width, picture.height, picture.planes)
+    header = Header(*size, model.identity, tile_exponent, turn)
     engine, at_once = engine_for(effort, model, [place[2:] for place in header.tiles()])
 
     def one(samples: Samples) -> Tile:
-        return encode_tile(engine, samples, strengths, effort.progress)
+        return encode_tile(engine, samples, strengths, effort.progress, turn)
 
     tiles = list(in_order(one, _samples(picture, header), at_once))
     return write_container(Container(header, png.pack_chunks(picture.chunks), tiles))
@@ -86,13 +90,15 @@ def encode_tile(
     samples: Samples,
     strengths: Sequence[int],
     progress: Progress = lambda pixels: None,
+    turn: int = UPRIGHT,
 ) -> Tile:
     """The tile coded with the strength and the colour mode that make it smallest.
 
-    It is never larger than with STATIC. progress: hears of the pixels once, and of none while more
-    is tried, so that what it raises ends any work soon.
+    It is never larger than with STATIC. turn: in which it is coded, see `turns`. progress: hears of
+    the pixels once, and of none while more is tried, so that what it raises ends any work soon.
     """
     trials = Trials(levels.candidates(strengths, lattice.modes(samples)))
+    laid = np.ascontiguousarray(turned(samples, turn))
 
     def silently(pixels: int) -> None:
         progress(0)
@@ -103,15 +109,15 @@ def encode_tile(
         code_lengths: Mapping[int, float] = {}
         unknown = trials.unknown(adaptation)
         if unknown and isinstance(engine, Comparer):
-            comparison = engine.compare(samples, adaptation, unknown)
+            comparison = engine.compare(laid, adaptation, unknown)
             _code_survey(comparison, samples.shape[2], encoder, told)
             code_lengths = comparison.code_lengths
         else:
-            walk_tile(engine, samples.shape, samples, encoder, told, adaptation)
+            walk_tile(engine, laid.shape, laid, encoder, told, adaptation)
         trials.take(adaptation, encoder.finish(), code_lengths)
         told = silently
     kept, payload = trials.smallest()
-    return Tile(payload, samples_crc(samples), kept)
+    return Tile(payload, samples_crc(samples), kept, turn)
 
 
 @dataclass(frozen=True)
@@ -193,12 +199,15 @@ def walk_tile(
 
 
 def _decoded(engine: Engine, shape: tuple[int, ...], tile: Tile, progress: Progress) -> Samples:
+    """A tile of this shape, as it lies in the image."""
+    laid = (*turned_sides(shape[0], shape[1], tile.turn), shape[2])
     if not isinstance(engine, Reader):
-        return walk_tile(engine, shape, None, Decoder(tile.payload), progress, tile.adaptation)
-    samples = np.empty(shape, np.uint8)
+        found = walk_tile(engine, laid, None, Decoder(tile.payload), progress, tile.adaptation)
+        return restored(found, tile.turn)
+    samples = np.empty(laid, np.uint8)
     for pixels in engine.read(tile.payload, samples, tile.adaptation):
         progress(pixels)
-    return samples
+    return restored(samples, tile.turn)
 
 
 def _code_survey(

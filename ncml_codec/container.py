@@ -11,11 +11,13 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ncml_codec import turns
 from ncml_codec.errors import ChecksumMismatch, FormatError, Truncated
 from ncml_codec.kinds import GREY, RGB, Kind
 from ncml_codec.model import IDENTITY_BYTES
 from ncml_codec.sections import Reader, checksum, varint
 from ncml_codec.strength import STATIC, is_known
+from ncml_codec.turns import UPRIGHT
 
 MAGIC = b"\x89NCZ"
 VERSION = 1
@@ -24,6 +26,7 @@ TILE_EXPONENTS = range(5, 15)
 MAX_SIDE = 2**24 - 1
 
 _RGB, _METADATA = 1, 2  # bits of the kind byte
+_TURN = 2  # the bit from which on it holds the turn
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Header:
     """What a file says of itself before its sections.
 
     planes: 1 (grey) or 3 (RGB); identity: of the model; tile_exponent: tiles are squares of side
-    2**tile_exponent, cut off at the right and lower edge, in row-major order.
+    2**tile_exponent, cut off at the right and lower edge, in row-major order; turn: in which each
+    of them is coded, see `turns`.
     """
 
     width: int
@@ -39,6 +43,7 @@ class Header:
     planes: int
     identity: bytes
     tile_exponent: int
+    turn: int = UPRIGHT
 
     @property
     def kind(self) -> Kind:
@@ -63,13 +68,14 @@ class Header:
 class Tile:
     """A tile's coded words, and the CRC-32 of its samples (rows, pixels, planes; one byte each).
 
-    adaptation: how it adapts to its image, see `strength`. payload: read from a file, a view of its
-    bytes, so that a large file is in memory once.
+    adaptation: how it adapts to its image, see `strength`; turn: the header's. payload: read from a
+    file, a view of its bytes, so that a large file is in memory once.
     """
 
     payload: bytes | memoryview
     samples_crc: int
     adaptation: int = STATIC
+    turn: int = UPRIGHT
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,7 @@ def write_container(container: Container) -> bytes:
     """The file's bytes."""
     header = container.header
     kind = (_RGB if header.planes == 3 else 0) | (_METADATA if container.metadata else 0)
+    kind |= header.turn << _TURN
     adaptations = {tile.adaptation for tile in container.tiles}
     adaptation = adaptations.pop() if len(adaptations) == 1 else BY_TILE
     head = MAGIC + bytes([VERSION, kind, adaptation, header.tile_exponent])
@@ -119,29 +126,28 @@ def read_container(data: bytes, max_pixels: int | None = None) -> Container:
     if metadata_length is not None:
         metadata = bytes(reader.section("metadata", metadata_length))
     tiles = [
-        read_tile(reader, index, length, adaptation, header.planes)
-        for index, length in enumerate(lengths)
+        read_tile(reader, index, length, adaptation, header) for index, length in enumerate(lengths)
     ]
     if reader.at != len(data):
         raise FormatError(f"{len(data) - reader.at} bytes follow the end of the last section")
     return Container(header, metadata, tiles)
 
 
-def read_tile(reader: Reader, index: int, length: int, adaptation: int, planes: int) -> Tile:
+def read_tile(reader: Reader, index: int, length: int, adaptation: int, header: Header) -> Tile:
     """The tile of this number, whose payload has `length` bytes, at the reader's place.
 
-    adaptation, planes: the header's. Raises FormatError.
+    adaptation: what `read_head` gave. Raises FormatError.
     """
     own = 1 if adaptation == BY_TILE else 0
     section = reader.section(f"tile {index}", own + length)
     strength = section[0] if own else adaptation
-    if not is_known(strength, planes):
+    if not is_known(strength, header.planes):
         raise FormatError(
-            f"tile {index}: adaptation {strength} of {planes} planes, which this version does not"
-            " know"
+            f"tile {index}: adaptation {strength} of {header.planes} planes, which this version"
+            " does not know"
         )
     (crc,) = struct.unpack("<I", reader.take(f"tile {index}'s samples checksum", 4))
-    return Tile(section[own:], crc, strength)
+    return Tile(section[own:], crc, strength, header.turn)
 
 
 def section_bytes(length: int, adaptation: int) -> int:
@@ -181,10 +187,10 @@ def read_head(
         )
     if exponent not in TILE_EXPONENTS:
         raise FormatError(f"header: tiles of side 2**{exponent}, which this version does not know")
-    if kind > (_RGB | _METADATA):
+    if kind >> _TURN >= turns.COUNT:
         raise FormatError(f"header: image kind {kind}, which this version does not know")
     planes = 3 if kind & _RGB else 1
-    header = Header(width, height, planes, identity, exponent)
+    header = Header(width, height, planes, identity, exponent, kind >> _TURN)
     metadata_length = reader.varint("header") if kind & _METADATA else None
     count = header.tile_count()
     if count > len(data) - reader.at:

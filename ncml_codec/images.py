@@ -11,7 +11,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ncml_codec import choice, codec, container, general, levels, library, methods, png, transforms
+from ncml_codec import (
+    choice,
+    codec,
+    container,
+    general,
+    levels,
+    library,
+    methods,
+    orientation,
+    png,
+    transforms,
+)
 from ncml_codec.codec import Effort
 from ncml_codec.errors import ChecksumMismatch, FormatError, RoundTripError
 from ncml_codec.general import General
@@ -46,9 +57,13 @@ def encode(
     first = None
     if picture.kind.is_first_version:
         is_photograph = not choice.may_be_drawing(picture)
-        first = codec.encode(picture, model, effort, level=strengths)
+        turn = orientation.chosen(picture, effort)
+        first = codec.encode(picture, model, effort, level=strengths, turn=turn)
         if others and choice.is_for_all_models(picture):
-            more = [codec.encode(picture, each, beside, level=tried) for each, tried in others]
+            more = [
+                codec.encode(picture, each, beside, level=tried, turn=turn)
+                for each, tried in others
+            ]
             first = min([first, *more], key=len)
         if is_photograph and choice.is_as_small_as_expected(picture, len(first)):
             return first

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 import zstandard
 
-from ncml_codec import codec, mixing, packing, png_rows
+from ncml_codec import codec, mixing, orientation, packing, png_rows
 from ncml_codec.codec import Effort
 from ncml_codec.errors import FormatError, InputError
 from ncml_codec.model import Model
@@ -74,7 +74,8 @@ class Network:
 
     def encode(self, planes: Planes, tools: Tools) -> bytes:
         picture = Picture(np.ascontiguousarray(planes))
-        return codec.encode(picture, tools.models[0], tools.effort, level=tools.level)
+        turn = orientation.chosen(picture, tools.effort)
+        return codec.encode(picture, tools.models[0], tools.effort, level=tools.level, turn=turn)
 
     def decode(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Planes:
         most = shape[0] * shape[1]

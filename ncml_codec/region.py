@@ -99,7 +99,7 @@ def open_file(
     sizes = (section_bytes(length, adaptation) for length in lengths)
     begins = itertools.accumulate(sizes, initial=at)
     touched = [
-        (index, place, read_tile(Reader(data, begin), index, length, adaptation, first.planes))
+        (index, place, read_tile(Reader(data, begin), index, length, adaptation, first))
         for index, (place, length, begin) in enumerate(
             zip(first.tiles(), lengths, begins, strict=False)  # the last begin is the file's end
         )

@@ -87,7 +87,7 @@ def open_file(
     tiles = []
     for index, length in enumerate(lengths):
         try:
-            tiles.append(read_tile(Reader(data, at), index, length, adaptation, header.planes))
+            tiles.append(read_tile(Reader(data, at), index, length, adaptation, header))
         except FormatError as error:
             damage[index] = error
             tiles.append(Tile(b"", 0))

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ncml_codec import codec, images, library
+from ncml_codec import codec, images, library, turns
 from ncml_codec.container import read_container
 from ncml_codec.errors import NcmlError
 from ncml_codec.model import Model, identified, read_model, write_model
 from ncml_codec.pixels import Picture, decode_file, encode_file, from_array
+from ncml_codec.turns import UPRIGHT
 from tests.networks import random_network
 from tests.pictures import GOLDEN, VALLEY, Samples, extremes, through_ycbcr, valley
 
@@ -27,6 +28,11 @@ IDAT = (b"IDAT", b"")
 def level_of(name: str) -> int:
     """The level at which a golden file was made, by its name: level5_scene, or 1."""
     return int(name[5]) if name.startswith("level") else 1
+
+
+def turn_of(name: str) -> int:
+    """The turn in which a golden file was coded, by its name: level5_turned6, or upright."""
+    return int(name[-1]) if "_turned" in name else UPRIGHT
 
 
 def pictures() -> dict[str, tuple[Picture, int]]:
@@ -52,6 +58,8 @@ def pictures() -> dict[str, tuple[Picture, int]]:
         made[f"level{level}_grey"] = (from_array(scene[:, :, 1]), 11)
         made[f"level{level}_column"] = (from_array(scene[:, :1]), 11)
         made[f"level{level}_by_tile"] = (from_array(by_tile), 5)
+    for turn in range(1, turns.COUNT):
+        made[f"level5_turned{turn}"] = (from_array(valley(180, 90, 21, 40)), 5)
     return made
 
 
@@ -67,6 +75,7 @@ def refused(good: bytes) -> dict[str, bytes]:
         "text_mode": good.replace(b"\x89NCZ", b"NCZ"),
         "version": good[:4] + b"\x02" + good[5:],
         "kind": _resealed(good, head, 5, 9),
+        "kind_beyond_turns": _resealed(good, head, 5, 33),
         "adaptation": _resealed(good, head, 6, 8),
         "adaptation_of_tile": _resealed(good, head, 6, 255),
         "exponent": _resealed(good, head, 7, 15),
@@ -134,7 +143,9 @@ def main(tiny: Path) -> None:
 
 
 def _write(name: str, picture: Picture, model: Model, exponent: int) -> None:
-    data = codec.encode(picture, model, tile_exponent=exponent, level=level_of(name))
+    data = codec.encode(
+        picture, model, tile_exponent=exponent, level=level_of(name), turn=turn_of(name)
+    )
     images.verify(data, picture, model)
     (GOLDEN / f"{name}.ncmz").write_bytes(data)
     (GOLDEN / f"{name}.png").write_bytes(encode_file(picture, f"{name}.png"))

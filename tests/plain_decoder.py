@@ -59,7 +59,7 @@ def decode(data: bytes, models: Sequence[bytes]) -> Decoded:
     require(file.take(4) == b"\x89NCZ", "the file does not begin with the magic of .ncmz")
     version, kind, adaptation, exponent = file.take(4)
     require(version == 1, f"version {version}, must be 1")
-    require(kind <= 3, f"kind {kind}, must be 0 to 3")
+    require(kind <= 31, f"kind {kind}, must be 0 to 31")
     by_tile, planes = adaptation == BY_TILE, 3 if kind & 1 else 1
     require(by_tile or adaptation in ADAPTATIONS[planes], f"adaptation {adaptation} is reserved")
     require(5 <= exponent <= 14, f"tile exponent {exponent}, must be 5 to 14")
@@ -88,7 +88,10 @@ def decode(data: bytes, models: Sequence[bytes]) -> Decoded:
                 adaptation in ADAPTATIONS[planes], f"{where}: adaptation {adaptation} is reserved"
             )
         tile = samples[top : top + side, left : left + side]
-        tile[:] = decode_tile(payload, known[identity], *tile.shape, adaptation)
+        laid = tile[::-1] if kind & 4 else tile
+        laid = laid[:, ::-1] if kind & 8 else laid
+        laid = laid.transpose(1, 0, 2) if kind & 16 else laid
+        laid[:] = decode_tile(payload, known[identity], *laid.shape, adaptation)
         file.check_crc(tile.tobytes(), where)
     return Decoded(samples, chunks)
 

@@ -70,7 +70,7 @@ def test_golden_files_decode_and_encode_on_native(
     picture = images.decode(data, [model], effort)
     assert np.array_equal(picture.samples, truth(path))
     level = level_of(path.stem)
-    assert codec.encode(picture, model, effort, header.tile_exponent, level) == data
+    assert codec.encode(picture, model, effort, header.tile_exponent, level, header.turn) == data
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -80,7 +80,7 @@ def test_golden_files_are_encoded_to_the_same_bytes(path: Path, tiny: Model, wil
     _, model = library.find(header.identity, [tiny, wild])
     picture = images.decode(data, [model])
     level = level_of(path.stem)
-    assert codec.encode(picture, model, None, header.tile_exponent, level) == data
+    assert codec.encode(picture, model, None, header.tile_exponent, level, header.turn) == data
 
 
 def test_golden_metadata_comes_back(tiny: Model) -> None:

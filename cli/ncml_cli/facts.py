@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ncml_codec import engines, general, kinds, library, methods, png
+from ncml_codec import engines, general, kinds, library, methods, png, turns
 from ncml_codec.container import Container, read_container
 from ncml_codec.errors import UnknownModel
 from ncml_codec.general import General
@@ -85,6 +85,7 @@ def _of_model(file: Container, models: Sequence[Model]) -> dict[str, Any]:
         "model": name,
         "model_identity": file.header.identity.hex(),
         "adaptation": ", ".join(sorted({describe(tile.adaptation) for tile in file.tiles})),
+        "turn": turns.describe(file.header.turn),
         "engine_here": engine,
     }
 

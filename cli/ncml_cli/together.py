@@ -17,7 +17,7 @@ import numpy as np
 from ncml_cli.jobs import Compress, Decompress, Job, Test, about
 from ncml_cli.report import Done, Outcome, attempt
 from ncml_cli.targets import Target, free_target
-from ncml_codec import batches, choice, codec, general, library
+from ncml_codec import batches, choice, codec, general, library, orientation
 from ncml_codec.codec import Opened
 from ncml_codec.container import Container, read_container
 from ncml_codec.errors import FormatError, NcmlError, RoundTripError, UnsupportedImage, UsageError
@@ -113,10 +113,17 @@ def _encoded(
 ) -> list[bytes]:
     """The smallest file of every picture. models: as of `library.of_level`."""
     (model, level), *others = models
-    files = batches.encode(pictures, model, engines.of(model), level=level)
+    turns = [orientation.chosen(picture) for picture in pictures]
+    files = batches.encode(pictures, model, engines.of(model), level=level, turns=turns)
     for model, level in others:
         some = [n for n, picture in enumerate(pictures) if choice.is_for_all_models(picture)]
-        more = batches.encode([pictures[n] for n in some], model, engines.of(model), level=level)
+        more = batches.encode(
+            [pictures[n] for n in some],
+            model,
+            engines.of(model),
+            level=level,
+            turns=[turns[n] for n in some],
+        )
         for n, file in zip(some, more, strict=True):
             files[n] = min(files[n], file, key=len)
     return files

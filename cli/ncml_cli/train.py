@@ -114,6 +114,12 @@ def _from_file(context: click.Context, _: click.Parameter, path: Path | None) ->
     help="Clip activations at this share of what those of --grow-from reach, so that integers"
     " are finer.",
 )
+@click.option(
+    "--turned-by",
+    type=click.Path(path_type=Path),
+    help="Show each image in one of its eight orientations, that in which the network of this run"
+    " codes it in the fewest bits, as the codec does.",
+)
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved options and stop.")
 @click.pass_context
@@ -154,7 +160,7 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
     from ncml_codec.learn.memory import keep_freed_memory
     from ncml_codec.learn.optimiser import OptimiserConfig
     from ncml_codec.learn.training import TrainConfig, train
-    from ncpn import presets
+    from ncpn import presets, validation
 
     run: Path = options["run"]
     if options["evaluate_every"] and not options["test_data"]:
@@ -177,11 +183,17 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
     )
     images = datasets.open_training(options["sources"], options["crop"])
     images = datasets.first(images, options["images"]) if options["images"] else images
+    turns: list[int] | None = None
     datasets.check_labels(images, options["classes"])
     datasets.check_augmentation(images, options["augment"])
     if options["resume"]:
-        shape = presets.from_json(load_config(run)["model"])
-    elif options["tighten"]:
+        shape, turns = presets.from_json(load_config(run)["model"]), load_config(run).get("turns")
+    elif options["turned_by"]:
+        chooser = presets.from_pretrained(options["turned_by"])
+        turns = [validation.best_turn(chooser, one) for one in datasets.of_folders(images).images]
+    if turns is not None:
+        images = datasets.in_turns(images, turns)
+    if options["tighten"] and not options["resume"]:
         looked_at = CropConfig(options["crop"], _LOOKED_AT, 0.0)
         shown = images.crops(looked_at, options["seed"], 0)
         shape = presets.tightened(shape, options["grow_from"], shown, options["tighten"])
@@ -214,6 +226,7 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
             "process": {"sde": options["sde"], "T": process.horizon, "noise_levels": levels},
             "crops": asdict(crops),
             "options": resolved,
+            **({} if turns is None else {"turns": turns}),
         },
     )
     with ExitStack() as stack:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ncml_codec import engines
+from ncml_codec import engines, turns
 from ncml_codec.codec import walk_tile
 from ncml_codec.coder import Meter
 from ncml_codec.learn.objective import NoiseConditional, image_bits
@@ -17,6 +17,8 @@ from ncml_codec.network import Network
 from ncpn.wave import WaveNCPN
 
 Image = npt.NDArray[np.uint8]
+
+_PART, _PARTS = 64, 2  # side of the parts of an image that are looked at, and how many each way
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,21 @@ def float_bits(model: NoiseConditional, image: Image) -> float:
     """Bits per sub-pixel that the float network assigns to an image at t = 0."""
     x = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float()
     return float(image_bits(model, x, torch.zeros(1)))
+
+
+@torch.no_grad()
+def best_turn(model: NoiseConditional, image: Image) -> int:
+    """The turn of an image [height, width, 3] that the float network codes in the fewest bits at
+    t = 0, by parts of it: a number of `ncml_codec.turns`."""
+    height, width = (max(1, size - _PART + 1) for size in image.shape[:2])
+    rows, columns = (np.linspace(0, size - 1, _PARTS).astype(int) for size in (height, width))
+    parts = np.stack([image[i : i + _PART, j : j + _PART] for i in rows for j in columns])
+    bits = []
+    for turn in range(turns.COUNT):
+        laid = np.stack([turns.turned(part, turn) for part in parts]).transpose(0, 3, 1, 2)
+        x = torch.from_numpy(np.ascontiguousarray(laid)).float()
+        bits.append(float(image_bits(model, x, torch.zeros(len(x))).mean()))
+    return int(np.argmin(bits))
 
 
 def integer_bits(network: Network, image: Image, engine: str = "auto") -> float:

@@ -90,6 +90,16 @@ class Reader(Protocol):
         ...
 
 
+@runtime_checkable
+class Measurer(Protocol):
+    """An engine that may also tell, sooner than by a walk, what an image takes."""
+
+    def code_length(self, samples: npt.NDArray[np.uint8]) -> float:
+        """Of samples [height, width, planes] without learning, in bits, as a `coder.Meter` finds
+        it, but for the last digits."""
+        ...
+
+
 class Comparison(Protocol):
     """A survey at one adaptation, and beside it what the image takes at others."""
 

@@ -22,6 +22,8 @@ class Engine:
         tables: Sequence[Integers],
     ) -> None: ...
 
+def code_length(engine: Engine, samples: npt.NDArray[np.uint8]) -> float: ...
+
 class Walk:
     def __init__(
         self, engine: Engine, height: int, width: int, threads: int, adaptation: int

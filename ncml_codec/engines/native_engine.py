@@ -68,6 +68,10 @@ class NativeEngine:
         """See `engines.Surveyor`: the next wave is computed while the caller codes one."""
         return NativeComparison(self, samples, strength, ()).survey
 
+    def code_length(self, samples: npt.NDArray[np.uint8]) -> float:
+        """See `engines.Measurer`."""
+        return _native.code_length(self.packed, np.ascontiguousarray(samples))
+
     def compare(
         self, samples: npt.NDArray[np.uint8], adaptation: int, others: Collection[int]
     ) -> NativeComparison:

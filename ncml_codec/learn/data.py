@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ncml_codec.errors import InputError
 from ncml_codec.learn.augmentation import altered
+from ncml_codec.turns import turned
 
 SUFFIXES = {".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".jpg", ".jpeg"}
 
@@ -63,23 +64,28 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class FolderImages:
-    """Images as uint8 [height, width, 3]; `skipped` names files that are too small to crop."""
+    """Images as uint8 [height, width, 3]; `skipped` names files that are too small to crop.
+
+    turns: of `ncml_codec.turns`, the one in which each image is shown; None for all at random.
+    """
 
     images: Sequence[Pixels]
     skipped: Sequence[Path]
+    turns: Sequence[int] | None = None
 
     def crops(self, config: CropConfig, seed: int, step: int) -> Pixels:
         """The batch of training step `step`: uint8 [batch, 3, crop, crop].
 
         Every pixel is equally likely; mirrored and transposed at random, which are all eight
-        orientations. Crops that are not altered are those of a share of 0, at the same places.
+        orientations, or as `turns` says. Crops that are not altered are those of a share of 0, at
+        the same places.
         """
         random = np.random.Generator(np.random.Philox(key=[seed, step]))
         # Far from where the first one's counter can get: a stream of its own.
         altering = np.random.Generator(np.random.Philox(key=[seed, step], counter=[0, 0, 0, 1]))
         sizes = np.array([image.shape[0] * image.shape[1] for image in self.images], float)
         chosen = random.choice(len(self.images), config.batch, p=sizes / sizes.sum())
-        crops = [self._crop(self.images[index], config, random, altering) for index in chosen]
+        crops = [self._crop(index, config, random, altering) for index in chosen]
         return np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2))
 
     def labelled(self, config: CropConfig, seed: int, step: int) -> tuple[Pixels, None]:
@@ -104,24 +110,23 @@ class FolderImages:
             text += f"; left out, smaller than the crop: {names}"
         return text
 
-    @staticmethod
     def _crop(
-        image: Pixels,
+        self,
+        index: int,
         config: CropConfig,
         random: np.random.Generator,
         altering: np.random.Generator,
     ) -> Pixels:
-        side = config.crop
+        image, side = self.images[index], config.crop
         top = int(random.integers(image.shape[0] - side + 1))
         left = int(random.integers(image.shape[1] - side + 1))
         crop = image[top : top + side, left : left + side]
         if altering.random() < config.augment:
             crop = altered(image, top, left, side, altering)
-        flips = random.random(4)
-        crop = crop[::-1] if flips[0] < 0.5 else crop
-        crop = crop[:, ::-1] if flips[1] < 0.5 else crop
-        crop = crop.transpose(1, 0, 2) if flips[2] < 0.5 else crop
-        if flips[3] < config.grey:
+        drawn = random.random(4)
+        turn = int((drawn[:3] < 0.5) @ [1, 2, 4]) if self.turns is None else self.turns[index]
+        crop = turned(crop, turn)
+        if drawn[3] < config.grey:
             crop = np.repeat(crop[:, :, 1:2], 3, axis=2)
         return crop
 

@@ -111,6 +111,21 @@ def first(images: ArrayImages | FolderImages, count: int) -> ArrayImages | Folde
     )
 
 
+def in_turns(images: ArrayImages | FolderImages, turns: Sequence[int]) -> FolderImages:
+    """Images of folders, each shown in its turn alone, see `FolderImages.turns`.
+
+    Raises UsageError for images of a data set, which are shown as they are.
+    """
+    return FolderImages(of_folders(images).images, of_folders(images).skipped, turns)
+
+
+def of_folders(images: ArrayImages | FolderImages) -> FolderImages:
+    """These images. Raises UsageError unless they are of folders."""
+    if not isinstance(images, FolderImages):
+        raise UsageError("images of a data set are shown as they are, not turned")
+    return images
+
+
 def check_labels(images: ArrayImages | FolderImages, classes: int) -> None:
     """Raises UsageError unless every image has a label below `classes`; 0 classes need none."""
     if not classes:

@@ -199,6 +199,17 @@ class PythonSurvey {
   Survey survey_;  // last, so that its threads end before what they write to
 };
 
+double code_length_of(std::shared_ptr<Engine> engine, const Bytes& samples) {
+  if (samples.ndim() != 3) throw std::invalid_argument("native engine: samples are no image");
+  const uint8_t* from = samples.data();
+  const auto side = [&](int axis) {
+    return int(std::min<py::ssize_t>(samples.shape(axis), 1 << 30));
+  };
+  const int height = side(0), width = side(1), planes = side(2);
+  py::gil_scoped_release release;
+  return code_length(std::move(engine), from, height, width, planes);
+}
+
 using Rows = py::array_t<float, py::array::c_style | py::array::forcecast>;
 
 int alphabet_of(const Rows& weights) {
@@ -372,6 +383,7 @@ PYBIND11_MODULE(_native, m) {
   py::class_<Engine, std::shared_ptr<Engine>>(m, "Engine")
       .def(py::init(&make_engine), py::arg("isa"), py::arg("window"), py::arg("near"),
            py::arg("neighbours"), py::arg("k"), py::arg("layers"), py::arg("tables"));
+  m.def("code_length", &code_length_of, py::arg("engine"), py::arg("samples"));
   py::class_<PythonWalk>(m, "Walk")
       .def(py::init<std::shared_ptr<Engine>, int, int, int, int>(), py::arg("engine"),
            py::arg("height"), py::arg("width"), py::arg("threads"), py::arg("adaptation"))

@@ -1,5 +1,6 @@
 #include "walk.h"
 
+#include <cmath>
 #include <stdexcept>
 #include <string>
 
@@ -273,6 +274,31 @@ void Survey::post(int wave, float* weights, int32_t* symbols) {
   posted_ = true;
   pool_.post(*this, state_.count,
              chunk_size(state_.count, pool_.threads(), engine_->kernels.rows));
+}
+
+double code_length(std::shared_ptr<const Engine> engine, const uint8_t* samples, int height,
+                   int width, int planes) {
+  constexpr int together = 16;  // factors of at least 2^-24 in one logarithm
+  Survey survey(std::move(engine), samples, height, width, planes, 1, 0, false, false);
+  std::vector<float> weights;
+  std::vector<int32_t> symbols;
+  double bits = 0, product = 1;
+  int factors = 0;
+  for (int wave = 0; wave < survey.waves(); ++wave) {
+    const size_t rows = size_t(2 * planes) * size_t(survey.size_of(wave));
+    weights.resize(rows * kSymbols);
+    symbols.resize(rows);
+    survey.post(wave, weights.data(), symbols.data());
+    survey.finish();
+    for (size_t row = 0; row < rows; ++row) {
+      product *= (double(weights[row * kSymbols + size_t(symbols[row])]) + 1) * 0x1p-24;
+      if (++factors < together) continue;
+      bits -= std::log2(product);
+      product = 1;
+      factors = 0;
+    }
+  }
+  return bits - std::log2(product);
 }
 
 void Survey::run(int thread, int first, int stop) {

@@ -1,0 +1,228 @@
+"""Turns: each image in one of eight orientations, which every decoder undoes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ncml_cli.facts import facts_of
+from ncml_cli.train import main as train_main
+from ncml_codec import batches, codec, engines, images, orientation, region, turns
+from ncml_codec.codec import Effort
+from ncml_codec.coder import Meter
+from ncml_codec.container import read_container, read_header
+from ncml_codec.errors import FormatError
+from ncml_codec.learn.data import CropConfig, FolderImages
+from ncml_codec.learn.objective import image_bits
+from ncml_codec.model import read_model
+from ncml_codec.picture import Picture
+from ncpn import presets, validation
+from tests import plain_decoder
+from tests.pictures import GOLDEN, Samples, valley
+from tests.runs import saved, thumbnails
+
+TINY = read_model((GOLDEN / "tiny.ncpn").read_bytes())
+ALL = range(turns.COUNT)
+KIND = 5  # the kind byte's place
+
+
+def encoded(array: Samples, turn: int, engine: str = "numpy", tile_exponent: int = 5) -> bytes:
+    picture = Picture(array)
+    return codec.encode(picture, TINY, Effort(engine), tile_exponent, 2, turn)
+
+
+@given(st.integers(1, 5), st.integers(1, 5), st.sampled_from(list(ALL)))
+def test_a_turn_is_undone(height: int, width: int, turn: int) -> None:
+    array = np.arange(height * width * 3).reshape(height, width, 3)
+    laid = turns.turned(array, turn)
+    assert laid.shape[:2] == turns.turned_sides(height, width, turn)
+    assert (turns.restored(laid, turn) == array).all()
+
+
+def test_turns_are_the_eight_orientations() -> None:
+    array = np.array([[1, 2], [3, 4]])
+    laid = [turns.turned(array, turn).tolist() for turn in ALL]
+    assert laid[:4] == [[[1, 2], [3, 4]], [[3, 4], [1, 2]], [[2, 1], [4, 3]], [[4, 3], [2, 1]]]
+    # Turned over its diagonal, and first by a reversal: a quarter of a turn one way and the other.
+    assert laid[4:7] == [[[1, 3], [2, 4]], [[3, 1], [4, 2]], [[2, 4], [1, 3]]]
+    assert len({str(one) for one in laid}) == turns.COUNT
+
+
+@pytest.mark.parametrize("turn", ALL)
+@pytest.mark.parametrize("planes", [1, 3])
+def test_every_decoder_undoes_every_turn(turn: int, planes: int) -> None:
+    array = valley(100, 80, 41, 37)[:, :, :planes]
+    data = encoded(array, turn)
+    assert read_header(data).turn == turn
+    assert plain_decoder.decode(data, [(GOLDEN / "tiny.ncpn").read_bytes()]).samples.tolist() == (
+        array.tolist()
+    )
+    for name in ("numpy", "auto", "torch"):
+        decoded = images.decode(data, [TINY], Effort(name, threads=2)).samples
+        assert (decoded == array).all(), name
+    for name in ("auto", "torch"):
+        assert encoded(array, turn, name) == data, name
+    part = region.open_file(data, region.Region(30, 3, 5, 34), [TINY])
+    assert (np.concatenate(list(part.bands)) == array[3:37, 30:35]).all()
+
+
+def test_info_says_how_an_image_was_turned(tmp_path: Path) -> None:
+    path = tmp_path / "turned.ncmz"
+    for turn, words in ((0, "upright"), (5, "rows reversed, rows for columns")):
+        path.write_bytes(encoded(valley(0, 0, 9, 8), turn))
+        assert facts_of(path, path.read_bytes(), [TINY])["turn"] == words
+
+
+def test_a_turned_file_is_that_of_the_turned_image() -> None:
+    array = valley(90, 120, 24, 31)
+    turned = turns.turned(array, 6)
+    one, other = read_container(encoded(array, 6)), read_container(encoded(turned, 0))
+    assert [bytes(tile.payload) for tile in one.tiles] == [
+        bytes(tile.payload) for tile in other.tiles
+    ]
+
+
+def test_images_of_different_turns_are_coded_together() -> None:
+    from ncml_codec.engines import torch_engine
+
+    arrays = [valley(60 + n, 70, 20, 34 if n % 2 else 20) for n in range(8)]
+    engine = torch_engine.on_device(TINY.network, "cpu")
+    pictures = [Picture(array) for array in arrays]
+    together = batches.encode(pictures, TINY, engine, 5, 2, turns=list(ALL))
+    assert together == [encoded(array, turn) for array, turn in zip(arrays, ALL, strict=True)]
+    decoded = batches.decode([read_container(file) for file in together], engine)
+    for found, array in zip(decoded, arrays, strict=True):
+        assert not isinstance(found, FormatError)
+        assert (found == array).all()
+
+
+def test_a_turn_that_the_format_does_not_have_is_refused() -> None:
+    data = bytearray(encoded(valley(0, 0, 8, 8), 7))
+    data[KIND] |= 1 << 5
+    with pytest.raises(FormatError, match="image kind"):
+        read_header(bytes(data))
+    with pytest.raises(plain_decoder.Refused, match="kind"):
+        plain_decoder.decode(bytes(data), [(GOLDEN / "tiny.ncpn").read_bytes()])
+
+
+def test_another_turn_is_noticed() -> None:
+    data = encoded(valley(0, 0, 8, 8), 1)
+    changed = bytearray(data)
+    changed[KIND] ^= 4
+    with pytest.raises(FormatError):
+        images.decode(bytes(changed), [TINY])
+
+
+def test_an_engine_measures_what_a_meter_does() -> None:
+    network = TINY.network
+    for array in (valley(40, 60, 33, 21), valley(40, 60, 9, 30)[:, :, :1], valley(0, 0, 1, 1)):
+        meter = Meter()
+        codec.walk_tile(engines.load("numpy", network), array.shape, array, meter)
+        engine = engines.load("auto", network)
+        if isinstance(engine, engines.Measurer):
+            assert engine.code_length(array) == pytest.approx(meter.bits, rel=1e-9)
+        assert meter.bits > 0
+
+
+@pytest.mark.parametrize("side", [(40, 60), (150, 170), (1, 300), (300, 30)])
+def test_the_chosen_turn_does_not_depend_on_how_the_image_lies(side: tuple[int, int]) -> None:
+    rng = np.random.default_rng(3)
+    # Edges blurred to one side, on noise: no two turns alike.
+    array = np.cumsum(rng.normal(0, 6, (*side, 1)) * (rng.random((*side, 1)) < 0.3), axis=1)
+    array = array + np.cumsum(rng.normal(0, 1, (*side, 3)), axis=0)
+    samples = np.clip(128 + array, 0, 255).astype(np.uint8)
+    lies = orientation.chosen(Picture(samples))
+    best = turns.turned(samples, lies)
+    for turn in ALL:
+        image = np.ascontiguousarray(turns.restored(best, turn))
+        found = orientation.chosen(Picture(image), Effort(threads=2))
+        assert (turns.turned(image, found) == best).all()
+
+
+def test_without_a_compiler_the_same_turn_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = Picture(valley(50, 90, 60, 70))
+    expected = orientation.chosen(picture)
+    load = engines.load
+    monkeypatch.setattr(engines, "load", lambda name, *more: load("numpy", *more))
+    assert orientation.chosen(picture) == expected
+
+
+def test_encoding_takes_the_chosen_turn() -> None:
+    array = valley(20, 30, 90, 110)
+    picture = Picture(array)
+    data = images.encode(picture, TINY)
+    turn = orientation.chosen(picture)
+    assert read_header(data).turn == turn
+    assert data == codec.encode(picture, TINY, turn=turn)
+
+
+def test_the_look_can_be_ended() -> None:
+    class Enough(Exception):
+        pass
+
+    def stop(pixels: int) -> None:
+        assert pixels == 0
+        raise Enough
+
+    with pytest.raises(Enough):
+        orientation.chosen(Picture(valley(0, 0, 60, 60)), Effort(progress=stop))
+
+
+# Training images are shown as the codec lays images down.
+
+
+def test_crops_of_a_turned_image_are_parts_of_it() -> None:
+    image = valley(0, 0, 40, 50)
+    for turn in ALL:
+        shown = FolderImages([image], [], [turn]).crops(CropConfig(12, 9, 0.0), 1, 2)
+        laid = turns.turned(image, turn)
+        windows = np.lib.stride_tricks.sliding_window_view(laid, (12, 12), (0, 1))
+        for crop in shown:
+            assert (windows == crop).all(axis=(2, 3, 4)).any()
+    either = FolderImages([image], []).crops(CropConfig(12, 9, 0.0), 1, 2)
+    assert either.shape == (9, 3, 12, 12)
+
+
+def test_the_best_turn_of_a_float_network_is_that_of_the_fewest_bits() -> None:
+    torch.manual_seed(4)
+    model = presets.build(presets.preset("wave-tiny", 0.0)).eval()
+    image = valley(30, 50, 60, 50)
+    bits = []
+    for turn in ALL:
+        laid = np.ascontiguousarray(turns.turned(image, turn))
+        x = torch.from_numpy(laid).permute(2, 0, 1)[None].float()
+        with torch.no_grad():
+            bits.append(float(image_bits(model, x, torch.zeros(1))))
+    assert validation.best_turn(model, image) == int(np.argmin(bits))
+    large = valley(0, 0, 200, 300)
+    assert validation.best_turn(model, large) in ALL
+
+
+def trained(folder: Path, run: Path, *more: object) -> Result:
+    options = ("--data", folder, "--out", run, "--model", "wave-tiny", "--crop", 16, "--batch", 2)
+    return CliRunner().invoke(train_main, [str(word) for word in (*options, *more)])
+
+
+def test_a_run_shows_images_as_another_codes_them_best(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "images", thumbnails(5))
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert trained(folder, first, "--steps", 3).exit_code == 0
+    result = trained(folder, second, "--steps", 2, "--turned-by", first)
+    assert result.exit_code == 0, result.output
+    chooser = presets.from_pretrained(first)
+    shown = [
+        validation.best_turn(chooser, np.ascontiguousarray(image.transpose(1, 2, 0)))
+        for image in thumbnails(5)
+    ]
+    assert json.loads((second / "config.json").read_text())["turns"] == shown
+    # Resumed, with the run that chose gone.
+    (first / "model.safetensors").unlink()
+    assert trained(folder, second, "--steps", 4, "--resume").exit_code == 0
+    assert json.loads((second / "config.json").read_text())["turns"] == shown
