@@ -11,14 +11,16 @@ import numpy.typing as npt
 from PIL import Image
 
 from bench.subjects import Subject
-from ncml_codec import engines
+from ncml_codec import engines, orientation
 from ncml_codec.codec import TILE_EXPONENT, walk_tile
 from ncml_codec.container import Header
 from ncml_codec.engines import Engine, Walk
 from ncml_codec.model import Model
 from ncml_codec.network import Integers
+from ncml_codec.picture import Picture
 from ncml_codec.strength import STATIC
 from ncml_codec.tables import Weights
+from ncml_codec.turns import restored, turned
 from ncml_codec.wave import wave_count, wave_pixels
 
 FULL_SCALE_BITS = 16.0  # a pixel's, white in a cost map; noise of all 24 bits is clipped
@@ -30,18 +32,20 @@ Costs = npt.NDArray[np.float64]
 def bits_by_pixel(model: Model, samples: npt.NDArray[np.uint8], engine: str) -> Costs:
     """Ideal bits of each pixel, [height, width], of the static codec; their sum is the Meter's.
 
-    samples: uint8 [height, width, planes], 1 or 3 planes.
+    samples: uint8 [height, width, planes], 1 or 3 planes, coded in the turn that the codec takes.
     """
     height, width, planes = samples.shape
     walker = _WalkOnly(engines.load(engine, model.network))
     bits = np.zeros((height, width))
+    turn = orientation.chosen(Picture(samples))
     for top, left, rows, columns in Header(
         width, height, planes, model.identity, TILE_EXPONENT
     ).tiles():
-        tile = samples[top : top + rows, left : left + columns]
-        meter = _PixelMeter(rows, columns, planes)
+        tile = turned(samples[top : top + rows, left : left + columns], turn)
+        meter = _PixelMeter(*tile.shape)
         walk_tile(walker, tile.shape, tile, meter)
-        bits[top : top + rows, left : left + columns] = meter.bits.reshape(rows, columns)
+        found = restored(meter.bits.reshape(tile.shape[:2]), turn)
+        bits[top : top + rows, left : left + columns] = found
     return bits
 
 

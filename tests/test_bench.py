@@ -22,10 +22,12 @@ from bench.ours import Variant
 from bench.record import header, read_lines, write_lines
 from bench.rivals import rivals
 from bench.subjects import Subject, read_subject
-from ncml_codec import engines, library
+from ncml_codec import engines, library, orientation
 from ncml_codec.codec import walk_tile
 from ncml_codec.coder import Meter
 from ncml_codec.errors import InputError, UsageError
+from ncml_codec.picture import Picture
+from ncml_codec.turns import turned
 from tests.pictures import valley
 
 RANDOM = np.random.default_rng(3)
@@ -219,7 +221,8 @@ def test_costs_of_pixels_sum_to_the_meters(shape: tuple[int, int, int]) -> None:
     model = library.load("photo")
     samples = RANDOM.integers(0, 256, shape).astype(np.uint8)
     meter = Meter()
-    walk_tile(engines.load("auto", model.network), shape, samples, meter)
+    laid = np.ascontiguousarray(turned(samples, orientation.chosen(Picture(samples))))
+    walk_tile(engines.load("auto", model.network), laid.shape, laid, meter)
     bits = costs.bits_by_pixel(model, samples, "auto")
     assert bits.shape == shape[:2]
     assert bits.min() > 0
