@@ -109,12 +109,6 @@ def _from_file(context: click.Context, _: click.Parameter, path: Path | None) ->
     help="A run of a smaller wave network, which the new one begins as.",
 )
 @click.option(
-    "--tighten",
-    type=click.FloatRange(0, 1, min_open=True),
-    help="Clip activations at this share of what those of --grow-from reach, so that integers"
-    " are finer.",
-)
-@click.option(
     "--turned-by",
     type=click.Path(path_type=Path),
     help="Show each image in one of its eight orientations, that in which the network of this run"
@@ -167,8 +161,6 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
         raise UsageError("--evaluate-every needs held-out images: --test-data")
     if has_snapshot(run) and not options["resume"]:
         raise UsageError(f"{run}: holds a training run; --resume goes on with it")
-    if options["tighten"] and not options["grow_from"]:
-        raise UsageError("--tighten needs a network whose activations it looks at: --grow-from")
     if options["resume"] and not has_snapshot(run):
         raise UsageError(f"{run}: holds no checkpoint to resume from")
     keep_freed_memory()
@@ -181,24 +173,20 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
         dropout=options["dropout"],
         classes=options["classes"],
     )
+    network = presets.build(shape).to(device)
+    network.checkpointing = options["checkpointing"]
     images = datasets.open_training(options["sources"], options["crop"])
     images = datasets.first(images, options["images"]) if options["images"] else images
     turns: list[int] | None = None
     datasets.check_labels(images, options["classes"])
     datasets.check_augmentation(images, options["augment"])
     if options["resume"]:
-        shape, turns = presets.from_json(load_config(run)["model"]), load_config(run).get("turns")
+        turns = load_config(run).get("turns")
     elif options["turned_by"]:
         chooser = presets.from_pretrained(options["turned_by"])
         turns = [validation.best_turn(chooser, one) for one in datasets.of_folders(images).images]
     if turns is not None:
         images = datasets.in_turns(images, turns)
-    if options["tighten"] and not options["resume"]:
-        looked_at = CropConfig(options["crop"], _LOOKED_AT, 0.0)
-        shown = images.crops(looked_at, options["seed"], 0)
-        shape = presets.tightened(shape, options["grow_from"], shown, options["tighten"])
-    network = presets.build(shape).to(device)
-    network.checkpointing = options["checkpointing"]
     crops = CropConfig(options["crop"], options["batch"], options["grey"], options["augment"])
     config = TrainConfig(
         optimiser=OptimiserConfig(options["matrix_rate"], options["rate"]),
@@ -251,8 +239,6 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
         )
     click.echo(f"trained; the averaged weights are in {run}/model.safetensors")
 
-
-_LOOKED_AT = 256  # crops that show the range of activations
 
 _SAME_NAME = (
     "steps",

@@ -19,7 +19,6 @@ from ncml_codec.network import ACTIVATION_MAX, FEATURE_GAINS
 from ncpn.validation import Image
 from ncpn.wave import (
     NEGATIVE_SLOPE,
-    Limits,
     WaveNCPN,
     apply_pointwise,
     local_reference,
@@ -29,7 +28,6 @@ from ncpn.wave import (
 
 Floats = npt.NDArray[np.float64]
 
-_LEAST_LIMIT = 1.0  # a channel that is silent on the samples may speak up elsewhere
 GATE_UNIT = 128.0  # +-16 in float units: the sigmoid is within 2**-22 of 0 and 1 there
 
 
@@ -93,39 +91,21 @@ def _activations(model: WaveNCPN, x: Tensor) -> Iterator[tuple[str, Tensor]]:
     planes = x - 128.0
     reference = local_reference(planes)
     time = model.time(torch.zeros(1))
-    h = model.clip(apply_pointwise(model.first, window_inputs(planes, reference)))
+    h = apply_pointwise(model.first, window_inputs(planes, reference))
     yield "stream.0", h
     for index, block in enumerate(model.gated_blocks()):
         inner = block.inner(F.leaky_relu(h, NEGATIVE_SLOPE), time)
-        gates = block.gates(inner)
-        yield f"hidden.{index}", block.clip_hidden(inner)
-        yield f"gate.{index}", block.clip(gates[:, : h.shape[1]])
+        gates = apply_pointwise(block.gate, F.leaky_relu(inner, NEGATIVE_SLOPE))
+        yield f"hidden.{index}", inner
+        yield f"gate.{index}", gates[:, : h.shape[1]]
         h = block.combine(h, gates)
         yield f"stream.{index + 1}", h
     earlier = residual_features(planes - reference)
     for plane, head in enumerate(model.plane_heads()):
-        features = earlier[:, : len(FEATURE_GAINS) * plane]
-        yield f"head.{plane}", head.clip(head.hidden(F.leaky_relu(h, NEGATIVE_SLOPE), features))
-
-
-def tighter(model: WaveNCPN, samples: Sequence[Image], share: float) -> Limits:
-    """Limits at this share of what the activations of a network reach on sample images.
-
-    A network that is trained further with them gets by with a smaller range of activations, so
-    that integers of as many bits are finer (bench/LOG.md, "Quantisation").
-    """
-    reach = observe(model, samples).reach
-
-    def largest(*kinds: str) -> list[float]:
-        found = [values for name, values in reach.items() if name.split(".")[0] in kinds]
-        values: list[float] = np.maximum(share * np.max(found, axis=0), _LEAST_LIMIT).tolist()
-        return values
-
-    def each(kind: str) -> list[list[float]]:
-        names = [name for name in reach if name.split(".")[0] == kind]
-        return [np.maximum(share * reach[name], _LEAST_LIMIT).tolist() for name in names]
-
-    return Limits(largest("stream", "gate"), each("hidden"), each("head"))
+        z = apply_pointwise(head.trunk, F.leaky_relu(h, NEGATIVE_SLOPE))
+        if head.earlier is not None:
+            z = z + apply_pointwise(head.earlier, earlier[:, : len(FEATURE_GAINS) * plane])
+        yield f"head.{plane}", z
 
 
 def finer(units: Units, stream: float, inside: float) -> Units:

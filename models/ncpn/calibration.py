@@ -107,12 +107,11 @@ def fit(model: WaveNCPN, network: Network, units: Units, samples: Sequence[Image
     h = [apply_pointwise(model.first, x) for x in windows]
     shown = [x * INPUT_UNIT for x in windows]
     first, stream = fitted("first", network.first, shown, _itself, h, units.stream)
-    h = [model.clip(x) for x in h]
     del windows, shown
     blocks = []
     for index, (block, old) in enumerate(zip(model.gated_blocks(), network.blocks, strict=True)):
         inner = [block.inner(_float_leaky(x), time) for x in h]
-        gates = [block.gates(x) for x in inner]
+        gates = [apply_pointwise(block.gate, _float_leaky(x)) for x in inner]
         h = [block.combine(x, g) for x, g in zip(h, gates, strict=True)]
         name, unit = f"blocks.{index}", units.hidden[index]
         taps, hidden = fitted(f"{name}.taps", old.taps, stream, _leaky_neighbours, inner, unit)
@@ -136,7 +135,7 @@ def fit(model: WaveNCPN, network: Network, units: Units, samples: Sequence[Image
             earlier, more = fitted(f"{name}.earlier", before.earlier, shown, _itself, added, unit)
             z = [x + y for x, y in zip(z, added, strict=True)]
             active = [_clip(x + y, ACTIVATION_MAX) for x, y in zip(active, more, strict=True)]
-        outputs = [head.outputs(x) for x in z]
+        outputs = [apply_pointwise(head.out, _float_leaky(x)) for x in z]
         unit = output_units(network.k, plane)
         out, _ = fitted(f"{name}.out", before.out, active, _leaky, outputs, unit)
         heads.append(Head(trunk, earlier, out))

@@ -15,7 +15,7 @@ from ncml_codec.errors import UsageError
 from ncpn.wave import GatedBlock, PlaneHead, WaveConfig, WaveNCPN
 
 _SPREAD = 0.1  # by which the log-scales of a component's two halves differ: equal ones stay equal
-SIZES = ("width", "blocks", "head_width", "mixtures")
+_SIZES = ("width", "blocks", "head_width", "mixtures")
 
 
 @torch.no_grad()
@@ -25,7 +25,7 @@ def grow(network: WaveNCPN, smaller: WaveNCPN) -> None:
     With as many mixture components exactly so; else components are split in two that nearly
     coincide. Raises UsageError unless every size of `network` is at least the other's.
     """
-    for size in SIZES:
+    for size in _SIZES:
         here, there = getattr(network.config, size), getattr(smaller.config, size)
         if here < there:
             raise UsageError(f"{size} {here} is smaller than the {there} of the run to grow from")

@@ -11,12 +11,11 @@ from torch import Tensor, nn
 
 from ncml_codec.errors import InputError, UsageError
 from ncml_codec.learn.checkpoint import load_config, load_model
-from ncml_codec.learn.data import Pixels
 from ncml_codec.learn.noise import Process, process_named
-from ncpn import activations, growth, shifted
+from ncpn import growth, shifted
 from ncpn.network import NCPN as NCPN
 from ncpn.pixelcnn import PixelCNN, PixelCNNConfig
-from ncpn.wave import Limits, WaveConfig, WaveNCPN
+from ncpn.wave import WaveConfig, WaveNCPN
 
 Config: TypeAlias = WaveConfig | PixelCNNConfig
 
@@ -94,21 +93,6 @@ def grow_from(network: NCPN, run: Path) -> None:
     growth.grow(network, smaller.to(device))
 
 
-def tightened(config: Config, run: Path, crops: Pixels, share: float) -> WaveConfig:
-    """The configuration with limits at this share of what a run's network reaches on crops.
-
-    run: of a wave network of the same size; crops: uint8 [n, 3, height, width]. Raises UsageError
-    for other networks, and as `from_pretrained`.
-    """
-    network = from_pretrained(run)
-    if not (isinstance(network, WaveNCPN) and isinstance(config, WaveConfig)):
-        raise UsageError(f"{run}: only activations of wave networks can be tightened")
-    if any(getattr(config, size) != getattr(network.config, size) for size in growth.SIZES):
-        raise UsageError(f"{run}: activations of a network of another size cannot be tightened")
-    limits = activations.tighter(network, list(crops.transpose(0, 2, 3, 1)), share)
-    return replace(config, limits=limits)
-
-
 def recorded_process(run: Path) -> Process:
     """The noise process that a run was trained under. Raises InputError if it holds none."""
     recorded = load_config(run).get("process")
@@ -131,8 +115,6 @@ def from_json(values: Mapping[str, Any]) -> Config:
     if kind not in KINDS:
         raise UsageError(f"kind {kind!r} of network: not one of {', '.join(KINDS)}")
     try:
-        if fields.get("limits") is not None:
-            fields["limits"] = Limits(**fields["limits"])
         return KINDS[kind](**fields)
     except TypeError as error:
         raise UsageError(f"not the configuration of a {kind} NCPN: {error}") from error

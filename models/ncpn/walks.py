@@ -91,12 +91,13 @@ class WaveWalk:
         self._places = places
         model, (rows, columns) = self._model, places
         self._reference = self._references()
-        h = model.clip(apply_pointwise(model.first, self._inputs()))
+        h = apply_pointwise(model.first, self._inputs())
         for block, kept in zip(model.gated_blocks(), self._kept, strict=True):
             kept[:, :, rows + 1, columns + 1] = F.leaky_relu(h, NEGATIVE_SLOPE)[:, :, 0]
             taps = [kept[:, :, rows + 1 + di, columns + 1 + dj] for di, dj in block_taps()]
-            inner = block.inner_at([tap.unsqueeze(2) for tap in taps], self._time)
-            h = block.combine(h, block.gates(inner))
+            inner = apply_pointwise(block.taps, torch.cat(taps, 1).unsqueeze(2))
+            inner = inner + block.time(self._time)[:, :, None, None]
+            h = block.combine(h, apply_pointwise(block.gate, F.leaky_relu(inner, NEGATIVE_SLOPE)))
         self._features = F.leaky_relu(h, NEGATIVE_SLOPE)
 
     def channel(self, index: int) -> Logistics:

@@ -13,7 +13,6 @@ All units are chosen for the integer network of `ncpn.export`: inputs are whole 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,24 +37,10 @@ MEAN_UNIT = 8.0  # grey levels for one unit of a mean output, so that outputs st
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Largest absolute values of activations, by channel: beyond they are clipped, as integers are.
-
-    stream: of the residual stream, and of what a block adds to it; hidden: of each block's inside;
-    heads: of each head's hidden layer. `activations.tighter` chooses them.
-    """
-
-    stream: Sequence[float]
-    hidden: Sequence[Sequence[float]]
-    heads: Sequence[Sequence[float]]
-
-
-@dataclass(frozen=True)
 class WaveConfig:
     """Shape of a wave NCPN; `presets` names the usual ones.
 
     time_scale: noise times are divided by it before the Fourier features (the process's T).
-    limits: None for activations without any.
     """
 
     width: int = 48
@@ -64,7 +49,6 @@ class WaveConfig:
     mixtures: int = 4
     time_features: int = 32
     time_scale: float = 1.0
-    limits: Limits | None = None
 
 
 class WaveNCPN(NCPN):
@@ -81,14 +65,6 @@ class WaveNCPN(NCPN):
             [GatedBlock(width, config.time_features) for _ in range(config.blocks)]
         )
         self.heads = nn.ModuleList([PlaneHead(width, hidden, k, plane) for plane in range(PLANES)])
-        limits = config.limits
-        self.clip = Clip(None if limits is None else limits.stream)
-        if limits is None:
-            return
-        for block, inside in zip(self.gated_blocks(), limits.hidden, strict=True):
-            block.clip, block.clip_hidden = self.clip, Clip(inside)
-        for head, inside in zip(self.plane_heads(), limits.heads, strict=True):
-            head.clip = Clip(inside)
 
     def gated_blocks(self) -> list[GatedBlock]:
         """The residual blocks in order."""
@@ -108,7 +84,7 @@ class WaveNCPN(NCPN):
         """
         planes = x - 128.0
         reference = local_reference(planes)
-        h = self.clip(apply_pointwise(self.first, window_inputs(planes, reference)))
+        h = apply_pointwise(self.first, window_inputs(planes, reference))
         time = self.time(t.to(x.dtype))
         for block in self.gated_blocks():
             h = self.through(block, h, time)
@@ -147,13 +123,13 @@ class GatedBlock(nn.Module):
         self.time = condition_layer(time_features, width)
         self.gate = _linear(width, 2 * width)
         nn.init.normal_(self.gate.weight, std=0.3 / math.sqrt(width))
-        self.clip = self.clip_hidden = Clip(None)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        return self.combine(x, self.gates(self.inner(F.leaky_relu(x, NEGATIVE_SLOPE), time)))
+        inner = self.inner(F.leaky_relu(x, NEGATIVE_SLOPE), time)
+        return self.combine(x, apply_pointwise(self.gate, F.leaky_relu(inner, NEGATIVE_SLOPE)))
 
     def inner(self, h: Tensor, time: Tensor) -> Tensor:
-        """The hidden layer's sums, from the neighbours' h and the noise time."""
+        """The hidden layer before its activation, from the neighbours' h and the noise time."""
         width = h.shape[1]
         taps = dict(zip(block_taps(), self.taps.weight.split(width, dim=1), strict=True))
         nothing = torch.zeros_like(self.taps.weight[:, :width])
@@ -162,19 +138,11 @@ class GatedBlock(nn.Module):
         out = F.conv2d(F.pad(h, (1, 1, 1, 0)), kernel, self.taps.bias)
         return out + self.time(time)[:, :, None, None]
 
-    def inner_at(self, taps: Sequence[Tensor], time: Tensor) -> Tensor:
-        """The same from h at the block's taps, each [batch, width, height, width of the image]."""
-        out = apply_pointwise(self.taps, torch.cat(list(taps), 1))
-        return out + self.time(time)[:, :, None, None]
-
-    def gates(self, inner: Tensor) -> Tensor:
-        """a and b side by side, from the hidden layer's sums."""
-        return apply_pointwise(self.gate, F.leaky_relu(self.clip_hidden(inner), NEGATIVE_SLOPE))
-
-    def combine(self, x: Tensor, gates: Tensor) -> Tensor:
-        """x + a * sigmoid(b)."""
+    @staticmethod
+    def combine(x: Tensor, gates: Tensor) -> Tensor:
+        """x + a * sigmoid(b); gates: a and b side by side."""
         a, b = gates.chunk(2, 1)
-        return self.clip(x + self.clip(a) * torch.sigmoid(b))
+        return x + a * torch.sigmoid(b)
 
 
 class PlaneHead(nn.Module):
@@ -189,34 +157,13 @@ class PlaneHead(nn.Module):
         nn.init.normal_(self.out.weight, std=0.02)
         with torch.no_grad():
             self.out.bias[2 * mixtures : 3 * mixtures] = 1.0
-        self.clip = Clip(None)
 
     def forward(self, h: Tensor, earlier: Tensor) -> Tensor:
         """h: [batch, width, ...]; earlier: `residual_features` of the planes before this one."""
-        return self.outputs(self.hidden(h, earlier))
-
-    def hidden(self, h: Tensor, earlier: Tensor) -> Tensor:
-        """The hidden layer's sums."""
         z = apply_pointwise(self.trunk, h)
-        return z if self.earlier is None else z + apply_pointwise(self.earlier, earlier)
-
-    def outputs(self, hidden: Tensor) -> Tensor:
-        """From the hidden layer's sums."""
-        return apply_pointwise(self.out, F.leaky_relu(self.clip(hidden), NEGATIVE_SLOPE))
-
-
-class Clip(nn.Module):
-    """Clips channels to +- their limits; without limits, nothing."""
-
-    def __init__(self, limits: Sequence[float] | None) -> None:
-        super().__init__()
-        self.limits = None if limits is None else torch.tensor(limits)[:, None, None]
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.limits is None:
-            return x
-        limits = self.limits.to(x)
-        return x.clamp(-limits, limits)
+        if self.earlier is not None:
+            z = z + apply_pointwise(self.earlier, earlier)
+        return apply_pointwise(self.out, F.leaky_relu(z, NEGATIVE_SLOPE))
 
 
 def local_reference(planes: Tensor) -> Tensor:
