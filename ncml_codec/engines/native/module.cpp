@@ -199,7 +199,7 @@ class PythonSurvey {
   Survey survey_;  // last, so that its threads end before what they write to
 };
 
-double code_length_of(std::shared_ptr<Engine> engine, const Bytes& samples) {
+double code_length_of(const Engine& engine, const Bytes& samples) {
   if (samples.ndim() != 3) throw std::invalid_argument("native engine: samples are no image");
   const uint8_t* from = samples.data();
   const auto side = [&](int axis) {
@@ -207,7 +207,7 @@ double code_length_of(std::shared_ptr<Engine> engine, const Bytes& samples) {
   };
   const int height = side(0), width = side(1), planes = side(2);
   py::gil_scoped_release release;
-  return code_length(std::move(engine), from, height, width, planes);
+  return code_length(engine, from, height, width, planes);
 }
 
 using Rows = py::array_t<float, py::array::c_style | py::array::forcecast>;

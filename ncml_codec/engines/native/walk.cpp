@@ -1,6 +1,5 @@
 #include "walk.h"
 
-#include <cmath>
 #include <stdexcept>
 #include <string>
 
@@ -276,29 +275,30 @@ void Survey::post(int wave, float* weights, int32_t* symbols) {
              chunk_size(state_.count, pool_.threads(), engine_->kernels.rows));
 }
 
-double code_length(std::shared_ptr<const Engine> engine, const uint8_t* samples, int height,
-                   int width, int planes) {
-  constexpr int together = 16;  // factors of at least 2^-24 in one logarithm
-  Survey survey(std::move(engine), samples, height, width, planes, 1, 0, false, false);
-  std::vector<float> weights;
-  std::vector<int32_t> symbols;
-  double bits = 0, product = 1;
-  int factors = 0;
-  for (int wave = 0; wave < survey.waves(); ++wave) {
-    const size_t rows = size_t(2 * planes) * size_t(survey.size_of(wave));
-    weights.resize(rows * kSymbols);
-    symbols.resize(rows);
-    survey.post(wave, weights.data(), symbols.data());
-    survey.finish();
-    for (size_t row = 0; row < rows; ++row) {
-      product *= (double(weights[row * kSymbols + size_t(symbols[row])]) + 1) * 0x1p-24;
-      if (++factors < together) continue;
-      bits -= std::log2(product);
-      product = 1;
-      factors = 0;
+double code_length(const Engine& engine, const uint8_t* samples, int height, int width,
+                   int planes) {
+  if (planes != 1 && planes != kPlanes)
+    throw std::invalid_argument("native engine: planes are not 1 or 3");
+  State state = checked_state(engine.network, height, width, 0);
+  Scratch scratch(engine.network, false);
+  double bits = 0;
+  for (int wave = 0; wave < wave_count(height, width); ++wave) {
+    state.open(wave);
+    for (int begin = 0; begin < state.count; begin += kChunk) {
+      const int end = std::min(begin + kChunk, state.count);
+      engine.kernels.body(state, scratch, begin, end);
+      for (int plane = 0; plane < kPlanes; ++plane) {
+        for (int pixel = begin; pixel < end; ++pixel) {
+          const size_t row = size_t(state.first + pixel);
+          const size_t column = size_t(wave - 2 * int(row));
+          const size_t place = (row * size_t(width) + column) * size_t(planes);
+          state.put(plane, pixel, samples[place + size_t(planes == 1 ? 0 : plane)]);
+        }
+        if (plane < planes) bits += engine.kernels.still_bits(state, scratch, plane, begin, end);
+      }
     }
   }
-  return bits - std::log2(product);
+  return bits;
 }
 
 void Survey::run(int thread, int first, int stop) {

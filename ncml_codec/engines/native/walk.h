@@ -96,7 +96,7 @@ class Survey : private Job {
 };
 
 // What a known image takes without learning, in bits, by the coder's counts.
-double code_length(std::shared_ptr<const Engine> engine, const uint8_t* samples, int height,
-                   int width, int planes);
+double code_length(const Engine& engine, const uint8_t* samples, int height, int width,
+                   int planes);
 
 }  // namespace ncml
