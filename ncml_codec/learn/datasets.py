@@ -116,7 +116,8 @@ def in_turns(images: ArrayImages | FolderImages, turns: Sequence[int]) -> Folder
 
     Raises UsageError for images of a data set, which are shown as they are.
     """
-    return FolderImages(of_folders(images).images, of_folders(images).skipped, turns)
+    folders = of_folders(images)
+    return FolderImages(folders.images, folders.skipped, turns)
 
 
 def of_folders(images: ArrayImages | FolderImages) -> FolderImages:
