@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +114,12 @@ def _from_file(context: click.Context, _: click.Parameter, path: Path | None) ->
     help="Show each image in one of its eight orientations, that in which the network of this run"
     " codes it in the fewest bits, as the codec does.",
 )
+@click.option(
+    "--rounded-by",
+    type=click.Path(path_type=Path),
+    help="Take from activations below zero what integers will, in units as the network of this run"
+    " needs them, of the same shape (wave-*).",
+)
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved options and stop.")
 @click.pass_context
@@ -154,7 +160,7 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
     from ncml_codec.learn.memory import keep_freed_memory
     from ncml_codec.learn.optimiser import OptimiserConfig
     from ncml_codec.learn.training import TrainConfig, train
-    from ncpn import presets, validation
+    from ncpn import presets, rounding, validation
 
     run: Path = options["run"]
     if options["evaluate_every"] and not options["test_data"]:
@@ -199,6 +205,10 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
         presets.initialise(network, first, torch.zeros(len(first), device=device))
         if options["grow_from"]:
             presets.grow_from(network, options["grow_from"])
+    if options["rounded_by"]:
+        plain = replace(crops, batch=_SHOWN, grey=0.0, augment=0.0)
+        shown = images.crops(plain, _SHOWN_SEED, 0).transpose(0, 2, 3, 1)
+        rounding.round_leaks(network, options["rounded_by"], list(shown))
     if parallel.rank() > 0:
         train(network, images, process, crops, config, run)
         return
@@ -240,6 +250,7 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
     click.echo(f"trained; the averaged weights are in {run}/model.safetensors")
 
 
+_SHOWN, _SHOWN_SEED = 256, 12345  # crops that show how far activations reach
 _SAME_NAME = (
     "steps",
     "schedule",

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ncml_codec.errors import ExportError
 from ncml_codec.network import ACTIVATION_MAX, FEATURE_GAINS
+from ncpn.leak import leaky
 from ncpn.validation import Image
 from ncpn.wave import (
-    NEGATIVE_SLOPE,
     WaveNCPN,
     apply_pointwise,
     local_reference,
@@ -94,15 +93,15 @@ def _activations(model: WaveNCPN, x: Tensor) -> Iterator[tuple[str, Tensor]]:
     h = apply_pointwise(model.first, window_inputs(planes, reference))
     yield "stream.0", h
     for index, block in enumerate(model.gated_blocks()):
-        inner = block.inner(F.leaky_relu(h, NEGATIVE_SLOPE), time)
-        gates = apply_pointwise(block.gate, F.leaky_relu(inner, NEGATIVE_SLOPE))
+        inner = block.inner(leaky(h), time)
+        gates = apply_pointwise(block.gate, leaky(inner))
         yield f"hidden.{index}", inner
         yield f"gate.{index}", gates[:, : h.shape[1]]
         h = block.combine(h, gates)
         yield f"stream.{index + 1}", h
     earlier = residual_features(planes - reference)
     for plane, head in enumerate(model.plane_heads()):
-        z = apply_pointwise(head.trunk, F.leaky_relu(h, NEGATIVE_SLOPE))
+        z = apply_pointwise(head.trunk, leaky(h))
         if head.earlier is not None:
             z = z + apply_pointwise(head.earlier, earlier[:, : len(FEATURE_GAINS) * plane])
         yield f"head.{plane}", z

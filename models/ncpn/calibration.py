@@ -36,9 +36,9 @@ from ncml_codec.network import (
 )
 from ncpn.activations import GATE_UNIT, Floats, Units, choose_units, finer, observe, to_array
 from ncpn.export import BODY_SUMS, HEAD_SUMS, output_units, to_integers
+from ncpn.leak import leaky
 from ncpn.validation import Image, integer_bits
 from ncpn.wave import (
-    NEGATIVE_SLOPE,
     WaveNCPN,
     apply_pointwise,
     local_reference,
@@ -110,8 +110,8 @@ def fit(model: WaveNCPN, network: Network, units: Units, samples: Sequence[Image
     del windows, shown
     blocks = []
     for index, (block, old) in enumerate(zip(model.gated_blocks(), network.blocks, strict=True)):
-        inner = [block.inner(_float_leaky(x), time) for x in h]
-        gates = [apply_pointwise(block.gate, _float_leaky(x)) for x in inner]
+        inner = [block.inner(leaky(x), time) for x in h]
+        gates = [apply_pointwise(block.gate, leaky(x)) for x in inner]
         h = [block.combine(x, g) for x, g in zip(h, gates, strict=True)]
         name, unit = f"blocks.{index}", units.hidden[index]
         taps, hidden = fitted(f"{name}.taps", old.taps, stream, _leaky_neighbours, inner, unit)
@@ -122,7 +122,7 @@ def fit(model: WaveNCPN, network: Network, units: Units, samples: Sequence[Image
     heads = []
     for plane, (head, before) in enumerate(zip(model.plane_heads(), network.heads, strict=True)):
         name, unit = f"heads.{plane}", units.heads[plane]
-        z = [apply_pointwise(head.trunk, _float_leaky(x)) for x in h]
+        z = [apply_pointwise(head.trunk, leaky(x)) for x in h]
         trunk, active = fitted(f"{name}.trunk", before.trunk, stream, _leaky, z, unit)
         earlier = None
         if head.earlier is not None and before.earlier is not None:
@@ -135,7 +135,7 @@ def fit(model: WaveNCPN, network: Network, units: Units, samples: Sequence[Image
             earlier, more = fitted(f"{name}.earlier", before.earlier, shown, _itself, added, unit)
             z = [x + y for x, y in zip(z, added, strict=True)]
             active = [_clip(x + y, ACTIVATION_MAX) for x, y in zip(active, more, strict=True)]
-        outputs = [apply_pointwise(head.out, _float_leaky(x)) for x in z]
+        outputs = [apply_pointwise(head.out, leaky(x)) for x in z]
         unit = output_units(network.k, plane)
         out, _ = fitted(f"{name}.out", before.out, active, _leaky, outputs, unit)
         heads.append(Head(trunk, earlier, out))
@@ -236,10 +236,6 @@ def _leaky(x: Tensor) -> Tensor:
 
 def _leaky_neighbours(x: Tensor) -> Tensor:
     return neighbourhood(_leaky(x))
-
-
-def _float_leaky(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, NEGATIVE_SLOPE)
 
 
 def _itself(x: Tensor) -> Tensor:

@@ -19,10 +19,11 @@ from ncml_codec.learn.objective import NoiseConditional
 from ncml_codec.learn.sampling import Places, Recomputed, Walk, raster_order, wave_order
 from ncml_codec.network import FEATURE_GAINS
 from ncml_codec.wave import Tap, block_taps, near_taps, window_taps
+from ncpn.leak import leaky
 from ncpn.pixelcnn import PixelCNN
 from ncpn.presets import NCPN
 from ncpn.raster import RasterWalk
-from ncpn.wave import NEGATIVE_SLOPE, WaveNCPN, apply_pointwise, clamped
+from ncpn.wave import WaveNCPN, apply_pointwise, clamped
 
 # What the window reaches beyond the image: rows above and below, columns to the left and right.
 ABOVE, BELOW, LEFT, RIGHT = 3, 1, 5, 3
@@ -93,12 +94,12 @@ class WaveWalk:
         self._reference = self._references()
         h = apply_pointwise(model.first, self._inputs())
         for block, kept in zip(model.gated_blocks(), self._kept, strict=True):
-            kept[:, :, rows + 1, columns + 1] = F.leaky_relu(h, NEGATIVE_SLOPE)[:, :, 0]
+            kept[:, :, rows + 1, columns + 1] = leaky(h)[:, :, 0]
             taps = [kept[:, :, rows + 1 + di, columns + 1 + dj] for di, dj in block_taps()]
             inner = apply_pointwise(block.taps, torch.cat(taps, 1).unsqueeze(2))
             inner = inner + block.time(self._time)[:, :, None, None]
-            h = block.combine(h, apply_pointwise(block.gate, F.leaky_relu(inner, NEGATIVE_SLOPE)))
-        self._features = F.leaky_relu(h, NEGATIVE_SLOPE)
+            h = block.combine(h, apply_pointwise(block.gate, leaky(inner)))
+        self._features = leaky(h)
 
     def channel(self, index: int) -> Logistics:
         here = self._planes((0, 0))

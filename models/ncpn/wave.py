@@ -29,10 +29,10 @@ from ncml_codec.network import (
 )
 from ncml_codec.wave import block_taps, near_taps, window_taps
 from ncpn.conditioning import TimeFeatures, condition_layer
+from ncpn.leak import leaky
 from ncpn.network import NCPN
 
 PLANES = 3  # red, green, blue, coded in this order
-NEGATIVE_SLOPE = 0.125  # a shift by three in the integer network
 MEAN_UNIT = 8.0  # grey levels for one unit of a mean output, so that outputs stay near 1
 
 
@@ -54,6 +54,8 @@ class WaveConfig:
 class WaveNCPN(NCPN):
     """Mixture parameters of every sub-pixel from the sub-pixels before it in wave order."""
 
+    unit: Tensor | None  # of the residual stream, see `leak.leaky`
+
     def __init__(self, config: WaveConfig) -> None:
         super().__init__()
         self.config = config
@@ -65,6 +67,7 @@ class WaveNCPN(NCPN):
             [GatedBlock(width, config.time_features) for _ in range(config.blocks)]
         )
         self.heads = nn.ModuleList([PlaneHead(width, hidden, k, plane) for plane in range(PLANES)])
+        self.register_buffer("unit", None, persistent=False)
 
     def gated_blocks(self) -> list[GatedBlock]:
         """The residual blocks in order."""
@@ -88,7 +91,7 @@ class WaveNCPN(NCPN):
         time = self.time(t.to(x.dtype))
         for block in self.gated_blocks():
             h = self.through(block, h, time)
-        return self._heads(F.leaky_relu(h, NEGATIVE_SLOPE), planes - reference, reference)
+        return self._heads(leaky(h, self.unit), planes - reference, reference)
 
     def _heads(self, h: Tensor, residual: Tensor, reference: Tensor) -> Mixture:
         planes = [self.plane_mixture(plane, h, residual, reference) for plane in range(PLANES)]
@@ -117,16 +120,21 @@ class GatedBlock(nn.Module):
     taps.weight: [width, 5 * width], tap by tap in the order of `wave.block_taps`.
     """
 
+    unit: Tensor | None  # of x, and of the hidden layer, see `leak.leaky`
+    inner_unit: Tensor | None
+
     def __init__(self, width: int, time_features: int) -> None:
         super().__init__()
         self.taps = _linear(width * len(block_taps()), width)
         self.time = condition_layer(time_features, width)
         self.gate = _linear(width, 2 * width)
         nn.init.normal_(self.gate.weight, std=0.3 / math.sqrt(width))
+        self.register_buffer("unit", None, persistent=False)
+        self.register_buffer("inner_unit", None, persistent=False)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        inner = self.inner(F.leaky_relu(x, NEGATIVE_SLOPE), time)
-        return self.combine(x, apply_pointwise(self.gate, F.leaky_relu(inner, NEGATIVE_SLOPE)))
+        inner = self.inner(leaky(x, self.unit), time)
+        return self.combine(x, apply_pointwise(self.gate, leaky(inner, self.inner_unit)))
 
     def inner(self, h: Tensor, time: Tensor) -> Tensor:
         """The hidden layer before its activation, from the neighbours' h and the noise time."""
@@ -148,6 +156,8 @@ class GatedBlock(nn.Module):
 class PlaneHead(nn.Module):
     """One plane's mixture: k logits, k means, k log-scales, one coefficient by earlier plane."""
 
+    unit: Tensor | None  # of the hidden layer, see `leak.leaky`
+
     def __init__(self, width: int, hidden: int, mixtures: int, plane: int) -> None:
         super().__init__()
         self.trunk = _linear(width, hidden)
@@ -157,13 +167,14 @@ class PlaneHead(nn.Module):
         nn.init.normal_(self.out.weight, std=0.02)
         with torch.no_grad():
             self.out.bias[2 * mixtures : 3 * mixtures] = 1.0
+        self.register_buffer("unit", None, persistent=False)
 
     def forward(self, h: Tensor, earlier: Tensor) -> Tensor:
         """h: [batch, width, ...]; earlier: `residual_features` of the planes before this one."""
         z = apply_pointwise(self.trunk, h)
         if self.earlier is not None:
             z = z + apply_pointwise(self.earlier, earlier)
-        return apply_pointwise(self.out, F.leaky_relu(z, NEGATIVE_SLOPE))
+        return apply_pointwise(self.out, leaky(z, self.unit))
 
 
 def local_reference(planes: Tensor) -> Tensor:
