@@ -9,14 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from ncml_codec import engines, library
-from ncml_codec.codec import Effort, walk_tile
-from ncml_codec.coder import Meter
-from ncml_codec.engines import Engine, Measurer
+from ncml_codec.codec import Effort
+from ncml_codec.engines import Measurer
 from ncml_codec.picture import Samples, Source
 from ncml_codec.schedule import in_order
 from ncml_codec.turns import COUNT, turned
 
 _MODEL = "fast"
+_NOTHING = 0.5  # bits: of turns that are alike, as of a symmetric image, the lowest, on any engine
 _SIDE, _ACROSS = 48, 3  # of the parts, and how many of them each way; bench/LOG.md, "Turns"
 
 
@@ -27,14 +27,15 @@ def chosen(picture: Source, effort: Effort | None = None) -> int:
     """
     effort = effort or Effort()
     engine = engines.load("auto", library.load(_MODEL).network)
+    assert isinstance(engine, Measurer)
     parts = _parts(picture)
 
     def one(turn: int) -> float:
         effort.progress(0)
-        return sum(_code_length(engine, turned(part, turn)) for part in parts)
+        return sum(engine.code_length(np.ascontiguousarray(turned(p, turn))) for p in parts)
 
     found = list(in_order(one, range(COUNT), min(effort.threads, COUNT)))
-    return found.index(min(found))
+    return next(turn for turn in range(COUNT) if found[turn] <= min(found) + _NOTHING)
 
 
 def _parts(picture: Source) -> list[Samples]:
@@ -54,12 +55,3 @@ def _places(size: int) -> list[int]:
     most = max(size - _SIDE, 0)
     centres = (2 * part + 1 for part in range(_ACROSS))
     return [min(max(size * c // (2 * _ACROSS) - _SIDE // 2, 0), most) for c in centres]
-
-
-def _code_length(engine: Engine, samples: Samples) -> float:
-    samples = np.ascontiguousarray(samples)
-    if isinstance(engine, Measurer):
-        return engine.code_length(samples)
-    meter = Meter()
-    walk_tile(engine, samples.shape, samples, meter)
-    return meter.bits

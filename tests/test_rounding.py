@@ -16,7 +16,8 @@ from ncml_codec.network import LEAK_SHIFT
 from ncpn import presets, rounding
 from ncpn.leak import leaky
 from ncpn.wave import WaveNCPN
-from tests.test_turns import saved, thumbnails, valley
+from tests.pictures import valley
+from tests.runs import saved, thumbnails
 
 UNIT = torch.tensor([3.0, 50.0])[:, None, None]
 

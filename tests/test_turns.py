@@ -22,9 +22,11 @@ from ncml_codec.errors import FormatError
 from ncml_codec.learn.data import CropConfig, FolderImages
 from ncml_codec.learn.objective import image_bits
 from ncml_codec.model import read_model
+from ncml_codec.network import Network
 from ncml_codec.picture import Picture
 from ncpn import presets, validation
 from tests import plain_decoder
+from tests.networks import random_network
 from tests.pictures import GOLDEN, Samples, valley
 from tests.runs import saved, thumbnails
 
@@ -120,14 +122,23 @@ def test_another_turn_is_noticed() -> None:
         images.decode(bytes(changed), [TINY])
 
 
-def test_an_engine_measures_what_a_meter_does() -> None:
-    network = TINY.network
-    for array in (valley(40, 60, 33, 21), valley(40, 60, 9, 30)[:, :, :1], valley(0, 0, 1, 1)):
+@pytest.mark.parametrize("name", ["auto", "numpy"])
+@pytest.mark.parametrize("network", [TINY.network, random_network(5)])
+def test_an_engine_measures_what_a_meter_does(name: str, network: Network) -> None:
+    arrays = (
+        valley(40, 60, 33, 21),
+        valley(40, 60, 9, 30)[:, :, :1],
+        valley(0, 0, 1, 1),
+        valley(9, 9, 1, 20),
+        valley(9, 9, 20, 1),
+        np.random.default_rng(1).integers(0, 256, (12, 13, 3), np.uint8),
+    )
+    for array in arrays:
         meter = Meter()
         codec.walk_tile(engines.load("numpy", network), array.shape, array, meter)
-        engine = engines.load("auto", network)
-        if isinstance(engine, engines.Measurer):
-            assert engine.code_length(array) == pytest.approx(meter.bits, rel=1e-9)
+        engine = engines.load(name, network)
+        assert isinstance(engine, engines.Measurer)
+        assert engine.code_length(array) == pytest.approx(meter.bits, rel=1e-9)
         assert meter.bits > 0
 
 
@@ -146,12 +157,32 @@ def test_the_chosen_turn_does_not_depend_on_how_the_image_lies(side: tuple[int, 
         assert (turns.turned(image, found) == best).all()
 
 
-def test_without_a_compiler_the_same_turn_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = Picture(valley(50, 90, 60, 70))
-    expected = orientation.chosen(picture)
+def disc(size: int) -> Samples:
+    """As it is from every side: [size, size, 1]."""
+    rows, columns = np.mgrid[0:size, 0:size] - (size - 1) / 2
+    return np.clip(255 - 1.5 * np.hypot(rows, columns), 0, 255).astype(np.uint8)[:, :, None]
+
+
+def mirrored(height: int, width: int) -> Samples:
+    half = valley(50, 90, height, width // 2)
+    return np.concatenate([half, half[:, ::-1]], axis=1)
+
+
+@pytest.mark.parametrize(
+    "array", [valley(50, 90, 60, 70), valley(20, 40, 170, 150), disc(150), mirrored(160, 200)]
+)
+def test_without_a_compiler_the_same_turn_is_chosen(
+    array: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = orientation.chosen(Picture(array))
     load = engines.load
     monkeypatch.setattr(engines, "load", lambda name, *more: load("numpy", *more))
-    assert orientation.chosen(picture) == expected
+    assert orientation.chosen(Picture(array)) == expected
+
+
+def test_what_is_alike_from_every_side_is_not_turned() -> None:
+    for size in (10, 150, 156, 180):
+        assert orientation.chosen(Picture(disc(size))) == 0
 
 
 def test_encoding_takes_the_chosen_turn() -> None:

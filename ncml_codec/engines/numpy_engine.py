@@ -1,8 +1,6 @@
 """The reference engine, in numpy: the specification of the wave walk, and fast enough to use.
 
-Whole numbers in float32 throughout: products of whole numbers with sums below 2**24 are exact
-(`network.check` proves it), multiplying by a power of two and `floor` are exact, so
-`floor(sum * 2**-shift)` is the arithmetic shift.
+Whole numbers in float32 throughout, see `numpy_layers`.
 
 Activations are stored by wave in rings: the neighbour (di, dj) of all the wave's pixels is one
 contiguous slice, slot (s + dj + 2 di) mod R, rows i + di.
@@ -19,24 +17,20 @@ from ncml_codec import tables
 from ncml_codec.adaptation import AdaptiveHead, Coded, gradients
 from ncml_codec.adaptive_body import AdaptiveBody
 from ncml_codec.colours import Colours, Masses
-from ncml_codec.network import (
-    FEATURE_GAINS,
-    FEATURE_MAX,
-    GATE_BITS,
-    INPUT_UNIT,
-    LEAK_SHIFT,
-    PLANES,
-    Integers,
-    Layer,
-    Network,
+from ncml_codec.engines import numpy_whole
+from ncml_codec.engines.numpy_layers import (
+    NORTH,
+    NORTH_EAST,
+    WEST,
+    Floats,
+    Layers,
+    leaky,
+    residual_features,
 )
+from ncml_codec.network import PLANES, Integers, Network
 from ncml_codec.strength import BODY, STATIC, colour_mode, learning
 from ncml_codec.tables import Mixtures, Weights
 from ncml_codec.wave import Tap, lag, wave_count, wave_pixels, wave_rows
-
-Floats = npt.NDArray[np.float32]
-
-_WEST, _NORTH, _NORTH_EAST = (0, -1), (-1, 0), (-1, 1)
 
 
 def engine(network: Network, threads: int = 1) -> NumpyEngine:
@@ -46,37 +40,16 @@ def engine(network: Network, threads: int = 1) -> NumpyEngine:
 
 
 class NumpyEngine:
-    """A network's layers as float32 matrices."""
+    """A network, its layers as float32 matrices."""
 
     name = "numpy"
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        self.first = _Product(network.first)
-        self.blocks = [(_Product(b.taps), _Product(b.gate)) for b in network.blocks]
-        self.trunks = [_Product(head.trunk) for head in network.heads]
-        self.earlier = [
-            None if head.earlier is None else _Product(head.earlier) for head in network.heads
-        ]
-        self.outs = [_Product(head.out) for head in network.heads]
-        self.sigmoid = network.tables.sigmoid.astype(np.float32)
+        self.layers = Layers(network)
 
     def __str__(self) -> str:
         return self.name
-
-    def block(self, index: int, neighbours: Floats, x: Floats) -> Floats:
-        """x after a residual block."""
-        taps, gate = self.blocks[index]
-        return _gated(x, gate(_leaky(taps(neighbours))), self.sigmoid)
-
-    def head(self, plane: int, trunk: Floats, features: Floats | None) -> Integers:
-        """The outputs of a plane's head, [n, 3 k + plane]."""
-        z = self.trunks[plane](trunk)
-        earlier = self.earlier[plane]
-        if earlier is not None and features is not None:
-            z += earlier(features)
-            np.clip(z, -earlier.limit, earlier.limit, out=z)
-        return self.outs[plane](_leaky(z)).astype(np.int32)
 
     def walk(self, height: int, width: int, strength: int = STATIC) -> NumpyWalk:
         return NumpyWalk(self, height, width, strength)
@@ -86,6 +59,10 @@ class NumpyEngine:
     ) -> NumpyComparison:
         """See `engines.Comparer`."""
         return NumpyComparison(self, samples, adaptation, others)
+
+    def code_length(self, samples: npt.NDArray[np.uint8]) -> float:
+        """See `engines.Measurer`."""
+        return numpy_whole.code_length(self.layers, samples)
 
 
 class NumpyWalk:
@@ -103,7 +80,7 @@ class NumpyWalk:
         self.coded = 0  # planes of the last wave
         self.last = np.empty((0, network.width), np.float32)  # its x after all blocks
         self.engine, self.height, self.width = engine, height, width
-        seen = {*network.window, _WEST, _NORTH, _NORTH_EAST}
+        seen = {*network.window, WEST, NORTH, NORTH_EAST}
         self.samples = _Ring(height, PLANES + 1, seen)  # 4 (x - 128) by plane, 1 if inside
         self.hidden = [_Ring(height, network.width, network.neighbours) for _ in network.blocks]
 
@@ -115,20 +92,21 @@ class NumpyWalk:
         self.wave, self.coded = wave, 0
         self.rows = wave_rows(wave, self.height, self.width)
         self._window()
-        inputs = self._first_inputs()
+        engine = self.engine
+        inputs = engine.layers.first_inputs(self.slices, self.reference)
         if self.body is None:
-            x = self.engine.first(inputs)
+            x = engine.layers.first(inputs)
         else:
             x = _floats(self.body.first(_doubles(inputs)))
         for index, ring in enumerate(self.hidden):
-            ring.open(wave, self.rows)[:] = _leaky(x)
+            ring.open(wave, self.rows)[:] = leaky(x)
             neighbours = ring.gather(wave, self.rows)
             if self.body is None:
-                x = self.engine.block(index, neighbours, x)
+                x = engine.layers.block(index, neighbours, x)
             else:
                 x = _floats(self.body.block(index, _doubles(neighbours), _doubles(x)))
         self.last = x
-        self.trunk = _leaky(x)
+        self.trunk = leaky(x)
         self.current = self.samples.open(wave, self.rows)
         self.current[:, PLANES] = 1
         self.residuals = np.empty((len(x), PLANES), np.int32)
@@ -142,7 +120,7 @@ class NumpyWalk:
             seen = None if features is None else _doubles(features)
             outputs = self.adaptive[plane].outputs(_doubles(self.trunk), seen, self._phases())
         else:
-            outputs = engine.head(plane, self.trunk, features)
+            outputs = engine.layers.head(plane, self.trunk, features)
         self.coding, self.outputs = plane, outputs
         self.mixture = self._mixture(plane, outputs)
         self.masses: Masses | None = None
@@ -161,7 +139,7 @@ class NumpyWalk:
     def static_bits(self, plane: int, values: Integers) -> float:
         """What these samples take by the model's own head, in bits, if only heads learn. Asked
         before they are `put`, as is `mode_bits`."""
-        outputs = self.engine.head(plane, self.trunk, self._features(plane))
+        outputs = self.engine.layers.head(plane, self.trunk, self._features(plane))
         mixture = self._mixture(plane, outputs)
         return tables.sample_bits(mixture, values, self.engine.network.tables)
 
@@ -192,7 +170,7 @@ class NumpyWalk:
 
     def _features(self, plane: int) -> Floats | None:
         """What a plane's head sees of the planes before it."""
-        return _features(self.residuals[:, :plane]) if plane else None
+        return residual_features(self.residuals[:, :plane]) if plane else None
 
     def _mixture(self, plane: int, outputs: Integers) -> Mixtures:
         return tables.mixtures(
@@ -212,7 +190,7 @@ class NumpyWalk:
         """Neighbours of every pixel, 4 (x - 128), and the reference 2 W + N + NE of x - 128."""
         slices = {tap: self.samples.at(self.wave, self.rows, tap) for tap in self.samples.taps}
         west, north, north_east = (
-            slices[tap][:, :PLANES].copy() for tap in (_WEST, _NORTH, _NORTH_EAST)
+            slices[tap][:, :PLANES].copy() for tap in (WEST, NORTH, NORTH_EAST)
         )
         first, stop = self.rows
         if first == 0:
@@ -223,20 +201,6 @@ class NumpyWalk:
             north_east[0] = north[0]
         self.slices = slices
         self.reference: Floats = (west + west + north + north_east) * np.float32(0.25)
-
-    def _first_inputs(self) -> Floats:
-        """Inputs of the first layer, in the order of FORMAT.md, "Inputs"."""
-        network = self.engine.network
-        residuals: dict[Tap, Floats] = {
-            tap: (self.slices[tap][:, :PLANES] - self.reference) * self.slices[tap][:, PLANES:]
-            for tap in network.window
-        }
-        near = np.concatenate([residuals[tap] for tap in network.near], axis=1)
-        flags = [self.slices[tap][:, PLANES:] for tap in (_WEST, _NORTH, _NORTH_EAST)]
-        parts: list[Floats] = [residuals[tap] for tap in network.window]
-        parts += [np.clip(near * gain, -FEATURE_MAX, FEATURE_MAX) for gain in FEATURE_GAINS[:2]]
-        parts += [self.reference, *(flag * np.float32(INPUT_UNIT) for flag in flags)]
-        return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
 class NumpyComparison:
@@ -276,24 +240,6 @@ class NumpyComparison:
                         )
                 walk.put(plane, known)
             yield np.concatenate(weights), np.concatenate(symbols)
-
-
-class _Product:
-    """clip(floor((a @ weight + bias) 2**-shift)) of whole numbers in float32."""
-
-    def __init__(self, layer: Layer) -> None:
-        self.weight = np.ascontiguousarray(layer.weight.T, dtype=np.float32)
-        self.bias = layer.bias.astype(np.float32)
-        self.scale = np.ldexp(np.float32(1), -layer.shift).astype(np.float32)
-        self.limit = np.float32(layer.limit)
-
-    def __call__(self, inputs: Floats) -> Floats:
-        out: Floats = inputs @ self.weight
-        out += self.bias
-        out *= self.scale
-        np.floor(out, out=out)
-        np.clip(out, -self.limit, self.limit, out=out)
-        return out
 
 
 class _Ring:
@@ -337,31 +283,3 @@ def _doubles(x: Floats) -> npt.NDArray[np.float64]:
 
 def _floats(x: npt.NDArray[np.float64]) -> Floats:
     return x.astype(np.float32)
-
-
-def _leaky(x: Floats) -> Floats:
-    out: Floats = x * np.float32(2.0**-LEAK_SHIFT)
-    np.floor(out, out=out)
-    np.maximum(x, out, out=out)
-    return out
-
-
-def _gated(x: Floats, gates: Floats, sigmoid: Floats) -> Floats:
-    """x + (a sigmoid(b) + 1/2), clipped; gates: [n, 2 width], a then b."""
-    width = x.shape[1]
-    limit = len(sigmoid) // 2
-    share = sigmoid.take(gates[:, width:].astype(np.int32) + limit)
-    share *= gates[:, :width]
-    share += np.float32(1 << (GATE_BITS - 1))
-    share *= np.float32(2.0**-GATE_BITS)
-    np.floor(share, out=share)
-    share += x
-    np.clip(share, -limit, limit, out=share)
-    return share
-
-
-def _features(residuals: Integers) -> Floats:
-    """Residuals [n, planes] at several scales, [n, 3 planes], plane by plane."""
-    scaled = residuals[:, :, None] * np.array(FEATURE_GAINS, np.int32)
-    clipped = np.clip(scaled, -FEATURE_MAX, FEATURE_MAX)
-    return clipped.reshape(len(residuals), -1).astype(np.float32)
