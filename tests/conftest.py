@@ -9,9 +9,16 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from ncml_codec.model import Model, read_model
 from tests.pictures import GOLDEN
+
+# On a busy machine examples take their time; what fails is printed so that it can be tried again.
+settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")
