@@ -111,8 +111,7 @@ def decode(
             if samples_crc(samples) != tile.samples_crc:
                 found[number] = ChecksumMismatch(
                     f"tile at row {top}, column {left}: the decoded samples do not match their"
-                    " checksum; the file was not written by a correct encoder, or this decoder"
-                    " is at fault"
+                    " checksum: that one is damaged, or the encoder or this decoder was at fault"
                 )
             else:
                 whole[top : top + height, left : left + width] = samples

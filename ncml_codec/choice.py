@@ -37,10 +37,9 @@ _LEVELS = 24  # different bytes of a plane, below which a network for photograph
 
 def may_be_drawing(picture: Source) -> bool:
     """Whether other ways than the network may be better for an 8-bit grey or RGB image."""
-    pixels = picture.width * picture.height
-    if pixels <= _SMALL:
+    if is_small(picture):
         return True
-    if pixels > TRIED:
+    if picture.width * picture.height > TRIED:
         return False
     rows = np.concatenate(list(_looked_at(picture)))
     if _equal(rows) > _EQUAL:
@@ -49,9 +48,14 @@ def may_be_drawing(picture: Source) -> bool:
     return len(transforms.distinct(keys)) <= (_COLOURS if picture.planes > 1 else _LEVELS)
 
 
+def is_small(picture: Source) -> bool:
+    """Whether an image is so small that everything may be tried."""
+    return picture.width * picture.height <= _SMALL
+
+
 def is_for_all_models(picture: Source) -> bool:
     """Whether all models of a level are tried: it costs little, or may not be a drawing."""
-    return picture.width * picture.height <= _SMALL or not may_be_drawing(picture)
+    return is_small(picture) or not may_be_drawing(picture)
 
 
 def is_as_small_as_expected(picture: Source, size: int) -> bool:

@@ -294,7 +294,7 @@ def decode_tile(
         raise type(error)(f"tile {index}: {error}") from error
     if samples_crc(decoded) != tile.samples_crc:
         raise ChecksumMismatch(
-            f"tile {index}: the decoded samples do not match their checksum; the file was not"
-            " written by a correct encoder, or this decoder is at fault"
+            f"tile {index}: the decoded samples do not match their checksum: that one is damaged,"
+            " or the encoder or this decoder was at fault"
         )
     return decoded

@@ -59,7 +59,7 @@ def encode(
         is_photograph = not choice.may_be_drawing(picture)
         turn = orientation.chosen(picture, effort)
         first = codec.encode(picture, model, effort, level=strengths, turn=turn)
-        if others and choice.is_for_all_models(picture):
+        if others and (is_photograph or choice.is_small(picture)):
             more = [
                 codec.encode(picture, each, beside, level=tried, turn=turn)
                 for each, tried in others
@@ -197,7 +197,7 @@ def _decoded(file: General, tools: Tools) -> Iterator[Samples]:
     samples = transforms.restored(made, header.kind)
     if transforms.samples_crc(samples) != file.samples_crc:
         raise ChecksumMismatch(
-            "the decoded samples do not match their checksum; the file was not written by a"
-            " correct encoder, or this decoder is at fault"
+            "the decoded samples do not match their checksum: that one is damaged, or the encoder"
+            " or this decoder was at fault"
         )
     yield samples

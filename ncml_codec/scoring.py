@@ -19,7 +19,7 @@ from ncml_codec.picture import Picture
 
 
 def bits_per_sub_pixel(picture: Picture, model: Model, effort: Effort | None = None) -> float:
-    """The picture's ideal code length, in the tiles that a file of version 1 would have.
+    """The picture's ideal code length, upright, in the tiles that a file of version 1 would have.
 
     Raises UnsupportedImage unless it is 8-bit grey or RGB, which is what networks know.
     """
