@@ -16,12 +16,13 @@ from ncml_codec.schedule import in_order
 from ncml_codec.turns import COUNT, turned
 
 _MODEL = "fast"
-_NOTHING = 0.5  # bits: of turns that are alike, as of a symmetric image, the lowest, on any engine
+_SAME_BITS = 0.5  # apart: turns of a symmetric image, which an engine's last digits would decide
 _SIDE, _ACROSS = 48, 3  # of the parts, and how many of them each way; bench/LOG.md, "Turns"
 
 
 def chosen(picture: Source, effort: Effort | None = None) -> int:
-    """The turn, of `turns`, in which parts of an 8-bit grey or RGB image take the fewest bits.
+    """The turn, of `turns`, in which parts of an 8-bit grey or RGB image take the fewest bits;
+    of those that are alike the lowest.
 
     effort: its threads; and its progress, which hears of no pixels, may end the look.
     """
@@ -35,7 +36,8 @@ def chosen(picture: Source, effort: Effort | None = None) -> int:
         return sum(engine.code_length(np.ascontiguousarray(turned(p, turn))) for p in parts)
 
     found = list(in_order(one, range(COUNT), min(effort.threads, COUNT)))
-    return next(turn for turn in range(COUNT) if found[turn] <= min(found) + _NOTHING)
+    least = min(found)
+    return next(turn for turn, bits in enumerate(found) if bits <= least + _SAME_BITS)
 
 
 def _parts(picture: Source) -> list[Samples]:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from click.testing import CliRunner, Result
 
+from ncml_cli.train import main as train_main
 from ncml_codec.learn.checkpoint import save_config
 from ncml_codec.learn.data import CropConfig
 from ncml_codec.learn.datasets import ArrayImages
@@ -62,3 +64,9 @@ def saved(folder: Path, images: Samples) -> Path:
     for index, image in enumerate(images):
         Image.fromarray(image.transpose(1, 2, 0)).save(folder / f"{index:04}.png")
     return folder
+
+
+def trained_by_command(folder: Path, run: Path, *options: object) -> Result:
+    """What `ncml-train` says of the smallest network, on a folder of images."""
+    first = ("--data", folder, "--out", run, "--model", "wave-tiny", "--crop", 16, "--batch", 2)
+    return CliRunner().invoke(train_main, [str(word) for word in (*first, *options)])

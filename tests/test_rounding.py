@@ -8,16 +8,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from click.testing import CliRunner, Result
 
-from ncml_cli.train import main as train_main
 from ncml_codec.errors import UsageError
 from ncml_codec.network import LEAK_SHIFT
 from ncpn import presets, rounding
 from ncpn.leak import leaky
 from ncpn.wave import WaveNCPN
 from tests.pictures import valley
-from tests.runs import saved, thumbnails
+from tests.runs import saved, thumbnails, trained_by_command
 
 UNIT = torch.tensor([3.0, 50.0])[:, None, None]
 
@@ -67,15 +65,10 @@ def tiny(seed: int) -> WaveNCPN:
     return network
 
 
-def trained(folder: Path, run: Path, *more: object) -> Result:
-    options = ("--data", folder, "--out", run, "--model", "wave-tiny", "--crop", 16, "--batch", 2)
-    return CliRunner().invoke(train_main, [str(word) for word in (*options, *more)])
-
-
 def test_a_rounded_network_computes_something_near(tmp_path: Path) -> None:
     run = tmp_path / "run"
     folder = saved(tmp_path / "images", thumbnails(3))
-    assert trained(folder, run, "--steps", 2).exit_code == 0
+    assert trained_by_command(folder, run, "--steps", 2).exit_code == 0
     network = presets.from_pretrained(run)
     image = valley(10, 20, 40, 50)
     x = torch.from_numpy(image).permute(2, 0, 1)[None].float()
@@ -91,14 +84,14 @@ def test_a_rounded_network_computes_something_near(tmp_path: Path) -> None:
 def test_a_run_is_rounded_by_another_and_goes_on_so(tmp_path: Path) -> None:
     folder = saved(tmp_path / "images", thumbnails(4))
     first = tmp_path / "first"
-    assert trained(folder, first, "--steps", 2).exit_code == 0
+    assert trained_by_command(folder, first, "--steps", 2).exit_code == 0
     weights = {}
     for name, more in {"plain": (), "rounded": ("--rounded-by", first)}.items():
         run = tmp_path / name
         options = ("--grow-from", first, *more)
-        result = trained(folder, run, "--steps", 3, *options)
+        result = trained_by_command(folder, run, "--steps", 3, *options)
         assert result.exit_code == 0, result.output
-        result = trained(folder, run, "--steps", 6, "--resume", *options)
+        result = trained_by_command(folder, run, "--steps", 6, "--resume", *options)
         assert result.exit_code == 0, result.output
         network = presets.from_pretrained(run)
         assert isinstance(network, WaveNCPN)
@@ -111,7 +104,7 @@ def test_a_run_is_rounded_by_another_and_goes_on_so(tmp_path: Path) -> None:
 def test_a_network_of_another_shape_or_kind_is_refused(tmp_path: Path) -> None:
     folder = saved(tmp_path / "images", thumbnails(2))
     run = tmp_path / "run"
-    assert trained(folder, run, "--steps", 1).exit_code == 0
+    assert trained_by_command(folder, run, "--steps", 1).exit_code == 0
     other = presets.build(presets.preset("wave-fast", 0.0))
     with pytest.raises(UsageError, match="another shape"):
         rounding.round_leaks(other, run, [valley(0, 0, 20, 20)])

@@ -8,12 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ncml_cli.facts import facts_of
-from ncml_cli.train import main as train_main
 from ncml_codec import batches, codec, engines, images, orientation, region, turns
 from ncml_codec.codec import Effort
 from ncml_codec.coder import Meter
@@ -28,7 +26,7 @@ from ncpn import presets, validation
 from tests import plain_decoder
 from tests.networks import random_network
 from tests.pictures import GOLDEN, Samples, valley
-from tests.runs import saved, thumbnails
+from tests.runs import saved, thumbnails, trained_by_command
 
 TINY = read_model((GOLDEN / "tiny.ncpn").read_bytes())
 ALL = range(turns.COUNT)
@@ -236,16 +234,11 @@ def test_the_best_turn_of_a_float_network_is_that_of_the_fewest_bits() -> None:
     assert validation.best_turn(model, large) in ALL
 
 
-def trained(folder: Path, run: Path, *more: object) -> Result:
-    options = ("--data", folder, "--out", run, "--model", "wave-tiny", "--crop", 16, "--batch", 2)
-    return CliRunner().invoke(train_main, [str(word) for word in (*options, *more)])
-
-
 def test_a_run_shows_images_as_another_codes_them_best(tmp_path: Path) -> None:
     folder = saved(tmp_path / "images", thumbnails(5))
     first, second = tmp_path / "first", tmp_path / "second"
-    assert trained(folder, first, "--steps", 3).exit_code == 0
-    result = trained(folder, second, "--steps", 2, "--turned-by", first)
+    assert trained_by_command(folder, first, "--steps", 3).exit_code == 0
+    result = trained_by_command(folder, second, "--steps", 2, "--turned-by", first)
     assert result.exit_code == 0, result.output
     chooser = presets.from_pretrained(first)
     shown = [
@@ -255,5 +248,5 @@ def test_a_run_shows_images_as_another_codes_them_best(tmp_path: Path) -> None:
     assert json.loads((second / "config.json").read_text())["turns"] == shown
     # Resumed, with the run that chose gone.
     (first / "model.safetensors").unlink()
-    assert trained(folder, second, "--steps", 4, "--resume").exit_code == 0
+    assert trained_by_command(folder, second, "--steps", 4, "--resume").exit_code == 0
     assert json.loads((second / "config.json").read_text())["turns"] == shown

@@ -206,8 +206,8 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
         if options["grow_from"]:
             presets.grow_from(network, options["grow_from"])
     if options["rounded_by"]:
-        plain = replace(crops, batch=_SHOWN, grey=0.0, augment=0.0)
-        shown = images.crops(plain, _SHOWN_SEED, 0).transpose(0, 2, 3, 1)
+        plain = replace(crops, batch=_REACH_CROPS, grey=0.0, augment=0.0)
+        shown = images.crops(plain, _REACH_SEED, 0).transpose(0, 2, 3, 1)
         rounding.round_leaks(network, options["rounded_by"], list(shown))
     if parallel.rank() > 0:
         train(network, images, process, crops, config, run)
@@ -250,7 +250,7 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
     click.echo(f"trained; the averaged weights are in {run}/model.safetensors")
 
 
-_SHOWN, _SHOWN_SEED = 256, 12345  # crops that show how far activations reach
+_REACH_CROPS, _REACH_SEED = 256, 12345  # what shows how far activations reach
 _SAME_NAME = (
     "steps",
     "schedule",
