@@ -86,7 +86,10 @@ class Product:
         self.limit = np.float32(layer.limit)
 
     def __call__(self, inputs: Floats) -> Floats:
-        out: Floats = inputs @ self.weight
+        # BLAS may compute beyond a small matrix, in registers that nobody reads, and numpy warns of
+        # what it finds there.
+        with np.errstate(all="ignore"):
+            out: Floats = inputs @ self.weight
         out += self.bias
         out *= self.scale
         np.floor(out, out=out)
