@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from bench.subjects import Subject
-from ncml_codec import engines, orientation
+from ncml_codec import engines, look
 from ncml_codec.codec import TILE_EXPONENT, walk_tile
 from ncml_codec.container import Header
 from ncml_codec.engines import Engine, Walk
@@ -37,7 +37,7 @@ def bits_by_pixel(model: Model, samples: npt.NDArray[np.uint8], engine: str) -> 
     height, width, planes = samples.shape
     walker = _WalkOnly(engines.load(engine, model.network))
     bits = np.zeros((height, width))
-    turn = orientation.chosen(Picture(samples))
+    turn = look.turn_of(Picture(samples))
     for top, left, rows, columns in Header(
         width, height, planes, model.identity, TILE_EXPONENT
     ).tiles():

@@ -39,10 +39,10 @@ class Variant:
         return 1 if self.level == "static" else int(self.level)
 
     def loaded(self) -> Model:
-        """The model, the first if a level has two. Raises UsageError if there is none."""
-        return self.ways()[0][0]
+        """The model, the first if a level has several. Raises UsageError if there is none."""
+        return self.ways()[0][0][0]
 
-    def ways(self) -> list[tuple[Model, Level]]:
+    def ways(self) -> list[tuple[list[Model], Level]]:
         """As `library.of_level`."""
         return library.of_level(self._number(), self._named())
 
@@ -74,7 +74,7 @@ def contender(variant: Variant, engine: str) -> Contender:
 
     Raises UsageError for an unknown model or engine.
     """
-    models = [model for model, _ in variant.ways()]
+    models = [model for models, _ in variant.ways() for model in models]
     made = ", ".join(f"model {model.identity.hex()}" for model in models)
 
     def encode(picture: Picture, threads: int) -> bytes:

@@ -18,8 +18,8 @@ from ncml_codec import (
     general,
     levels,
     library,
+    look,
     methods,
-    orientation,
     png,
     transforms,
 )
@@ -52,17 +52,18 @@ def encode(
     told = effort.progress
     # What is tried beside tells of no pixels, but of its being at work: progress may end any work.
     beside = replace(effort, progress=lambda pixels: told(0))
-    (model, strengths), *others = library.of_level(level, model)
-    tools = Tools([model], beside, level)
+    (models, strengths), *others = library.of_level(level, model)
+    tools = Tools(models, beside, level)
     first = None
     if picture.kind.is_first_version:
         is_photograph = not choice.may_be_drawing(picture)
-        turn = orientation.chosen(picture, effort)
-        first = codec.encode(picture, model, effort, level=strengths, turn=turn)
+        turn, by = look.chosen(picture, models, effort)
+        first = codec.encode(picture, by, effort, level=strengths, turn=turn)
         if others and (is_photograph or choice.is_small(picture)):
             more = [
                 codec.encode(picture, each, beside, level=tried, turn=turn)
-                for each, tried in others
+                for several, tried in others
+                for each in several
             ]
             first = min([first, *more], key=len)
         if is_photograph and choice.is_as_small_as_expected(picture, len(first)):

@@ -16,6 +16,8 @@ from ncml_codec.strength import BODY, STATIC
 
 DEFAULT = 5
 
+_FAST, _PHOTO, _MAX = ("fast",), ("photo",), ("max",)
+
 # A payload is at most a word shorter than its code length. A code length so much above a payload is
 # that of a larger one, whatever the last digits of a sum of logarithms.
 _SURE, _SURE_BITS = 1.001, 64
@@ -26,18 +28,17 @@ class Level:
     """strengths: all of them are tried on the whole tile, and the smallest result is kept.
 
     So are STATIC, and the colour modes where an image may gain by them, unless their code lengths,
-    counted along with another one, are surely larger (`Trials`). model: the released one that is
-    used unless the user names another. second: how photographs are coded once more, if the
+    counted along with another one, are surely larger (`Trials`). models: released ones, of which
+    `look` chooses, unless the user names one. second: how photographs are coded once more, if the
     user names none, to keep the smaller file.
     """
 
     strengths: tuple[int, ...]
-    model: str = "photo"
+    models: tuple[str, ...] = _PHOTO
     second: Level | None = None
 
 
 _HEADS, _WHOLE = 3, BODY + 3  # the best single strengths on validation images, bench/LOG.md
-_FAST = "fast"
 
 LEVELS = {
     1: Level((STATIC,), _FAST),
@@ -48,7 +49,7 @@ LEVELS = {
     6: Level((2, 3, 4)),
     7: Level((STATIC, 1, 2, 3, 4, 5)),
     8: Level((_WHOLE,)),
-    9: Level((STATIC, 3, BODY + 2, BODY + 3, BODY + 4), second=Level((1, 2, 3), "max")),
+    9: Level((STATIC, 3, BODY + 2, BODY + 3, BODY + 4), second=Level((1, 2, 3), _MAX)),
 }
 
 

@@ -36,17 +36,18 @@ def load(name: str) -> Model:
     raise UsageError(f"model {name!r}: not one of {', '.join(released())}, nor a file *{SUFFIX}")
 
 
-def of_level(level: int, model: Model | None = None) -> list[tuple[Model, Level]]:
-    """What photographs are coded with at a level, each with all of its strengths, to keep the
-    smallest file: the model given, or the level's own, which may be two.
+def of_level(level: int, model: Model | None = None) -> list[tuple[list[Model], Level]]:
+    """What photographs are coded with at a level, to keep the smallest file: the model given, or
+    the level's own, in one or two ways. For each way the models of which `look` chooses one, and
+    the level with the strengths that are tried.
 
     Raises UsageError for a level that does not exist.
     """
     first = levels.at(level)
     if model is not None:
-        return [(model, first)]
+        return [([model], first)]
     both = [first] if first.second is None else [first, first.second]
-    return [(load(each.model), each) for each in both]
+    return [([load(name) for name in each.models], each) for each in both]
 
 
 def find(identity: bytes, extra: Iterable[Model] = ()) -> tuple[str | None, Model]:

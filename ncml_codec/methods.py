@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 import zstandard
 
-from ncml_codec import codec, mixing, orientation, packing, png_rows
+from ncml_codec import codec, look, mixing, packing, png_rows
 from ncml_codec.codec import Effort
 from ncml_codec.errors import FormatError, InputError
 from ncml_codec.model import Model
@@ -34,7 +34,7 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Tools:
-    """What methods code with. models: the first one encodes; level: see `levels`.
+    """What methods code with. models: one of them, as `look` says, encodes; level: see `levels`.
 
     wide: whether the planes to encode are the high, then the low bytes of 16-bit numbers.
     """
@@ -74,8 +74,8 @@ class Network:
 
     def encode(self, planes: Planes, tools: Tools) -> bytes:
         picture = Picture(np.ascontiguousarray(planes))
-        turn = orientation.chosen(picture, tools.effort)
-        return codec.encode(picture, tools.models[0], tools.effort, level=tools.level, turn=turn)
+        turn, model = look.chosen(picture, tools.models, tools.effort)
+        return codec.encode(picture, model, tools.effort, level=tools.level, turn=turn)
 
     def decode(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Planes:
         most = shape[0] * shape[1]

@@ -103,7 +103,7 @@ def test_the_torch_engine_writes_the_same_files_together(
 def test_both_models_of_a_level_are_tried_together(
     photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    level = Level((STATIC,), "fast", second=Level((STATIC,), "photo"))
+    level = Level((STATIC,), ("fast",), second=Level((STATIC,), ("photo",)))
     monkeypatch.setitem(levels.LEVELS, 9, level)
     one, other = tmp_path / "one", tmp_path / "other"
     one.mkdir()

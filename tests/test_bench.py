@@ -22,7 +22,7 @@ from bench.ours import Variant
 from bench.record import header, read_lines, write_lines
 from bench.rivals import rivals
 from bench.subjects import Subject, read_subject
-from ncml_codec import engines, library, orientation
+from ncml_codec import engines, library, look
 from ncml_codec.codec import walk_tile
 from ncml_codec.coder import Meter
 from ncml_codec.errors import InputError, UsageError
@@ -221,7 +221,7 @@ def test_costs_of_pixels_sum_to_the_meters(shape: tuple[int, int, int]) -> None:
     model = library.load("photo")
     samples = RANDOM.integers(0, 256, shape).astype(np.uint8)
     meter = Meter()
-    laid = np.ascontiguousarray(turned(samples, orientation.chosen(Picture(samples))))
+    laid = np.ascontiguousarray(turned(samples, look.turn_of(Picture(samples))))
     walk_tile(engines.load("auto", model.network), laid.shape, laid, meter)
     bits = costs.bits_by_pixel(model, samples, "auto")
     assert bits.shape == shape[:2]

@@ -17,8 +17,8 @@ from ncml_codec import (
     images,
     levels,
     library,
+    look,
     methods,
-    orientation,
     readers,
     transforms,
 )
@@ -63,7 +63,7 @@ def test_no_photograph_of_kodak_is_taken_for_a_drawing() -> None:
 
 def test_a_photograph_is_the_same_file_as_without_the_choice(tiny: Model) -> None:
     picture = from_array(valley(60, 120, 96, 128))
-    turn = orientation.chosen(picture)
+    turn = look.turn_of(picture)
     assert images.encode(picture, tiny) == codec.encode(picture, tiny, turn=turn)
 
 
@@ -72,12 +72,12 @@ def test_of_a_levels_two_models_the_one_that_makes_a_photograph_smaller_is_kept(
 ) -> None:
     names = ("photo", "fast")
     for picture in (from_array(valley(60, 120, 96, 128)), from_array(valley(0, 0, 80, 90))):
-        turn = orientation.chosen(picture)
+        turn = look.turn_of(picture)
         alone = {
             name: codec.encode(picture, library.load(name), level=1, turn=turn) for name in names
         }
         for one, other in (names, names[::-1]):
-            level = Level((STATIC,), one, second=Level((STATIC,), other))
+            level = Level((STATIC,), (one,), second=Level((STATIC,), (other,)))
             monkeypatch.setitem(levels.LEVELS, 9, level)
             both = images.encode(picture, level=9)
             assert both == min(alone.values(), key=len)

@@ -12,16 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ncml_cli.facts import facts_of
-from ncml_codec import batches, codec, engines, images, orientation, region, turns
+from ncml_codec import batches, codec, engines, images, levels, library, look, region, turns
 from ncml_codec.codec import Effort
 from ncml_codec.coder import Meter
 from ncml_codec.container import read_container, read_header
 from ncml_codec.errors import FormatError
 from ncml_codec.learn.data import CropConfig, FolderImages
 from ncml_codec.learn.objective import image_bits
+from ncml_codec.levels import Level
 from ncml_codec.model import read_model
 from ncml_codec.network import Network
 from ncml_codec.picture import Picture
+from ncml_codec.strength import STATIC
 from ncpn import presets, validation
 from tests import plain_decoder
 from tests.networks import random_network
@@ -147,11 +149,11 @@ def test_the_chosen_turn_does_not_depend_on_how_the_image_lies(side: tuple[int, 
     array = np.cumsum(rng.normal(0, 6, (*side, 1)) * (rng.random((*side, 1)) < 0.3), axis=1)
     array = array + np.cumsum(rng.normal(0, 1, (*side, 3)), axis=0)
     samples = np.clip(128 + array, 0, 255).astype(np.uint8)
-    lies = orientation.chosen(Picture(samples))
+    lies = look.turn_of(Picture(samples))
     best = turns.turned(samples, lies)
     for turn in ALL:
         image = np.ascontiguousarray(turns.restored(best, turn))
-        found = orientation.chosen(Picture(image), Effort(threads=2))
+        found = look.turn_of(Picture(image), Effort(threads=2))
         assert (turns.turned(image, found) == best).all()
 
 
@@ -172,22 +174,22 @@ def mirrored(height: int, width: int) -> Samples:
 def test_without_a_compiler_the_same_turn_is_chosen(
     array: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = orientation.chosen(Picture(array))
+    expected = look.turn_of(Picture(array))
     load = engines.load
     monkeypatch.setattr(engines, "load", lambda name, *more: load("numpy", *more))
-    assert orientation.chosen(Picture(array)) == expected
+    assert look.turn_of(Picture(array)) == expected
 
 
 def test_what_is_alike_from_every_side_is_not_turned() -> None:
     for size in (10, 150, 156, 180):
-        assert orientation.chosen(Picture(disc(size))) == 0
+        assert look.turn_of(Picture(disc(size))) == 0
 
 
 def test_encoding_takes_the_chosen_turn() -> None:
     array = valley(20, 30, 90, 110)
     picture = Picture(array)
     data = images.encode(picture, TINY)
-    turn = orientation.chosen(picture)
+    turn = look.turn_of(picture)
     assert read_header(data).turn == turn
     assert data == codec.encode(picture, TINY, turn=turn)
 
@@ -201,7 +203,7 @@ def test_the_look_can_be_ended() -> None:
         raise Enough
 
     with pytest.raises(Enough):
-        orientation.chosen(Picture(valley(0, 0, 60, 60)), Effort(progress=stop))
+        look.turn_of(Picture(valley(0, 0, 60, 60)), Effort(progress=stop))
 
 
 # Training images are shown as the codec lays images down.
@@ -250,3 +252,22 @@ def test_a_run_shows_images_as_another_codes_them_best(tmp_path: Path) -> None:
     (first / "model.safetensors").unlink()
     assert trained_by_command(folder, second, "--steps", 4, "--resume").exit_code == 0
     assert json.loads((second / "config.json").read_text())["turns"] == shown
+
+
+def test_a_look_chooses_the_model_that_takes_the_fewest_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    picture = Picture(valley(20, 30, 90, 110))
+    models = [library.load(name) for name in ("fast-1", "photo", "fast")]
+    turn, chosen = look.chosen(picture, models)
+    assert turn == look.turn_of(picture)
+    laid = np.ascontiguousarray(turns.turned(picture.samples, turn))
+    bits = [validation.integer_bits(model.network, laid) for model in models]
+    assert chosen is models[int(np.argmin(bits))]
+    assert look.chosen(picture, models[::-1]) == (turn, chosen)
+    assert look.chosen(picture, models[:1]) == (turn, models[0])
+    level = Level((STATIC,), ("fast-1", "photo", "fast"))
+    monkeypatch.setitem(levels.LEVELS, 5, level)
+    data = images.encode(picture)
+    assert read_header(data).identity == chosen.identity
+    images.verify(data, picture)

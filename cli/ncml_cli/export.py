@@ -10,7 +10,9 @@ import click
 from ncml_cli.report import failing_cleanly
 
 if TYPE_CHECKING:
-    from ncml_codec.learn.data import Pixels
+    from ncml_codec.learn.data import FolderImages, Pixels
+
+_TUNED_SIDE, _TUNED_BATCH = 96, 4  # crops of a step
 
 
 @click.command(context_settings={"show_default": True})
@@ -26,27 +28,49 @@ if TYPE_CHECKING:
     " integers cost.",
 )
 @click.option("--crop", type=click.IntRange(16), default=192, help="Central part used, pixels.")
+@click.option(
+    "--tune",
+    "tuned_on",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Folder of the run's training images: biases are tuned on crops of them, a second a step.",
+)
+@click.option("--tune-steps", type=click.IntRange(1), default=300, help="Steps of four crops.")
 @click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
 @failing_cleanly
-def main(run: Path, output: Path, folders: tuple[Path, ...], crop: int, force: bool) -> None:
+def main(
+    run: Path,
+    output: Path,
+    folders: tuple[Path, ...],
+    crop: int,
+    tuned_on: tuple[Path, ...],
+    tune_steps: int,
+    force: bool,
+) -> None:
     """Export the averaged weights of RUN as an integer network.
 
     Prints for every layer the largest sum that its integers can reach, which must stay below
     2**24, and what the integer network costs against the float network.
+
+    --tune makes up for some of that cost: it trains the biases of the integer network itself.
     """
     from ncml_codec.errors import UsageError
     from ncml_codec.files import write_atomically
-    from ncml_codec.learn.data import load_folders
+    from ncml_codec.learn.data import CropConfig, load_folders
     from ncml_codec.model import read_model, write_model
     from ncml_codec.network import SUM_LIMIT
-    from ncpn import calibration, export, presets, validation
+    from ncpn import calibration, export, presets, tuning, validation
     from ncpn.wave import WaveNCPN
 
     model = presets.from_pretrained(run)
     if not isinstance(model, WaveNCPN):
         raise UsageError(f"{run}: not a wave NCPN; the codec runs no other network")
     images = [central(image, crop) for image in load_folders(folders, 16).images]
+    training = _training_images(run, tuned_on) if tuned_on else None
     network = calibration.best_integers(model, images)
+    if training is not None:
+        crops = CropConfig(_TUNED_SIDE, _TUNED_BATCH)
+        network = tuning.tuned(network, training, crops, tune_steps)
     for name, inputs, reach in export.proof(network):
         share = 100 * reach / SUM_LIMIT
         click.echo(f"{name:16} {inputs:4} inputs  sums below {reach:9} ({share:.1f} % of 2**24)")
@@ -59,6 +83,25 @@ def main(run: Path, output: Path, folders: tuple[Path, ...], crop: int, force: b
     write_atomically(output, data, replace=force)
     identity = read_model(data).sha256.hex()
     click.echo(f"{output}: {len(data)} bytes, SHA-256 of the network {identity}")
+
+
+def _training_images(run: Path, folders: tuple[Path, ...]) -> FolderImages:
+    """The images of folders, in the turns in which the run was trained on them.
+
+    Raises UsageError if the run was trained on another number of images.
+    """
+    from ncml_codec.errors import UsageError
+    from ncml_codec.learn.checkpoint import load_config
+    from ncml_codec.learn.data import FolderImages, load_folders
+
+    images = load_folders(folders, _TUNED_SIDE)
+    turns = load_config(run).get("turns")
+    if turns is not None and len(turns) != len(images.images):
+        raise UsageError(
+            f"--tune: {len(images.images)} images, but {run} was trained on {len(turns)}, each in"
+            " its own turn; give the same folders in the same order"
+        )
+    return FolderImages(images.images, images.skipped, turns)
 
 
 def central(image: Pixels, side: int) -> Pixels:

@@ -81,8 +81,8 @@ class Compress:
         return readers.stripped(picture) if self.strip else picture
 
     def network(self) -> Model:
-        """The model that is tried first."""
-        return library.of_level(self.level, self.model)[0][0]
+        """A model that may be taken: all of a level are for the same engine."""
+        return library.of_level(self.level, self.model)[0][0][0]
 
     def start(self, source: Path, target: Target, threads: int, bar: bool) -> Rest:
         path = free_target(source, target, self.force)

@@ -17,7 +17,7 @@ import numpy as np
 from ncml_cli.jobs import Compress, Decompress, Job, Test, about
 from ncml_cli.report import Done, Outcome, attempt
 from ncml_cli.targets import Target, free_target
-from ncml_codec import batches, choice, codec, general, library, orientation
+from ncml_codec import batches, choice, codec, general, library, look
 from ncml_codec.codec import Opened
 from ncml_codec.container import Container, read_container
 from ncml_codec.errors import FormatError, NcmlError, RoundTripError, UnsupportedImage, UsageError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ncml_codec.engines.torch_engine import TorchEngine
 
 Pairs = Sequence[tuple[Path, Target]]
+Way = tuple[Sequence[Model], Level]  # of `library.of_level`
 
 
 def run(job: Job, pairs: Pairs, device: str) -> Iterator[Outcome]:
@@ -89,11 +90,11 @@ def _compress(job: Compress, pairs: Pairs, engines: _Engines) -> list[Outcome]:
         except NcmlError as error:
             found[index] = error
     pictures = [picture for _, picture in opened.values()]
-    models = library.of_level(job.level, job.model)
-    files = _encoded(pictures, models, engines)
+    ways = library.of_level(job.level, job.model)
+    files = _encoded(pictures, ways, engines)
     containers = [read_container(data) for data in files]
-    decoded = _decoded(containers, [model for model, _ in models], engines) if job.check else None
-    names = ", ".join(str(engines.of(model)) for model, _ in models)
+    decoded = _decoded(containers, _all(ways), engines) if job.check else None
+    names = ", ".join(str(engines.of(model)) for model in _all(ways))
     more = f"{time.perf_counter() - started:.2f} s for {len(files)} images, engine {names}"
     for at, (index, (path, picture)) in enumerate(opened.items()):
         source = pairs[index][0]
@@ -108,24 +109,34 @@ def _compress(job: Compress, pairs: Pairs, engines: _Engines) -> list[Outcome]:
     return found
 
 
-def _encoded(
-    pictures: Sequence[Picture], models: Sequence[tuple[Model, Level]], engines: _Engines
-) -> list[bytes]:
-    """The smallest file of every picture. models: as of `library.of_level`."""
-    (model, level), *others = models
-    turns = [orientation.chosen(picture) for picture in pictures]
-    files = batches.encode(pictures, model, engines.of(model), level=level, turns=turns)
-    for model, level in others:
-        some = [n for n, picture in enumerate(pictures) if choice.is_for_all_models(picture)]
-        more = batches.encode(
+def _all(ways: Sequence[Way]) -> list[Model]:
+    return [model for models, _ in ways for model in models]
+
+
+def _encoded(pictures: Sequence[Picture], ways: Sequence[Way], engines: _Engines) -> list[bytes]:
+    """The smallest file of every picture. ways: as of `library.of_level`."""
+    (models, level), *others = ways
+    looked = [look.chosen(picture, models) for picture in pictures]
+    turns = [turn for turn, _ in looked]
+    files = [b""] * len(pictures)
+
+    def encode(some: Sequence[int], model: Model, level: Level) -> None:
+        made = batches.encode(
             [pictures[n] for n in some],
             model,
             engines.of(model),
             level=level,
             turns=[turns[n] for n in some],
         )
-        for n, file in zip(some, more, strict=True):
-            files[n] = min(files[n], file, key=len)
+        for n, file in zip(some, made, strict=True):
+            files[n] = min(files[n] or file, file, key=len)
+
+    for model in models:
+        encode([n for n, (_, by) in enumerate(looked) if by is model], model, level)
+    for several, level in others:
+        some = [n for n, picture in enumerate(pictures) if choice.is_for_all_models(picture)]
+        for model in several:
+            encode(some, model, level)
     return files
 
 

@@ -21,19 +21,17 @@ from torch import Tensor
 
 from ncml_codec.network import (
     ACTIVATION_MAX,
-    GATE_BITS,
     INPUT_UNIT,
-    LEAK_SHIFT,
     WEIGHT_MAX,
     Block,
     Head,
     Integers,
     Layer,
     Network,
-    Tables,
     check,
     input_bounds,
 )
+from ncpn import integers
 from ncpn.activations import GATE_UNIT, Floats, Units, choose_units, finer, observe, to_array
 from ncpn.export import BODY_SUMS, HEAD_SUMS, output_units, to_integers
 from ncpn.leak import leaky
@@ -97,7 +95,7 @@ def fit(model: WaveNCPN, network: Network, units: Units, samples: Sequence[Image
         )
         most = HEAD_SUMS if name.startswith("heads") else BODY_SUMS
         better = fit_layer(layer, allowed[name], most, pairs)
-        return better, [apply(better, look(x)) for x in inputs]
+        return better, [integers.apply(better, look(x)) for x in inputs]
 
     time = model.time(torch.zeros(1))
     planes = [torch.from_numpy(s.copy()).permute(2, 0, 1)[None].float() - 128 for s in samples]
@@ -108,6 +106,7 @@ def fit(model: WaveNCPN, network: Network, units: Units, samples: Sequence[Image
     shown = [x * INPUT_UNIT for x in windows]
     first, stream = fitted("first", network.first, shown, _itself, h, units.stream)
     del windows, shown
+    sigmoid = torch.from_numpy(network.tables.sigmoid).float()
     blocks = []
     for index, (block, old) in enumerate(zip(model.gated_blocks(), network.blocks, strict=True)):
         inner = [block.inner(leaky(x), time) for x in h]
@@ -116,14 +115,14 @@ def fit(model: WaveNCPN, network: Network, units: Units, samples: Sequence[Image
         name, unit = f"blocks.{index}", units.hidden[index]
         taps, hidden = fitted(f"{name}.taps", old.taps, stream, _leaky_neighbours, inner, unit)
         unit = np.concatenate([units.stream, np.full_like(units.stream, GATE_UNIT)])
-        gate, found = fitted(f"{name}.gate", old.gate, hidden, _leaky, gates, unit)
-        stream = [_gated(x, g, network.tables) for x, g in zip(stream, found, strict=True)]
+        gate, found = fitted(f"{name}.gate", old.gate, hidden, integers.leaky, gates, unit)
+        stream = [integers.gated(x, g, sigmoid) for x, g in zip(stream, found, strict=True)]
         blocks.append(Block(taps, gate))
     heads = []
     for plane, (head, before) in enumerate(zip(model.plane_heads(), network.heads, strict=True)):
         name, unit = f"heads.{plane}", units.heads[plane]
         z = [apply_pointwise(head.trunk, leaky(x)) for x in h]
-        trunk, active = fitted(f"{name}.trunk", before.trunk, stream, _leaky, z, unit)
+        trunk, active = fitted(f"{name}.trunk", before.trunk, stream, integers.leaky, z, unit)
         earlier = None
         if head.earlier is not None and before.earlier is not None:
             features = [
@@ -134,10 +133,13 @@ def fit(model: WaveNCPN, network: Network, units: Units, samples: Sequence[Image
             shown = [f * INPUT_UNIT for f in features]
             earlier, more = fitted(f"{name}.earlier", before.earlier, shown, _itself, added, unit)
             z = [x + y for x, y in zip(z, added, strict=True)]
-            active = [_clip(x + y, ACTIVATION_MAX) for x, y in zip(active, more, strict=True)]
+            active = [
+                (x + y).clamp(-ACTIVATION_MAX, ACTIVATION_MAX)
+                for x, y in zip(active, more, strict=True)
+            ]
         outputs = [apply_pointwise(head.out, leaky(x)) for x in z]
         unit = output_units(network.k, plane)
-        out, _ = fitted(f"{name}.out", before.out, active, _leaky, outputs, unit)
+        out, _ = fitted(f"{name}.out", before.out, active, integers.leaky, outputs, unit)
         heads.append(Head(trunk, earlier, out))
     result = replace(network, first=first, blocks=blocks, heads=heads)
     check(result)
@@ -214,33 +216,9 @@ def _bits(network: Network, samples: Sequence[Image]) -> float:
     return sum(integer_bits(network, image) * image.size for image in samples)
 
 
-def apply(layer: Layer, inputs: Tensor) -> Tensor:
-    """A layer's integers [1, outputs, height, width]; its sums are exact in float32."""
-    weight, bias, shift = (
-        torch.from_numpy(values).float() for values in (layer.weight, layer.bias, layer.shift)
-    )
-    sums = torch.einsum("oi,bihw->bohw", weight, inputs) + bias[:, None, None]
-    return _clip(torch.floor(sums * 2.0 ** -shift[:, None, None]), layer.limit)
-
-
-def _gated(stream: Tensor, gates: Tensor, tables: Tables) -> Tensor:
-    a, b = gates.chunk(2, 1)
-    share = torch.from_numpy(tables.sigmoid).float()[(b + ACTIVATION_MAX).long()]
-    added = torch.floor((a * share + 2 ** (GATE_BITS - 1)) * 2.0**-GATE_BITS)
-    return _clip(stream + added, ACTIVATION_MAX)
-
-
-def _leaky(x: Tensor) -> Tensor:
-    return torch.maximum(x, torch.floor(x * 2.0**-LEAK_SHIFT))
-
-
 def _leaky_neighbours(x: Tensor) -> Tensor:
-    return neighbourhood(_leaky(x))
+    return neighbourhood(integers.leaky(x))
 
 
 def _itself(x: Tensor) -> Tensor:
     return x
-
-
-def _clip(x: Tensor, limit: int) -> Tensor:
-    return x.clamp(-limit, limit)

@@ -13,6 +13,7 @@ All units are chosen for the integer network of `ncpn.export`: inputs are whole 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -94,24 +95,39 @@ class WaveNCPN(NCPN):
         return self._heads(leaky(h, self.unit), planes - reference, reference)
 
     def _heads(self, h: Tensor, residual: Tensor, reference: Tensor) -> Mixture:
-        planes = [self.plane_mixture(plane, h, residual, reference) for plane in range(PLANES)]
-        parts = zip(*((m.logits, m.means, m.log_scales) for m in planes), strict=True)
-        return Mixture(*(torch.cat(part, 1) for part in parts))
+        return side_by_side(
+            [self.plane_mixture(plane, h, residual, reference) for plane in range(PLANES)]
+        )
 
     def plane_mixture(self, plane: int, h: Tensor, residual: Tensor, reference: Tensor) -> Mixture:
         """One plane's parameters, each [batch, 1, k, ...], from activated features h.
 
         residual: planes minus reference, of which only those before `plane` are looked at.
         """
-        k, head = self.config.mixtures, self.plane_heads()[plane]
-        o = head(h, residual_features(residual[:, :plane]))
+        o = self.plane_heads()[plane](h, residual_features(residual[:, :plane]))
         o = o.to(torch.promote_types(o.dtype, torch.float32))  # autocast may have made it shorter
-        mean = reference[:, plane : plane + 1] + o[:, k : 2 * k] * MEAN_UNIT
-        for other in range(plane):
-            mean = mean + o[:, 3 * k + other, None] * residual[:, other, None]
-        mean = mean.clamp(-MEAN_RANGE, MEAN_RANGE) + 128.0
-        log_scale = o[:, 2 * k : 3 * k].clamp(LOG_SCALE_MIN, LOG_SCALE_MAX)
-        return Mixture(o[:, None, :k], mean[:, None], log_scale[:, None])
+        return mixture_of(
+            o, self.config.mixtures, residual[:, :plane], reference[:, plane : plane + 1]
+        )
+
+
+def mixture_of(o: Tensor, k: int, residual: Tensor, reference: Tensor) -> Mixture:
+    """One plane's parameters, each [batch, 1, k, ...], from its head's outputs o in units of 1.
+
+    residual: planes minus reference of the planes before it; reference: its own, [batch, 1, ...].
+    """
+    mean = reference + o[:, k : 2 * k] * MEAN_UNIT
+    for other in range(residual.shape[1]):
+        mean = mean + o[:, 3 * k + other, None] * residual[:, other, None]
+    mean = mean.clamp(-MEAN_RANGE, MEAN_RANGE) + 128.0
+    log_scale = o[:, 2 * k : 3 * k].clamp(LOG_SCALE_MIN, LOG_SCALE_MAX)
+    return Mixture(o[:, None, :k], mean[:, None], log_scale[:, None])
+
+
+def side_by_side(planes: Sequence[Mixture]) -> Mixture:
+    """All planes' parameters from those of each."""
+    parts = zip(*((m.logits, m.means, m.log_scales) for m in planes), strict=True)
+    return Mixture(*(torch.cat(part, 1) for part in parts))
 
 
 class GatedBlock(nn.Module):

@@ -64,7 +64,7 @@ class Layers:
     def block(self, index: int, neighbours: Floats, x: Floats) -> Floats:
         """x after a residual block."""
         taps, gate = self.blocks[index]
-        return _gated(x, gate(leaky(taps(neighbours))), self.sigmoid)
+        return gated(x, gate(leaky(taps(neighbours))), self.sigmoid)
 
     def head(self, plane: int, trunk: Floats, features: Floats | None) -> Integers:
         """The outputs of a plane's head, [n, 3 k + plane]."""
@@ -104,7 +104,7 @@ def leaky(x: Floats) -> Floats:
     return out
 
 
-def _gated(x: Floats, gates: Floats, sigmoid: Floats) -> Floats:
+def gated(x: Floats, gates: Floats, sigmoid: Floats) -> Floats:
     """x + (a sigmoid(b) + 1/2), clipped; gates: [n, 2 width], a then b."""
     width = x.shape[1]
     limit = len(sigmoid) // 2
