@@ -46,7 +46,7 @@ def exported() -> Network:
 def test_an_exported_network_is_within_its_tables() -> None:
     made = exported()
     expected = validation.integer_bits(made, SAMPLE)
-    assert float(bits(BiasNetwork(made), SAMPLE)) == pytest.approx(expected, rel=2e-4)
+    assert bits(BiasNetwork(made), SAMPLE).item() == pytest.approx(expected, rel=2e-4)
 
 
 def test_untrained_it_is_the_same_network() -> None:
