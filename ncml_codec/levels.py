@@ -62,6 +62,12 @@ def at(level: int | Level) -> Level:
     return LEVELS[level]
 
 
+def models() -> set[str]:
+    """Names of the models that levels use."""
+    ways = [way for level in LEVELS.values() for way in (level, level.second) if way]
+    return {name for way in ways for name in way.models}
+
+
 class Trials:
     """What a tile takes at the adaptations that were tried, and what is known of the others.
 

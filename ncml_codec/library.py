@@ -18,10 +18,11 @@ SUFFIX = ".ncpn"
 
 
 def released() -> list[str]:
-    """Names of the models that ship with the package, the default first."""
+    """Names of the models that ship with the package: the default, those of levels, former ones."""
     folder = resources.files("ncpn") / "released"
     names = [e.name.removesuffix(SUFFIX) for e in folder.iterdir() if e.name.endswith(SUFFIX)]
-    return sorted(names, key=lambda name: (name != DEFAULT, name))
+    used = levels.models()
+    return sorted(names, key=lambda name: (name != DEFAULT, name not in used, name))
 
 
 def load(name: str) -> Model:

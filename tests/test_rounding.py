@@ -91,6 +91,10 @@ def test_a_run_is_rounded_by_another_and_goes_on_so(tmp_path: Path) -> None:
         options = ("--grow-from", first, *more)
         result = trained_by_command(folder, run, "--steps", 3, *options)
         assert result.exit_code == 0, result.output
+        if more:
+            forgotten = trained_by_command(folder, run, "--steps", 6, "--resume")
+            assert forgotten.exit_code == 2
+            assert "--rounded-by" in forgotten.output
         result = trained_by_command(folder, run, "--steps", 6, "--resume", *options)
         assert result.exit_code == 0, result.output
         network = presets.from_pretrained(run)

@@ -187,7 +187,11 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
     datasets.check_labels(images, options["classes"])
     datasets.check_augmentation(images, options["augment"])
     if options["resume"]:
-        turns = load_config(run).get("turns")
+        before = load_config(run)
+        turns = before.get("turns")
+        rounded_by = before.get("options", {}).get("rounded-by")
+        if rounded_by and not options["rounded_by"]:
+            raise UsageError(f"{run}: began with --rounded-by {rounded_by}; give it again")
     elif options["turned_by"]:
         chooser = presets.from_pretrained(options["turned_by"])
         turns = [validation.best_turn(chooser, one) for one in datasets.of_folders(images).images]
