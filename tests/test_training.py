@@ -170,6 +170,25 @@ def test_train_and_export_make_a_model_file(folder: Path, tmp_path: Path) -> Non
     assert "exists" in again.stderr
 
 
+def test_biases_are_tuned_on_the_runs_images(folder: Path, tmp_path: Path) -> None:
+    first, run = tmp_path / "first", tmp_path / "run"
+    assert training(folder, first, "--steps", 2).exit_code == 0
+    assert training(folder, run, "--steps", 20, "--turned-by", first).exit_code == 0
+    networks = []
+    for name, more in {"plain": (), "tuned": ("--tune", folder, "--tune-steps", 20)}.items():
+        out = tmp_path / f"{name}.ncpn"
+        result = tool(export_main, run, "-o", out, "--data", folder, "--crop", 24, *more)
+        assert result.exit_code == 0, result.output
+        networks.append(read_model(out.read_bytes()).network)
+    plain, tuned = networks
+    assert (plain.first.weight == tuned.first.weight).all()
+    assert (plain.first.bias != tuned.first.bias).any()
+    Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(folder / "another.png")
+    refused = tool(export_main, run, "-o", out, "--data", folder, "--tune", folder, "-f")
+    assert refused.exit_code == 2
+    assert "each in its own turn" in refused.output
+
+
 def test_options_come_from_a_file_and_the_command_line_wins(folder: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text('model = "wave-tiny"\nsde = "ve"\nnoise-levels = 4.0\nsteps = 7\ncrop = 16\n')

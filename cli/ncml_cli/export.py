@@ -10,9 +10,7 @@ import click
 from ncml_cli.report import failing_cleanly
 
 if TYPE_CHECKING:
-    from ncml_codec.learn.data import FolderImages, Pixels
-
-_TUNED_SIDE, _TUNED_BATCH = 96, 4  # crops of a step
+    from ncml_codec.learn.data import CropConfig, FolderImages, Pixels
 
 
 @click.command(context_settings={"show_default": True})
@@ -33,9 +31,9 @@ _TUNED_SIDE, _TUNED_BATCH = 96, 4  # crops of a step
     "tuned_on",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="Folder of the run's training images: biases are tuned on crops of them, a second a step.",
+    help="Folder of the run's training images: biases are tuned on crops of them, as in training.",
 )
-@click.option("--tune-steps", type=click.IntRange(1), default=300, help="Steps of four crops.")
+@click.option("--tune-steps", type=click.IntRange(1), default=300, help="Steps of tuning.")
 @click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
 @failing_cleanly
 def main(
@@ -56,7 +54,7 @@ def main(
     """
     from ncml_codec.errors import UsageError
     from ncml_codec.files import write_atomically
-    from ncml_codec.learn.data import CropConfig, load_folders
+    from ncml_codec.learn.data import load_folders
     from ncml_codec.model import read_model, write_model
     from ncml_codec.network import SUM_LIMIT
     from ncpn import calibration, export, presets, tuning, validation
@@ -69,8 +67,7 @@ def main(
     training = _training_images(run, tuned_on) if tuned_on else None
     network = calibration.best_integers(model, images)
     if training is not None:
-        crops = CropConfig(_TUNED_SIDE, _TUNED_BATCH)
-        network = tuning.tuned(network, training, crops, tune_steps)
+        network = tuning.tuned(network, *training, tune_steps)
     for name, inputs, reach in export.proof(network):
         share = 100 * reach / SUM_LIMIT
         click.echo(f"{name:16} {inputs:4} inputs  sums below {reach:9} ({share:.1f} % of 2**24)")
@@ -85,23 +82,24 @@ def main(
     click.echo(f"{output}: {len(data)} bytes, SHA-256 of the network {identity}")
 
 
-def _training_images(run: Path, folders: tuple[Path, ...]) -> FolderImages:
-    """The images of folders, in the turns in which the run was trained on them.
+def _training_images(run: Path, folders: tuple[Path, ...]) -> tuple[FolderImages, CropConfig]:
+    """The images of folders, in the turns in which the run was trained on them, and its crops.
 
     Raises UsageError if the run was trained on another number of images.
     """
     from ncml_codec.errors import UsageError
     from ncml_codec.learn.checkpoint import load_config
-    from ncml_codec.learn.data import FolderImages, load_folders
+    from ncml_codec.learn.data import CropConfig, FolderImages, load_folders
 
-    images = load_folders(folders, _TUNED_SIDE)
-    turns = load_config(run).get("turns")
+    config = load_config(run)
+    crops = CropConfig(**config["crops"])
+    images, turns = load_folders(folders, crops.crop), config.get("turns")
     if turns is not None and len(turns) != len(images.images):
         raise UsageError(
             f"--tune: {len(images.images)} images, but {run} was trained on {len(turns)}, each in"
             " its own turn; give the same folders in the same order"
         )
-    return FolderImages(images.images, images.skipped, turns)
+    return FolderImages(images.images, images.skipped, turns), crops
 
 
 def central(image: Pixels, side: int) -> Pixels:
