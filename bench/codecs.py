@@ -33,7 +33,8 @@ def run(
     """Measure everything; a header, then one record by image and codec.
 
     pictures: also record a thumbnail of each image, and the map of what its pixels cost by the
-    first variant's model. Raises UsageError for unknown rivals, models, levels and engines.
+    first variant's model of each image. Raises UsageError for unknown rivals, models, levels
+    and engines.
     """
     others = choose(rival_names)
     contenders = [*others.values(), *(ours.contender(variant, engine) for variant in variants)]
@@ -111,14 +112,13 @@ def _pictures(subject: Subject, variants: Sequence[Variant], engine: str) -> Rec
         "thumbnail": costs.thumbnail(subject),
     }
     if variants:
-        model = variants[0].loaded()
         try:
             picture = ours.prepare(subject)
         except Refused:
             return found
         if not picture.kind.is_first_version:
             return found
-        bits = costs.bits_by_pixel(model, picture.samples, engine)
+        bits = costs.bits_by_pixel(variants[0].taken(picture), picture.samples, engine)
         found |= {"cost_map": costs.cost_picture(bits), "cost_model": variants[0].name}
         found |= {"cost_full_scale_bits": costs.FULL_SCALE_BITS, "ideal_bytes": bits.sum() / 8}
     return found
@@ -127,7 +127,7 @@ def _pictures(subject: Subject, variants: Sequence[Variant], engine: str) -> Rec
 def _with_ideal(result: Result, picture: Picture, variant: Variant, engine: str) -> Result:
     if not picture.kind.is_first_version:
         return result
-    bits = costs.bits_by_pixel(variant.loaded(), picture.samples, engine)
+    bits = costs.bits_by_pixel(variant.taken(picture), picture.samples, engine)
     return replace(result, ideal_bytes=float(bits.sum()) / 8)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.contenders import Contender, Refused, Samples
 from bench.record import commit
 from bench.subjects import Subject
-from ncml_codec import __version__, images, levels, library, png
+from ncml_codec import __version__, images, levels, library, look, png
 from ncml_codec.codec import Effort
 from ncml_codec.errors import UnsupportedImage, UsageError
 from ncml_codec.levels import Level
@@ -38,13 +38,13 @@ class Variant:
     def _number(self) -> int:
         return 1 if self.level == "static" else int(self.level)
 
-    def loaded(self) -> Model:
-        """The model, the first if a level has several. Raises UsageError if there is none."""
-        return self.ways()[0][0][0]
-
     def ways(self) -> list[tuple[list[Model], Level]]:
-        """As `library.of_level`."""
+        """As `library.of_level`. Raises UsageError for a model that is not here."""
         return library.of_level(self._number(), self._named())
+
+    def taken(self, picture: Picture) -> Model:
+        """The model with which it codes a photograph, before any second one is tried."""
+        return look.chosen(picture, self.ways()[0][0])[1]
 
     def encode(self, picture: Picture, effort: Effort) -> bytes:
         """The file."""

@@ -76,9 +76,9 @@ def encode(
 class Opened:
     """A file whose header, checksums and metadata are sound, and whose model is at hand.
 
-    model: None if no network is needed. bands: decodes as it is read, once: the samples of some
-    rows, from top to bottom, each valid until the next is asked for; raises FormatError if what
-    it decodes is not sound.
+    model: the first layer's; None if no network is needed. bands: decodes as it is read, once: the
+    samples of some rows, from top to bottom, each valid until the next is asked for; raises
+    FormatError if what it decodes is not sound.
     """
 
     width: int
@@ -174,12 +174,13 @@ def read_header(head: bytes) -> Header:
 
 
 def _model(file: General, tools: Tools) -> Model | None:
-    """The model of the file's first layer that needs one. Raises UnknownModel."""
-    for layer in file.layers:
-        if layer.method == methods.NETWORK:
-            identity = container.read_header(bytes(layer.payload)).identity
-            return library.find(identity, tools.models)[1]
-    return None
+    """The model of the file's first layer that needs one. Raises UnknownModel if one lacks."""
+    found = [
+        library.find(container.read_header(bytes(layer.payload)).identity, tools.models)[1]
+        for layer in file.layers
+        if layer.method == methods.NETWORK
+    ]
+    return found[0] if found else None
 
 
 def _decoded(file: General, tools: Tools) -> Iterator[Samples]:

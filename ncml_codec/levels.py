@@ -1,4 +1,4 @@
-"""Levels of compression, 1 to 9: the model, what an encoder tries for every tile, and keeps.
+"""Levels of compression, 1 to 9: the models, what an encoder tries for every tile, and keeps.
 
 README.md has their prices.
 
@@ -29,8 +29,8 @@ class Level:
 
     So are STATIC, and the colour modes where an image may gain by them, unless their code lengths,
     counted along with another one, are surely larger (`Trials`). models: released ones, of which
-    `look` chooses, unless the user names one. second: how photographs are coded once more, if the
-    user names none, to keep the smaller file.
+    `look` chooses, unless the user names one. second: how photographs are coded once more, by each
+    of its models, if the user names none, to keep the smallest file.
     """
 
     strengths: tuple[int, ...]

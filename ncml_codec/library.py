@@ -39,8 +39,8 @@ def load(name: str) -> Model:
 
 def of_level(level: int, model: Model | None = None) -> list[tuple[list[Model], Level]]:
     """What photographs are coded with at a level, to keep the smallest file: the model given, or
-    the level's own, in one or two ways. For each way the models of which `look` chooses one, and
-    the level with the strengths that are tried.
+    the level's own, in one or two ways. For each way its models, of which `look` chooses one in
+    the first way and all are tried in the second, and the level with the strengths.
 
     Raises UsageError for a level that does not exist.
     """

@@ -19,7 +19,7 @@ from ncml_codec.schedule import in_order
 from ncml_codec.turns import COUNT, turned
 
 _TURNED_BY = "fast"
-_SAME_BITS = 0.5  # apart: turns of a symmetric image, which an engine's last digits would decide
+_SAME_BITS = 0.5  # apart, which an engine's last digits would decide: turns of a symmetric image
 _SIDE, _ACROSS = 48, 3  # of the parts, and how many of them each way; bench/LOG.md, "Turns"
 
 
@@ -35,7 +35,8 @@ def turn_of(picture: Source, effort: Effort | None = None) -> int:
 def chosen(
     picture: Source, models: Sequence[Model], effort: Effort | None = None
 ) -> tuple[int, Model]:
-    """The same turn, and the model with which the parts take the fewest bits in it."""
+    """The same turn, and the model with which the parts take the fewest bits in it; of those that
+    are alike the first."""
     effort = effort or Effort()
     parts = _parts(picture)
     by = _measurer(library.load(_TURNED_BY))

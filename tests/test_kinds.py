@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ncml_codec import codec, general, images, kinds, methods, png, transforms
-from ncml_codec.errors import FormatError, InputError, RoundTripError, UsageError
+from ncml_codec.errors import FormatError, InputError, RoundTripError, UnknownModel, UsageError
 from ncml_codec.general import General, Layer
 from ncml_codec.kinds import Kind
 from ncml_codec.model import Model
@@ -195,6 +195,24 @@ def test_forged_files_of_sound_checksums_are_refused(tiny: Model) -> None:
     for message, data in cases.items():
         with pytest.raises(FormatError, match=message):
             images.decode(data)
+
+
+def test_layers_may_have_different_models(tiny: Model, wild: Model) -> None:
+    samples = np.concatenate([valley(60, 120, 9, 11), valley(20, 30, 9, 11)[:, :, :1]], axis=2)
+    layers = []
+    for model, part in ((tiny, samples[:, :, :3]), (wild, samples[:, :, 3:])):
+        planes = np.ascontiguousarray(part)
+        tools = methods.Tools([model], images.Effort(), 1)
+        payload = methods.by_number(methods.NETWORK).encode(planes, tools)
+        layers.append(Layer(methods.NETWORK, planes.shape[2], payload))
+    header = general.Header(11, 9, Kind(6, 8), general.SAMPLES, 0)
+    crc = transforms.samples_crc(samples)
+    data = general.write(General(header, png.pack_chunks([]), b"", layers, crc))
+    assert np.array_equal(images.decode(data, [tiny, wild]).samples, samples)
+    assert images.open_file(data, [wild, tiny]).model is tiny
+    for one, other in ((tiny, wild), (wild, tiny)):
+        with pytest.raises(UnknownModel, match=other.identity.hex()):
+            images.open_file(data, [one])
 
 
 def test_too_large_an_image_is_refused_before_it_is_allocated(tiny: Model) -> None:

@@ -13,7 +13,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ncml_codec import library
+from ncml_codec import levels, library
 from ncml_codec.errors import FormatError, UnknownModel, UsageError
 from ncml_codec.model import Model, identified, read_model, write_model
 from ncml_codec.network import named_layers
@@ -106,7 +106,9 @@ def test_any_description_is_refused(description: bytes) -> None:
 
 
 def test_released_models_are_found_by_name_and_identity(tiny: Model) -> None:
-    assert library.released()[0] == library.DEFAULT
+    names = library.released()
+    assert names[0] == library.DEFAULT
+    assert set(names[: len(levels.models())]) == levels.models()
     for name in library.released():
         model = library.load(name)
         assert library.find(model.identity) == (name, model)

@@ -10,7 +10,7 @@ import click
 from ncml_cli.report import failing_cleanly
 
 if TYPE_CHECKING:
-    from ncml_codec.learn.data import CropConfig, FolderImages, Pixels
+    from ncml_codec.learn.data import CropConfig, Images, Pixels
 
 
 @click.command(context_settings={"show_default": True})
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 @click.option(
     "--tune",
     "tuned_on",
-    type=click.Path(path_type=Path),
     multiple=True,
-    help="Folder of the run's training images: biases are tuned on crops of them, as in training.",
+    help="The run's training images, as in --data of ncml-train: biases are tuned on them.",
 )
 @click.option("--tune-steps", type=click.IntRange(1), default=300, help="Steps of tuning.")
 @click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
@@ -41,7 +40,7 @@ def main(
     output: Path,
     folders: tuple[Path, ...],
     crop: int,
-    tuned_on: tuple[Path, ...],
+    tuned_on: tuple[str, ...],
     tune_steps: int,
     force: bool,
 ) -> None:
@@ -66,13 +65,17 @@ def main(
     images = [central(image, crop) for image in load_folders(folders, 16).images]
     training = _training_images(run, tuned_on) if tuned_on else None
     network = calibration.best_integers(model, images)
+    cost = validation.cost(model, network, images)
     if training is not None:
-        network = tuning.tuned(network, *training, tune_steps)
+        tuned = tuning.tuned(network, *training, tune_steps)
+        after = validation.cost(model, tuned, images)
+        click.echo(f"tuned: integer {cost.integer:.4f} before, {after.integer:.4f} after")
+        if after.integer < cost.integer:
+            network, cost = tuned, after
     for name, inputs, reach in export.proof(network):
         share = 100 * reach / SUM_LIMIT
         click.echo(f"{name:16} {inputs:4} inputs  sums below {reach:9} ({share:.1f} % of 2**24)")
     data = write_model(network)
-    cost = validation.cost(model, network, images)
     click.echo(
         f"{len(images)} images, those fitted to: float {cost.floating:.4f}, integer"
         f" {cost.integer:.4f} bits per sub-pixel ({cost.percent:+.3f} %)"
@@ -82,24 +85,30 @@ def main(
     click.echo(f"{output}: {len(data)} bytes, SHA-256 of the network {identity}")
 
 
-def _training_images(run: Path, folders: tuple[Path, ...]) -> tuple[FolderImages, CropConfig]:
-    """The images of folders, in the turns in which the run was trained on them, and its crops.
+def _training_images(run: Path, sources: tuple[str, ...]) -> tuple[Images, CropConfig]:
+    """The images that a run was trained on, in the turns in which they were shown, and its crops.
 
     Raises UsageError if the run was trained on another number of images.
     """
     from ncml_codec.errors import UsageError
+    from ncml_codec.learn import datasets
     from ncml_codec.learn.checkpoint import load_config
-    from ncml_codec.learn.data import CropConfig, FolderImages, load_folders
+    from ncml_codec.learn.data import CropConfig
 
     config = load_config(run)
-    crops = CropConfig(**config["crops"])
-    images, turns = load_folders(folders, crops.crop), config.get("turns")
-    if turns is not None and len(turns) != len(images.images):
+    crops, turns = CropConfig(**config["crops"]), config.get("turns")
+    images = datasets.open_training(sources, crops.crop)
+    if count := config["options"].get("images"):
+        images = datasets.first(images, count)
+    if turns is None:
+        return images, crops
+    found = len(datasets.of_folders(images).images)
+    if len(turns) != found:
         raise UsageError(
-            f"--tune: {len(images.images)} images, but {run} was trained on {len(turns)}, each in"
-            " its own turn; give the same folders in the same order"
+            f"--tune: {found} images, but {run} was trained on {len(turns)}, each in its own turn;"
+            " give the same folders in the same order"
         )
-    return FolderImages(images.images, images.skipped, turns), crops
+    return datasets.in_turns(images, turns), crops
 
 
 def central(image: Pixels, side: int) -> Pixels:

@@ -118,7 +118,7 @@ def _from_file(context: click.Context, _: click.Parameter, path: Path | None) ->
     "--rounded-by",
     type=click.Path(path_type=Path),
     help="Take from activations below zero what integers will, in units as the network of this run"
-    " needs them, of the same shape (wave-*).",
+    " needs them, of the same shape (wave-*). A run keeps its units when it is resumed.",
 )
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved options and stop.")
@@ -184,14 +184,12 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
     images = datasets.open_training(options["sources"], options["crop"])
     images = datasets.first(images, options["images"]) if options["images"] else images
     turns: list[int] | None = None
+    kept_units: dict[str, Any] | None = None
     datasets.check_labels(images, options["classes"])
     datasets.check_augmentation(images, options["augment"])
     if options["resume"]:
         before = load_config(run)
-        turns = before.get("turns")
-        rounded_by = before.get("options", {}).get("rounded-by")
-        if rounded_by and not options["rounded_by"]:
-            raise UsageError(f"{run}: began with --rounded-by {rounded_by}; give it again")
+        turns, kept_units = before.get("turns"), before.get("units")
     elif options["turned_by"]:
         chooser = presets.from_pretrained(options["turned_by"])
         turns = [validation.best_turn(chooser, one) for one in datasets.of_folders(images).images]
@@ -209,10 +207,12 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
         presets.initialise(network, first, torch.zeros(len(first), device=device))
         if options["grow_from"]:
             presets.grow_from(network, options["grow_from"])
-    if options["rounded_by"]:
+    if options["rounded_by"] and kept_units is None:
         plain = replace(crops, batch=_REACH_CROPS, grey=0.0, augment=0.0)
         shown = images.crops(plain, _REACH_SEED, 0).transpose(0, 2, 3, 1)
-        rounding.round_leaks(network, options["rounded_by"], list(shown))
+        kept_units = rounding.to_json(rounding.units_of(options["rounded_by"], list(shown)))
+    if kept_units is not None:
+        rounding.round_leaks(network, rounding.from_json(kept_units))
     if parallel.rank() > 0:
         train(network, images, process, crops, config, run)
         return
@@ -229,6 +229,7 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
             "crops": asdict(crops),
             "options": resolved,
             **({} if turns is None else {"turns": turns}),
+            **({} if kept_units is None else {"units": kept_units}),
         },
     )
     with ExitStack() as stack:

@@ -1,8 +1,8 @@
 """The integer network in torch: whole numbers in float32, gradients as if nothing were rounded.
 
 Straight-through gradients: Bengio et al. 2013, "Estimating or Propagating Gradients Through
-Stochastic Neurons". Values are those of the codec's engines as far as the mixture's parameters go;
-its masses are of real numbers, not of tables.
+Stochastic Neurons". Values are those of the codec's engines up to the heads' outputs; the mixture
+that these make, and its masses, are of real numbers, not of tables.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from ncml_codec.network import (
     PLANES,
     Block,
     Head,
+    Integers,
     Layer,
     Network,
     check,
@@ -44,8 +45,8 @@ from ncpn.wave import (
 class BiasNetwork(nn.Module):
     """An integer network whose biases may be trained; its weights stay.
 
-    biases: in whole numbers of each layer's outputs, [outputs] by name, without what rounds sums to
-    the nearest. Those of `earlier` add up with `trunk`'s and stay as well.
+    biases: in whole numbers of each layer's outputs, [outputs] by name, with the half that rounds
+    sums to the nearest. Those of `earlier` would only add to `trunk`'s and stay as well.
     """
 
     sigmoid: Tensor
@@ -120,12 +121,12 @@ class BiasNetwork(nn.Module):
 
 
 def apply(layer: Layer, inputs: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A layer's whole numbers [batch, outputs, height, width]; its sums are exact in float32.
+    """A layer's whole numbers [batch, outputs, height, width]; with its own bias, exact.
 
-    bias: in whole numbers of the outputs; None for the layer's own.
+    bias: another one, in whole numbers of the outputs.
     """
     weight = torch.from_numpy(layer.weight).float() * 2.0 ** -_column(layer.shift)
-    bias = _shifted_bias(layer) if bias is None else bias
+    bias = _shifted_bias(layer).to(inputs.device) if bias is None else bias
     batch, _, height, width = inputs.shape
     weight = weight.to(inputs.device).expand(batch, -1, -1)
     sums = torch.baddbmm(bias[None, :, None], weight, inputs.flatten(2))
@@ -146,6 +147,7 @@ def leaky(x: Tensor) -> Tensor:
 
 
 def floor(x: Tensor) -> Tensor:
+    """Rounded down."""
     return _Floor.apply(x)
 
 
@@ -153,7 +155,7 @@ def _key(name: str) -> str:
     return name.replace(".", "_")  # torch allows no dots
 
 
-def _column(shift: Any) -> Tensor:
+def _column(shift: Integers) -> Tensor:
     return torch.from_numpy(shift).float()[:, None]
 
 

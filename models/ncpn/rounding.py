@@ -6,15 +6,17 @@ left to `export` and `calibration` (bench/LOG.md, "Quantisation").
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ncml_codec.errors import UsageError
 from ncpn import presets
-from ncpn.activations import Floats, choose_units, finer, observe
+from ncpn.activations import Floats, Units, choose_units, finer, observe
 from ncpn.network import NCPN
 from ncpn.validation import Image
 from ncpn.wave import WaveNCPN
@@ -22,24 +24,35 @@ from ncpn.wave import WaveNCPN
 _FINER = 1.25  # than what clips nothing: about what `calibration` ends up with
 
 
-def round_leaks(network: NCPN, run: Path, samples: Sequence[Image]) -> None:
-    """Let a wave network be trained with the leaky ReLU of integers.
+def units_of(run: Path, samples: Sequence[Image]) -> Units:
+    """The units in which a run's activations on sample images are whole numbers.
 
-    run: of a network of the same shape; in which units, its activations on sample images tell,
-    uint8 [height, width, 3]. Raises UsageError for any other network, and as
+    samples: uint8 [height, width, 3]. Raises UsageError for a network of another kind, and as
     `presets.from_pretrained`.
     """
     shown = presets.from_pretrained(run)
-    if not (isinstance(network, WaveNCPN) and isinstance(shown, WaveNCPN)):
+    if not isinstance(shown, WaveNCPN):
         raise UsageError(f"{run}: only wave networks are rounded")
-    if _shape(network) != _shape(shown):
-        raise UsageError(f"{run}: its network is of another shape")
+    return finer(choose_units(observe(shown, samples)), _FINER, _FINER)
+
+
+def round_leaks(network: NCPN, units: Units) -> None:
+    """Let a wave network be trained with the leaky ReLU of integers in these units.
+
+    Raises UsageError for any other network, and for units of one of another shape.
+    """
+    if not isinstance(network, WaveNCPN):
+        raise UsageError("only wave networks are rounded")
+    if _shape(units) != _shape_of(network):
+        raise UsageError(
+            f"rounded by a network of another shape: {_shape(units)} channels of the stream, the"
+            f" blocks and the heads, here {_shape_of(network)}"
+        )
     device = network.first.weight.device
 
     def by_channel(values: Floats) -> Tensor:
         return torch.from_numpy(values).float()[:, None, None].to(device)
 
-    units = finer(choose_units(observe(shown, samples)), _FINER, _FINER)
     network.unit = by_channel(units.stream)
     for block, inside in zip(network.gated_blocks(), units.hidden, strict=True):
         block.unit, block.inner_unit = network.unit, by_channel(inside)
@@ -47,6 +60,27 @@ def round_leaks(network: NCPN, run: Path, samples: Sequence[Image]) -> None:
         head.unit = by_channel(inside)
 
 
-def _shape(network: WaveNCPN) -> tuple[int, int, int]:
+def to_json(units: Units) -> dict[str, Any]:
+    """As a run's config.json keeps them, to go on with."""
+    return {
+        "stream": units.stream.tolist(),
+        "hidden": [values.tolist() for values in units.hidden],
+        "heads": [values.tolist() for values in units.heads],
+    }
+
+
+def from_json(kept: Mapping[str, Any]) -> Units:
+    return Units(
+        np.array(kept["stream"]),
+        [np.array(values) for values in kept["hidden"]],
+        [np.array(values) for values in kept["heads"]],
+    )
+
+
+def _shape(units: Units) -> list[int]:
+    return [len(values) for values in (units.stream, *units.hidden, *units.heads)]
+
+
+def _shape_of(network: WaveNCPN) -> list[int]:
     config = network.config
-    return config.width, config.blocks, config.head_width
+    return [config.width] * (1 + config.blocks) + [config.head_width] * len(network.plane_heads())

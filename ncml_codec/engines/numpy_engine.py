@@ -26,6 +26,7 @@ from ncml_codec.engines.numpy_layers import (
     Layers,
     leaky,
     residual_features,
+    without_warnings,
 )
 from ncml_codec.network import PLANES, Integers, Network
 from ncml_codec.strength import BODY, STATIC, colour_mode, learning
@@ -84,6 +85,7 @@ class NumpyWalk:
         self.samples = _Ring(height, PLANES + 1, seen)  # 4 (x - 128) by plane, 1 if inside
         self.hidden = [_Ring(height, network.width, network.neighbours) for _ in network.blocks]
 
+    @without_warnings
     def begin(self, wave: int) -> int:
         if self.body is not None:
             if self.coded:
@@ -114,6 +116,7 @@ class NumpyWalk:
         self.coding = -1
         return len(x)
 
+    @without_warnings
     def high(self, plane: int) -> Weights:
         engine, features = self.engine, self._features(plane)
         if self.adaptive:
@@ -136,6 +139,7 @@ class NumpyWalk:
             return tables.weights(self.masses.low_counts(self.mixture, high, network_tables))
         return tables.weights(tables.low_counts(self.mixture, high, network_tables))
 
+    @without_warnings
     def static_bits(self, plane: int, values: Integers) -> float:
         """What these samples take by the model's own head, in bits, if only heads learn. Asked
         before they are `put`, as is `mode_bits`."""
@@ -154,6 +158,7 @@ class NumpyWalk:
         below = masses.low_counts(self.mixture, high, network_tables)
         return tables.bits(masses.high_counts(), high) + tables.bits(below, values & 15)
 
+    @without_warnings
     def put(self, plane: int, values: Integers) -> None:
         if self.adaptive and self.coding == plane:
             k = self.engine.network.k

@@ -6,7 +6,9 @@ by a power of two and `floor` are exact, so `floor(sum * 2**-shift)` is the arit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +27,8 @@ from ncml_codec.network import (
 from ncml_codec.wave import Tap
 
 Floats = npt.NDArray[np.float32]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 WEST, NORTH, NORTH_EAST = (0, -1), (-1, 0), (-1, 1)
 
@@ -86,15 +90,24 @@ class Product:
         self.limit = np.float32(layer.limit)
 
     def __call__(self, inputs: Floats) -> Floats:
-        # BLAS may compute beyond a small matrix, in registers that nobody reads, and numpy warns of
-        # what it finds there.
-        with np.errstate(all="ignore"):
-            out: Floats = inputs @ self.weight
+        out: Floats = inputs @ self.weight
         out += self.bias
         out *= self.scale
         np.floor(out, out=out)
         np.clip(out, -self.limit, self.limit, out=out)
         return out
+
+
+def without_warnings(function: Callable[P, R]) -> Callable[P, R]:
+    """BLAS may compute beyond a small matrix, in registers that nobody reads; numpy warns of what
+    it finds there ("invalid value encountered in matmul"), which would be told to users."""
+
+    @functools.wraps(function)
+    def silent(*args: P.args, **kwargs: P.kwargs) -> R:
+        with np.errstate(invalid="ignore"):
+            return function(*args, **kwargs)
+
+    return silent
 
 
 def leaky(x: Floats) -> Floats:

@@ -20,11 +20,13 @@ from ncml_codec.engines.numpy_layers import (
     Layers,
     leaky,
     residual_features,
+    without_warnings,
 )
 from ncml_codec.network import PLANES
 from ncml_codec.wave import Tap
 
 
+@without_warnings
 def code_length(layers: Layers, samples: npt.NDArray[np.uint8]) -> float:
     """Of samples [height, width, planes], in bits; see `engines.Measurer`."""
     network = layers.network

@@ -43,8 +43,9 @@ class WeightSets:
         """
         sets, index = np.unique(chosen, return_inverse=True)
         member = (index[None, :] == np.arange(len(sets))[:, None]).astype(np.float64)
-        with np.errstate(all="ignore"):  # of registers that nobody reads, see `numpy_layers`
-            sums = (member @ steps.astype(np.float64)).astype(np.int64)
+        with np.errstate(invalid="ignore"):  # see `engines.numpy_layers.without_warnings`
+            product = member @ steps.astype(np.float64)
+        sums = product.astype(np.int64)
         bits = member.sum(axis=1).astype(np.int64)
         waves = self.waves[sets]
         rate = RATE + FIRST_RATE // (RATE_HALVING + waves)
