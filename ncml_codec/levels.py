@@ -16,7 +16,7 @@ from ncml_codec.strength import BODY, STATIC
 
 DEFAULT = 5
 
-_FAST, _PHOTO, _MAX = ("fast",), ("photo",), ("max",)
+_FAST, _PHOTO, _MAX = ("fast", "fast-cid22"), ("photo", "photo-cid22"), ("max",)
 
 # A payload is at most a word shorter than its code length. A code length so much above a payload is
 # that of a larger one, whatever the last digits of a sum of logarithms.

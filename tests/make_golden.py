@@ -121,12 +121,12 @@ def main(tiny: Path) -> None:
         _write(f"wild_{name}", from_array(samples), identified(wild), 11)
     first = library.load("photo-1")
     _write("photo", from_array(valley(60, 300, 40, 48)), first, 11)
-    for name in ("photo", "photo-2"):
+    for name in ("photo", "photo-cid22", "photo-3", "photo-2"):
         photo = library.load(name)
         for level in (1, 5, 8):
             _write(f"level{level}_{name}", from_array(valley(60, 300, 40, 48)), photo, 11)
             _write(f"level{level}_{name}_colours", from_array(_on_lattices()), photo, 6)
-    for name in ("fast", "fast-1", "max", "max-1"):
+    for name in ("fast", "fast-cid22", "fast-1", "max", "max-1"):
         _write(f"level5_{name}", from_array(valley(60, 300, 12, 16)), library.load(name), 11)
     whole = decode_file(VALLEY.read_bytes(), VALLEY.name)
     grey = np.ascontiguousarray(whole.samples[200:216, 100:140, :1])
