@@ -13,21 +13,25 @@ from pathlib import Path
 
 import numpy as np
 
-from ncml_codec import codec, images, library, turns
+from ncml_codec import codec, images, levels, library, turns
 from ncml_codec.container import read_container
 from ncml_codec.errors import NcmlError
+from ncml_codec.levels import Level
 from ncml_codec.model import Model, identified, read_model, write_model
 from ncml_codec.pixels import Picture, decode_file, encode_file, from_array
+from ncml_codec.strength import BODY
 from ncml_codec.turns import UPRIGHT
 from tests.networks import random_network
 from tests.pictures import GOLDEN, VALLEY, Samples, extremes, through_ycbcr, valley
 
 IDAT = (b"IDAT", b"")
+_WHOLE = Level((BODY + 3,))  # of level 8 the whole network's learning alone
 
 
-def level_of(name: str) -> int:
+def level_of(name: str) -> Level:
     """The level at which a golden file was made, by its name: level5_scene, or 1."""
-    return int(name[5]) if name.startswith("level") else 1
+    level = int(name[5]) if name.startswith("level") else 1
+    return _WHOLE if level == 8 else levels.at(level)
 
 
 def turn_of(name: str) -> int:
