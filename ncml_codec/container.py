@@ -12,7 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ncml_codec import turns
-from ncml_codec.errors import ChecksumMismatch, FormatError, Truncated
+from ncml_codec.errors import (
+    BeyondLimit,
+    ChecksumMismatch,
+    FormatError,
+    NotThisFormat,
+    Truncated,
+)
 from ncml_codec.kinds import GREY, RGB, Kind
 from ncml_codec.model import IDENTITY_BYTES
 from ncml_codec.sections import Reader, checksum, varint
@@ -167,11 +173,12 @@ def read_head(
     if not data:
         raise Truncated("the file is empty")
     if not data.startswith(MAGIC[: len(data)]):
-        raise FormatError("not an ncmz file: it does not begin as one")
+        raise NotThisFormat("not an ncmz file: it does not begin as one")
     reader = Reader(data, len(MAGIC))
     version, kind, adaptation, exponent = reader.take("header", 4)
     if version != VERSION:
-        raise FormatError(
+        kind_of_error = NotThisFormat if version > VERSION else FormatError
+        raise kind_of_error(
             f"format version {version}; this program reads version {VERSION}:"
             f" {'update it' if version > VERSION else 'the file is damaged'}"
         )
@@ -182,7 +189,7 @@ def read_head(
             f"header: an image of {width} x {height} pixels; sides are 1 to {MAX_SIDE}"
         )
     if max_pixels is not None and width * height > max_pixels:
-        raise FormatError(
+        raise BeyondLimit(
             f"an image of {width} x {height} pixels, beyond the limit of {max_pixels} (max_pixels)"
         )
     if exponent not in TILE_EXPONENTS:

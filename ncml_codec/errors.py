@@ -32,7 +32,10 @@ class ExportError(NcmlError):
 
 
 class FormatError(NcmlError):
-    """Bytes that are not a sound file of this format: damaged, cut short, or something else."""
+    """Bytes that are not a sound file of this format: damaged or cut short.
+
+    Its subclasses with exit code 1 stand for files that are refused although nothing is damaged.
+    """
 
     exit_code = 4
 
@@ -45,8 +48,22 @@ class ChecksumMismatch(FormatError):
     """A section's bytes, or the decoded samples, are not those that were written."""
 
 
+class NotThisFormat(FormatError):
+    """The file is of another format, or of a newer version of this one."""
+
+    exit_code = 1
+
+
+class BeyondLimit(FormatError):
+    """The file claims more than a limit of this call allows."""
+
+    exit_code = 1
+
+
 class UnknownModel(FormatError):
     """The file names a model that is not at hand; nothing is wrong with the file."""
+
+    exit_code = 1
 
 
 class RoundTripError(NcmlError):

@@ -24,7 +24,7 @@ from ncml_codec import (
     transforms,
 )
 from ncml_codec.codec import Effort
-from ncml_codec.errors import ChecksumMismatch, FormatError, RoundTripError
+from ncml_codec.errors import BeyondLimit, ChecksumMismatch, FormatError, RoundTripError
 from ncml_codec.general import General
 from ncml_codec.kinds import Kind
 from ncml_codec.methods import Tools
@@ -113,7 +113,7 @@ def open_file(
     file = general.read(data)
     width, height, kind = file.header.width, file.header.height, file.header.kind
     if width * height > max_pixels:
-        raise FormatError(
+        raise BeyondLimit(
             f"an image of {width} x {height} pixels, beyond the limit of {max_pixels} (max_pixels)"
         )
     chunks = png.unpack_chunks(file.metadata)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ncml_codec.errors import ChecksumMismatch, FormatError, Truncated
+from ncml_codec.errors import ChecksumMismatch, FormatError, NotThisFormat, Truncated
 from ncml_codec.network import (
     ACTIVATION_MAX,
     OUTPUT_MAX,
@@ -73,7 +73,7 @@ def write_model(network: Network) -> bytes:
 def read_model(data: bytes) -> Model:
     """The model of a model file's bytes. Raises FormatError for anything else."""
     if not data.startswith(MAGIC):
-        raise FormatError("not a model file: it does not begin as one")
+        raise NotThisFormat("not a model file: it does not begin as one")
     if len(data) < len(MAGIC) + 8:
         raise Truncated(f"model file: {len(data)} bytes are not even a header")
     body, (checksum,) = data[:-4], struct.unpack("<I", data[-4:])

@@ -180,10 +180,34 @@ def test_damaged_files_are_reported_and_nothing_is_written(photo: Path) -> None:
     assert os.listdir(photo.parent) == ["photo.png.ncmz"]
 
 
+@pytest.mark.parametrize("command", ["test", "decompress", "info"])
+def test_only_a_damaged_file_exits_4(photo: Path, tmp_path: Path, command: str) -> None:
+    packed = of_the_network(photo)
+    data = packed.read_bytes()
+    foreign, newer, damaged = (tmp_path / f"{name}.ncmz" for name in ("foreign", "newer", "cut"))
+    foreign.write_bytes(photo.read_bytes())
+    newer.write_bytes(data[:4] + b"\x63" + data[5:])
+    damaged.write_bytes(data[:-1])
+    model = ["-m", TINY]
+    limited = [] if command == "info" else ["--max-pixels", 1]
+    for path, more, code in (
+        (foreign, model, 1),
+        (newer, model, 1),
+        (packed, [*model, *limited], 1 if limited else 0),
+        (packed, [], 0 if command == "info" else 1),  # its model is not at hand
+        (damaged, model, 4),
+    ):
+        result = ncmlzip(command, *more, *(["-f"] if command == "decompress" else []), path)
+        assert (path.name, result.exit_code) == (path.name, code), result.output
+    missing = ncmlzip(command, "-m", tmp_path / "none.ncpn", packed)
+    assert missing.exit_code == 1
+    assert ncmlzip(command, "-m", photo, packed).exit_code == 1  # no model file
+
+
 def test_a_missing_model_is_named(photo: Path) -> None:
     of_the_network(photo)
     result = ncmlzip("test", f"{photo}.ncmz")
-    assert result.exit_code == 4
+    assert result.exit_code == 1
     assert "not at hand" in result.stderr
     (facts,) = json.loads(ncmlzip("info", "--json", f"{photo}.ncmz").stdout)
     assert (facts["model"], facts["engine_here"]) == ("not at hand", "none")

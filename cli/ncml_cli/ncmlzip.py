@@ -41,10 +41,10 @@ def main() -> None:
 
     \b
     Exit codes, for one file: 0 all is well, or the file was skipped; 1 it cannot be
-    read or written, or is of a kind that is not handled; 2 usage; 3 decoding gave
-    something else (a bug; nothing was written); 4 a damaged file. For several files, -r
-    or --files-from: 1 if any of them failed. Interrupted (SIGINT, SIGTERM, SIGHUP): 130;
-    no output is half-written.
+    read or written, is of a kind that is not handled, or its model is missing; 2 usage;
+    3 decoding gave something else (a bug; nothing was written); 4 a damaged file. For
+    several files, -r or --files-from: 1 if any of them failed.
+    Interrupted (SIGINT, SIGTERM, SIGHUP): 130; no output is half-written.
     """
 
 

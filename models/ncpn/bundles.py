@@ -25,8 +25,10 @@ from torch import Tensor
 
 from ncml_codec.coder import Coder, Decoder, Encoder
 from ncml_codec.errors import (
+    BeyondLimit,
     ChecksumMismatch,
     FormatError,
+    NotThisFormat,
     RoundTripError,
     Truncated,
     UnknownModel,
@@ -233,7 +235,7 @@ def _parts(data: bytes) -> tuple[dict[str, Any], bytes]:
     """Header and payload, both checked. Raises FormatError."""
     start = len(MAGIC) + 4
     if not data.startswith(MAGIC):
-        raise FormatError("not a bundle: it does not begin as one")
+        raise NotThisFormat("not a bundle: it does not begin as one")
     if len(data) < start:
         raise Truncated(f"a bundle of {len(data)} bytes: its header begins with {start}")
     (length,) = struct.unpack("<I", data[len(MAGIC) : start])
@@ -271,7 +273,7 @@ def _checked(header: object) -> dict[str, Any]:
     if not sound:
         raise FormatError("the header lacks a field, or holds one that cannot be meant")
     if len(header["names"]) * header["width"] * header["height"] > MAX_PIXELS:
-        raise FormatError(f"more than {MAX_PIXELS} pixels, which would take days")
+        raise BeyondLimit(f"more than {MAX_PIXELS} pixels, which would take days")
     return header
 
 
