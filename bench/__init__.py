@@ -1,1 +1,1 @@
-"""Measurements: what the figures in README.md and bench/LOG.md come from. Not installed."""
+"""Measurements: what the figures in README.md and bench/notebook come from. Not installed."""

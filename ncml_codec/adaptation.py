@@ -5,7 +5,7 @@ double precision (+, -, *, /, sqrt and floor, each rounded on its own), then rou
 integers; its sums over pixels are sums of integers, so their order is free. The optimiser is Adam
 (Kingma and Ba 2015), element by element in double precision. Weights in use are whole numbers and
 stay so near to the model's that every sum remains below 2**24. FORMAT.md, "Adaptation"; the
-choices are measured in bench/LOG.md.
+choices are measured in bench/notebook/learning.md.
 """
 
 from __future__ import annotations

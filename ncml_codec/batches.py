@@ -25,7 +25,7 @@ from ncml_codec.turns import UPRIGHT, restored, turned, turned_sides
 
 # Pixels that are walked together, enough for a GPU; a parameter of which every image has its own
 # counts as one. On the CPU `photo` takes 24 to 366 bytes for each, the most for small images that
-# do not learn: bench/LOG.md, "Batches and large images".
+# do not learn: bench/notebook/engines.md.
 TOGETHER = 1 << 24
 CELLS = 4  # of colours, 12 bytes each, take the place of a parameter
 

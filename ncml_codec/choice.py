@@ -22,7 +22,8 @@ from ncml_codec.transforms import Planes, Transformed
 TRIED = 1 << 26  # pixels beyond which an image that version 1 holds is not tried otherwise
 _SMALL = 1 << 12  # pixels up to which everything is tried: it takes no time, and headers matter
 _BANDS, _ROWS = (1, 3, 5), 32  # eighths of the height where rows are looked at, and how many
-# Of pixels that equal their left neighbour: at most 0.19 in Kodak. bench/LOG.md, "Drawings".
+# Share of pixels that equal their left neighbour: at most 0.19 in Kodak
+# (bench/notebook/context-mixing.md).
 _EQUAL = 0.25
 _NOISE = 0.1  # less of them, and WebP is behind the network and zstd
 _THOROUGH = 9  # the level from which on everything is tried
@@ -30,7 +31,8 @@ _COLOURS = 256  # of all rows looked at; photographs have thousands
 # A file of this share of what quickly filtered rows take may be larger than the best PNG.
 _EXPECTED = 0.85
 # Bytes of planes up to which mixing is tried at level 1 and above, at half a microsecond to five
-# each. Where it is, WebP is not, which takes longer and is next to never smaller (bench/LOG.md).
+# each. Where it is tried, WebP is not: WebP takes longer and is hardly ever smaller
+# (bench/notebook/context-mixing.md, "Which ways are tried").
 _QUICK, _MIXED = 1 << 17, 1 << 25
 _LEVELS = 24  # different bytes of a plane, below which a network for photographs has no chance
 

@@ -82,7 +82,7 @@ class Kind:
 
 
 # Priors of 1.5, 0.15625 and 0.375 of a sample; the first two and OPEN_MASS by trial on three images
-# made of validation crops: bench/LOG.md.
+# made of validation crops: bench/notebook/colours.md.
 KINDS = (  # in order
     Kind(1, 2, LEVELS * LEVELS, 3 << 23, _pairs),
     Kind(2, 1, SPAN * SPAN, 5 << 19, _differences),

@@ -20,7 +20,7 @@ _REACH = 2  # around a cell
 _AROUND = (2 * _REACH + 1) ** 2 - 1
 _CROWDED = 2 * _AROUND  # pixels around a cell from which on it should not be empty
 _FEWEST = 64  # of such cells
-_EMPTY = 4  # one of so many of them is empty: bench/LOG.md, "Colours on a lattice, in all engines"
+_EMPTY = 4  # one of so many of them is empty: bench/notebook/colours.md
 
 Counts = npt.NDArray[np.int64]
 

@@ -38,7 +38,8 @@ class Level:
     second: Level | None = None
 
 
-_HEADS, _WHOLE = 3, BODY + 3  # the best single strengths on validation images, bench/LOG.md
+# The best single strengths on validation images: bench/notebook/learning.md, "Strength".
+_HEADS, _WHOLE = 3, BODY + 3
 
 LEVELS = {
     1: Level((STATIC,), _FAST),

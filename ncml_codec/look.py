@@ -20,7 +20,8 @@ from ncml_codec.turns import COUNT, turned
 
 _TURNED_BY = "fast"
 _SAME_BITS = 0.5  # apart, which an engine's last digits would decide: turns of a symmetric image
-_SIDE, _ACROSS = 48, 3  # of the parts, and how many of them each way; bench/LOG.md, "Turns"
+# Side of the crops, and their number each way: bench/notebook/orientation-and-model-choice.md.
+_SIDE, _ACROSS = 48, 3
 
 
 def turn_of(picture: Source, effort: Effort | None = None) -> int:

@@ -2,8 +2,8 @@
 
 Processes and not threads: for small images most of the time goes in Python and in the range coder,
 which both hold Python's lock. Within a process, outputs go to the disk while the next image is
-computed: to wait for the disk takes longer than to code a small image. bench/LOG.md, "Batches and
-large images".
+computed: to wait for the disk takes longer than to code a small image (bench/notebook/engines.md,
+"Small images").
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ Look = Callable[[Tensor], Tensor]
 
 _FINER = (1.0, 1.25, 1.5, 2.0)  # units to try
 _FITTED = 64  # images to fit to, for memory's sake: 41 of 192 x 192 took 8.1 GiB with `max`
-_SMOOTH = 2.0  # grey levels of residual that every pixel has; bench/LOG.md, "Quantisation"
-_RIDGE = 1e-5  # of an input's own power: keeps weights that the samples say nothing of; LOG, there
+_SMOOTH = 2.0  # grey levels of residual that every pixel has; bench/notebook/integers.md
+_RIDGE = 1e-5  # of an input's own power: keeps weights that the samples do not determine
 
 
 def best_integers(model: WaveNCPN, samples: Sequence[Image]) -> Network:
@@ -59,8 +59,8 @@ def best_integers(model: WaveNCPN, samples: Sequence[Image]) -> Network:
 
     samples: uint8 [height, width, 3] images that show the range of the activations. Their largest
     values are rare outliers: finer units that clip those are tried, and kept if they code the
-    samples in fewer bits; and so are fitted layers (bench/LOG.md, "Quantisation"). Raises
-    ExportError.
+    samples in fewer bits; and so are fitted layers (bench/notebook/integers.md,
+    "Layers fitted to what their inputs lost"). Raises ExportError.
     """
     seen = observe(model, samples)
     first = choose_units(seen)

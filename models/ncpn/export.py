@@ -184,7 +184,7 @@ def _lost(seen: Activations, name: str, unit: Floats) -> Floats:
     """What the integer leaky ReLU takes from each channel on average, in float units.
 
     v >> 3 rounds down: 7/16 of an integer for each negative value. Biases give it back; that
-    halved what integers cost (bench/LOG.md, "Quantisation").
+    halved what integers cost (bench/notebook/integers.md, "Units").
     """
     rounding = (2**LEAK_SHIFT - 1) / 2 ** (LEAK_SHIFT + 1)
     return rounding * seen.negative[name] / unit

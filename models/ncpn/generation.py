@@ -5,7 +5,7 @@ errors, then refine to t = 0 by the score. Random numbers come from one generato
 
 At t > 0 values are cut to what noisy images reach: their range at t and five standard deviations
 more. Without it a network's draw beyond that makes the next ones worse, which a score then spreads
-(bench/LOG.md, "Sampling").
+(bench/notebook/noise-and-likelihood.md, "Sampling").
 """
 
 from __future__ import annotations

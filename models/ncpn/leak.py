@@ -1,7 +1,7 @@
 """The wave NCPN's leaky ReLU; in training, if so asked, with what integers take from it.
 
 The integer network computes max(v, v >> 3): of what is negative whole eighths are left, and of all
-that integers cost this is most (bench/LOG.md, "Quantisation"). A network that is trained with it
+that integers cost this is most (bench/notebook/integers.md). A network that is trained with it
 learns what loses less.
 """
 

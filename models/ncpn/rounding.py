@@ -1,7 +1,7 @@
 """Training with what integers will take from activations below zero, see `leak`.
 
 Of what integers cost the leaky ReLU takes four fifths, and that alone is simulated; the rest is
-left to `export` and `calibration` (bench/LOG.md, "Quantisation").
+left to `export` and `calibration` (bench/notebook/integers.md).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The biases of an integer network trained on images, after `calibration` has chosen its weights.
 
-What integers lose comes again and again where an image is flat (bench/LOG.md, "Quantisation"), so
-a bias makes up for some of it; and biases, unlike weights, are hardly rounded at all.
+What integers lose comes again and again where an image is flat (bench/notebook/integers.md), so a
+bias makes up for some of it; and biases, unlike weights, are hardly rounded at all.
 """
 
 from __future__ import annotations

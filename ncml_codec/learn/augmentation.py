@@ -7,7 +7,8 @@ with text. Not the choice of the crops nor their orientation, see `ncml_codec.le
 Each kind takes a photograph and a generator, which it draws all of its strengths from, and gives a
 new array of the same shape (`shrunk` one of the shape that is asked for). JPEG, sizes and text are
 Pillow's: the same generator gives the same pixels with the same Pillow. Strengths were chosen by
-what is usual, not by measurement; what training on them brings is in `bench/LOG.md`.
+what is usual, not by measurement; what training on them brings is in
+`bench/notebook/training.md`.
 """
 
 from __future__ import annotations

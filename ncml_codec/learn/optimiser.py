@@ -4,7 +4,8 @@ Muon (Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networ
 matrix's momentum by the nearest orthogonal matrix, found by five Newton-Schulz steps. Its updates
 are scaled to the root mean square that AdamW's have (Liu et al. 2025, "Muon is scalable for LLM
 training", eq. 4). At an equal budget of five CPU minutes the wave network reached 2.482 bits per
-sub-pixel on validation crops with it, against 2.542 with AdamW alone (bench/LOG.md).
+sub-pixel on validation crops with it, against 2.542 with AdamW alone
+(bench/notebook/training.md, "Optimiser").
 """
 
 from __future__ import annotations

@@ -71,8 +71,9 @@ def chosen(samples: Integers64, height: int, width: int) -> Plan:
     """How an image with these samples [components, height * width] is coded, by a quick look.
 
     Guessing whole pixels makes screenshots and pixel art smaller and several times faster, and
-    everything else larger (bench/LOG.md): it is used where there are several components and half
-    of the pixels are as the one before or above. Bilevel images gain little by fitted experts.
+    everything else larger (bench/notebook/context-mixing.md): it is used where there are several
+    components and half of the pixels are as the one before or above. Bilevel images gain little
+    by fitted experts.
     """
     depths = tuple(int(component.max()).bit_length() for component in samples)
     image = samples.reshape(len(samples), height, width)

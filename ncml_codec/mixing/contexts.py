@@ -1,7 +1,8 @@
 """The contexts of the mixing coder: what each of its counters looks at, and where it lies.
 
 A context is a chain of items, numbers known to encoder and decoder; their hash and the place in the
-tree of decisions choose a counter. The lists were chosen by measurement (bench/LOG.md).
+tree of decisions choose a counter. The lists were chosen by measurement
+(bench/notebook/context-mixing.md).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ INPUTS = 2 * CONTEXTS + EXPERTS + 1
 COUNTER_LIMIT = STATE_LIMIT = 255
 STATE_PRIOR = 4  # bits that a history's first value counts for; none of an empty history
 MAP_BITS = 12  # of the second correction's hashed contexts
-CONTEXT_WEIGHT, EXPERT_WEIGHT = ONE // 20, 3 * ONE // 10  # at first; measured (bench/LOG.md)
+CONTEXT_WEIGHT, EXPERT_WEIGHT = ONE // 20, 3 * ONE // 10  # bench/notebook/context-mixing.md
 
 
 @dataclass(frozen=True)

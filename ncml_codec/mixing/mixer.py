@@ -18,7 +18,8 @@ from ncml_codec.mixing.logits import LOGIT_MAX, ONE, Integers64, squash
 
 WEIGHT_BITS = 16
 WEIGHT_MAX = 1 << 20  # 16 times an input
-# The rate falls from 0.0035 to 0.001 with the waves that a set has learnt from; measured (LOG.md).
+# The rate falls from 0.0035 to 0.001 with the waves that a set has learnt from; measured in
+# bench/notebook/context-mixing.md.
 RATE, FIRST_RATE, RATE_HALVING = 66, 8192, 50
 BATCH = 16  # so many bits of a wave add their steps; more are averaged
 
