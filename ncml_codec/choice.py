@@ -55,11 +55,6 @@ def is_small(picture: Source) -> bool:
     return picture.width * picture.height <= _SMALL
 
 
-def is_for_all_models(picture: Source) -> bool:
-    """Whether all models of a level are tried: it costs little, or may not be a drawing."""
-    return is_small(picture) or not may_be_drawing(picture)
-
-
 def is_as_small_as_expected(picture: Source, size: int) -> bool:
     """Whether no PNG of the image is likely to be smaller than `size` bytes, by a quick estimate.
 

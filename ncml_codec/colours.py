@@ -95,11 +95,6 @@ def kinds(mode: int, plane: int) -> list[Kind]:
     return [kind for kind in KINDS if kind.plane == plane and kind.mode <= mode]
 
 
-def cell_count(mode: int) -> int:
-    """How many cells a tile has in a colour mode, all stages together: 0 in mode 0."""
-    return sum(kind.cells for plane in range(3) for kind in kinds(mode, plane))
-
-
 @dataclass(frozen=True)
 class Masses:
     """Of n sub-pixels: groups [n, 16], the masses of the groups of levels with one high nibble; and

@@ -12,10 +12,6 @@ from PIL import Image
 
 from ncml_cli import batch
 from ncml_cli.ncmlzip import main
-from ncml_codec import levels
-from ncml_codec.container import read_container
-from ncml_codec.levels import Level
-from ncml_codec.strength import STATIC
 from tests.pictures import GOLDEN, valley
 
 TINY = str(GOLDEN / "tiny.ncpn")
@@ -71,55 +67,6 @@ def test_processes_change_neither_files_nor_messages(
     assert together == alone
     assert [code for code, _ in alone[0]] == [1, 1, 1]
     assert sorted(alone[1]) == sorted(f"{index}.png" for index in range(10))
-
-
-def test_the_torch_engine_writes_the_same_files_together(
-    photos: list[Path], tmp_path: Path
-) -> None:
-    """With --device, images of one size walk together; errors and order are as ever."""
-    one, other = tmp_path / "one", tmp_path / "other"
-    one.mkdir()
-    other.mkdir()
-    alone = ncmlzip("compress", "-m", TINY, "-O", one, *photos)
-    device = ["--engine", "torch", "--device", "cpu"]
-    together = ncmlzip("compress", "-m", TINY, "-O", other, *device, *photos)
-    assert together.exit_code == alone.exit_code == 1, together.output
-    assert together.stderr.replace("/other/", "/one/") == alone.stderr
-    packed = sorted(one.iterdir())
-    assert len(packed) == 10
-    for path in packed:
-        assert (other / path.name).read_bytes() == path.read_bytes()
-    (one / "0.png.ncmz").write_bytes(b"damaged")
-    for command in (["test"], ["decompress", "-O", str(other)]):
-        result = ncmlzip(*command, "-m", TINY, *device, "-v", *packed)
-        assert result.exit_code == 1
-        assert "0.png.ncmz: not an ncmz file" in result.stderr
-        assert "9 images, engine torch (cpu)" in result.stderr
-    for index in range(1, 10):
-        with Image.open(photos[index]) as before, Image.open(other / f"{index}.png") as after:
-            assert before.tobytes() == after.tobytes()
-
-
-def test_all_models_of_a_level_are_tried_together(
-    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    level = Level((STATIC,), ("fast", "fast-1"), second=Level((STATIC,), ("photo", "photo-2")))
-    monkeypatch.setitem(levels.LEVELS, 9, level)
-    one, other = tmp_path / "one", tmp_path / "other"
-    one.mkdir()
-    other.mkdir()
-    device = ["--engine", "torch", "--device", "cpu"]
-    assert ncmlzip("compress", "-9", "-O", one, *photos[:10]).exit_code == 0
-    assert ncmlzip("compress", "-9", "-O", other, *device, *photos[:10]).exit_code == 0
-    files = {path.name: path.read_bytes() for path in one.iterdir()}
-    assert files == {path.name: path.read_bytes() for path in other.iterdir()}
-    used = {read_container(data).header.identity for data in files.values()}
-    assert len(used) > 2
-
-
-def test_a_device_is_for_the_torch_engine(photos: list[Path]) -> None:
-    assert ncmlzip("compress", "--device", "cpu", photos[0]).exit_code == 2
-    assert ncmlzip("compress", "--engine", "torch", "--device", "tpu", photos[0]).exit_code == 2
 
 
 def test_messages_come_in_the_order_of_the_files(photos: list[Path]) -> None:

@@ -25,11 +25,10 @@ from tests.test_engines import (
     engine_of,
 )
 
-OTHERS = ["torch", *INSTRUCTION_SETS]  # engines that must equal the specification, numpy
 ADAPTATIONS = st.sampled_from([each + COLOURS * mode for each in LEARNING for mode in MODES])
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", INSTRUCTION_SETS)
 @given(
     seed=st.integers(0, 2**31),
     k=st.integers(1, 6),
@@ -49,7 +48,7 @@ def test_engines_count_the_same_colours(
         assert (all_counts(Stepwise(engine), network, array, adaptation) == expected).all()
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", INSTRUCTION_SETS)
 @pytest.mark.parametrize("mode", MODES)
 def test_engines_count_the_same_colours_of_extremes(name: str, mode: int) -> None:
     network = random_network(7, 12, 1, 8, 4, room=2)
@@ -61,7 +60,7 @@ def test_engines_count_the_same_colours_of_extremes(name: str, mode: int) -> Non
             assert (found == expected).all()
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", INSTRUCTION_SETS)
 @pytest.mark.parametrize("adaptation", [16, 35, 48, 51, 59])
 def test_engines_count_the_same_colours_with_the_released_model(name: str, adaptation: int) -> None:
     network, array = library.load("photo").network, through_ycbcr(valley(30, 200, 40, 50))
@@ -71,7 +70,7 @@ def test_engines_count_the_same_colours_with_the_released_model(name: str, adapt
     assert (without != expected).any(), "nothing was weighed"
 
 
-@pytest.mark.parametrize("name", ["numpy", *OTHERS])
+@pytest.mark.parametrize("name", ["numpy", *INSTRUCTION_SETS])
 def test_what_is_later_changes_no_counts(name: str) -> None:
     network = random_network(11, 6, 1, 6, 3)
     before = valley(100, 100, 9, 11) & 0xC1

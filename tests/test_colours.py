@@ -11,15 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ncml_codec import engines, lattice, levels, strength, tables
-from ncml_codec.codec import encode_tile, walk_tile
+from ncml_codec import engines, strength, tables
+from ncml_codec.codec import walk_tile
 from ncml_codec.coder import Decoder, Encoder, Meter
 from ncml_codec.colours import FACTOR_LIMIT, OPEN_MASS, Colours, opened
 from ncml_codec.container import Container, Header, read_container, write_container
-from ncml_codec.engines import Engine
 from ncml_codec.errors import FormatError
 from ncml_codec.model import Model, identified, write_model
-from ncml_codec.network import Integers, Network
+from ncml_codec.network import Integers
 from ncml_codec.tables import TOTAL, Mixtures
 from tests import plain_colours, plain_decoder
 from tests.networks import exact_tables, random_network
@@ -185,17 +184,16 @@ def test_the_plain_decoder_reads_files_of_random_networks(
     comes_back(array, identified(network), learning + 16 * mode)
 
 
-@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize("name", ["numpy", "auto"])
 @pytest.mark.parametrize("adaptation", [16, 32, 48, 51, 62])
 def test_decoding_gives_the_samples_back(name: str, adaptation: int, tiny: Model) -> None:
     array = through_ycbcr(valley(20, 60, 24, 40))
     tile = coded_tile(array, tiny, adaptation)
-    engine = engine_called(name, tiny.network)
+    engine = engines.load(name, tiny.network)
     decoder = Decoder(tile.payload)
     assert np.array_equal(walk_tile(engine, array.shape, None, decoder, strength=adaptation), array)
 
 
-@pytest.mark.parametrize("name", ["torch"])
 @given(
     seed=st.integers(0, 2**31),
     k=st.integers(1, 4),
@@ -205,25 +203,18 @@ def test_decoding_gives_the_samples_back(name: str, adaptation: int, tiny: Model
 )
 @settings(deadline=None, max_examples=30)
 def test_engines_write_and_read_the_same(
-    name: str, seed: int, k: int, size: tuple[int, int], learning: int, mode: int
+    seed: int, k: int, size: tuple[int, int], learning: int, mode: int
 ) -> None:
     network, strength = random_network(seed, 4, 1, 5, k, room=2), learning + 16 * mode
     array = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
     if seed % 2:
         array >>= 5  # so that many pixels share their cells
-    engine, encoder = engine_called(name, network), Encoder()
+    engine, encoder = engines.load("auto", network), Encoder()
     walk_tile(engine, array.shape, array, encoder, strength=strength)
     payload = encoder.finish()
     assert payload == coded_tile(array, identified(network), strength).payload
     decoder = Decoder(payload)
     assert np.array_equal(walk_tile(engine, array.shape, None, decoder, strength=strength), array)
-
-
-def engine_called(name: str, network: Network) -> Engine:
-    """That engine; skips the test where torch is needed and missing."""
-    if name == "torch":
-        pytest.importorskip("torch")
-    return engines.load(name, network)
 
 
 def bits(samples: Samples, model: Model, adaptation: int) -> float:
@@ -283,35 +274,3 @@ def test_a_grey_tile_with_colours_of_its_own_is_refused(tiny: Model) -> None:
         read_container(data)
     with pytest.raises(plain_decoder.Refused, match="adaptation 16 is reserved"):
         plain_decoder.decode(data, [write_model(tiny.network)])
-
-
-def test_files_of_a_batch_have_colours_of_their_own(tiny: Model) -> None:
-    """Whatever their modes; those of one mode are decoded together."""
-    pytest.importorskip("torch")
-    from ncml_codec import batches
-
-    arrays = [through_ycbcr(valley(top, 50, 12, 14)) for top in (0, 40, 80, 120, 160)]
-    files = [
-        read_container(encoded(array, tiny, adaptation))
-        for array, adaptation in zip(arrays, (0, 16, 0, 16, 51), strict=True)
-    ]
-    decoded = batches.decode(files, engines.load("torch", tiny.network))  # type: ignore[arg-type]
-    for found, array in zip(decoded, arrays, strict=True):
-        assert isinstance(found, np.ndarray)
-        assert np.array_equal(found, array)
-
-
-def test_tiles_are_encoded_together_as_alone(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All modes are tried on each, and the smallest is kept."""
-    pytest.importorskip("torch")
-    from ncml_codec.batch_walks import encode_tiles
-
-    monkeypatch.setattr(lattice, "modes", lambda samples: lattice.MODES)
-    whole = valley(40, 50, 24, 60)
-    samples = np.stack([through_ycbcr(whole[:, :30]), whole[:, 30:]])
-    here, other = (engines.load(name, tiny.network) for name in ("numpy", "torch"))
-    alone = [encode_tile(here, own, (3,)) for own in samples]
-    assert [strength.colour_mode(tile.adaptation) > 0 for tile in alone] == [True, False]
-    tried = levels.candidates((3,), lattice.MODES)
-    found = encode_tiles(other, samples, tried, lambda pixels: None)  # type: ignore[arg-type]
-    assert found == [(tile.adaptation, tile.payload) for tile in alone]

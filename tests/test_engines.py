@@ -83,15 +83,6 @@ def engine_of(name: str, network: Network, threads: int = 1) -> Engine:
     return engines.load(name, network)
 
 
-@NETWORKS
-@settings(deadline=None, max_examples=60)
-def test_engines_agree_on_random_networks(
-    seed: int, width: int, blocks: int, hidden: int, k: int, size: tuple[int, int], planes: int
-) -> None:
-    network, array = drawn(seed, width, blocks, hidden, k, size, planes)
-    assert (all_counts("numpy", network, array) == all_counts("torch", network, array)).all()
-
-
 @pytest.mark.parametrize("isa", INSTRUCTION_SETS)
 @NETWORKS
 @settings(deadline=None, max_examples=40)
@@ -191,12 +182,6 @@ def test_native_refuses_unsound_networks(broken: str) -> None:
     }[broken]
     with pytest.raises(UsageError, match="native engine"):
         native(replace(network, **changed), "portable")
-
-
-def test_engines_agree_on_extremes() -> None:
-    network = random_network(7, 12, 2, 8, 4)
-    for array in extremes(9, 14).values():
-        assert (all_counts("numpy", network, array) == all_counts("torch", network, array)).all()
 
 
 def test_random_networks_do_use_their_range() -> None:

@@ -283,10 +283,8 @@ def test_verbose_says_why_numpy_runs(photo: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_engines_write_the_same_file(photo: Path, tmp_path: Path) -> None:
     assert compress("--engine", "numpy", photo, "-o", tmp_path / "a").exit_code == 0
-    assert compress("--engine", "torch", photo, "-o", tmp_path / "b").exit_code == 0
+    assert compress(photo, "-o", tmp_path / "b").exit_code == 0
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    assert compress(photo, "-o", tmp_path / "c").exit_code == 0
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "c").read_bytes()
 
 
 def test_help_and_import_need_no_torch() -> None:

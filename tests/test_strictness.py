@@ -88,9 +88,7 @@ def test_a_tile_whose_middle_alone_teaches_is_not_larger_than_without_learning()
         assert tile == plain
 
 
-@pytest.mark.parametrize(
-    ("name", "level"), [("auto", 5), ("auto", 6), ("auto", 8), ("numpy", 5), ("torch", 5)]
-)
+@pytest.mark.parametrize(("name", "level"), [("auto", 5), ("auto", 6), ("auto", 8), ("numpy", 5)])
 def test_no_level_gives_more_than_the_first(name: str, level: int) -> None:
     """For images of which learning makes some larger and some smaller, by every engine."""
     engine = engines.load(name, TINY.network)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ncml_cli.facts import facts_of
-from ncml_codec import batches, codec, engines, images, levels, library, look, region, turns
+from ncml_codec import codec, engines, images, levels, library, look, region, turns
 from ncml_codec.codec import Effort
 from ncml_codec.coder import Meter
 from ncml_codec.container import read_container, read_header
@@ -66,11 +66,10 @@ def test_every_decoder_undoes_every_turn(turn: int, planes: int) -> None:
     assert plain_decoder.decode(data, [(GOLDEN / "tiny.ncpn").read_bytes()]).samples.tolist() == (
         array.tolist()
     )
-    for name in ("numpy", "auto", "torch"):
+    for name in ("numpy", "auto"):
         decoded = images.decode(data, [TINY], Effort(name, threads=2)).samples
         assert (decoded == array).all(), name
-    for name in ("auto", "torch"):
-        assert encoded(array, turn, name) == data, name
+    assert encoded(array, turn, "auto") == data
     part = region.open_file(data, region.Region(30, 3, 5, 34), [TINY])
     assert (np.concatenate(list(part.bands)) == array[3:37, 30:35]).all()
 
@@ -89,20 +88,6 @@ def test_a_turned_file_is_that_of_the_turned_image() -> None:
     assert [bytes(tile.payload) for tile in one.tiles] == [
         bytes(tile.payload) for tile in other.tiles
     ]
-
-
-def test_images_of_different_turns_are_coded_together() -> None:
-    from ncml_codec.engines import torch_engine
-
-    arrays = [valley(60 + n, 70, 20, 34 if n % 2 else 20) for n in range(8)]
-    engine = torch_engine.on_device(TINY.network, "cpu")
-    pictures = [Picture(array) for array in arrays]
-    together = batches.encode(pictures, TINY, engine, 5, 2, turns=list(ALL))
-    assert together == [encoded(array, turn) for array, turn in zip(arrays, ALL, strict=True)]
-    decoded = batches.decode([read_container(file) for file in together], engine)
-    for found, array in zip(decoded, arrays, strict=True):
-        assert not isinstance(found, FormatError)
-        assert (found == array).all()
 
 
 def test_a_turn_that_the_format_does_not_have_is_refused() -> None:

@@ -52,11 +52,6 @@ def run(job: Job, targets: Mapping[Path, Target]) -> Generator[Outcome, None, No
     many files are worked on at once: then it is so many images of any size.
     """
     settings = job.settings
-    if settings.device is not None:
-        from ncml_cli import together
-
-        yield from together.run(job, list(targets.items()), settings.device)
-        return
     if len(targets) == 1:
         ((source, target),) = targets.items()
         yield attempt(lambda: job.start(source, target, settings.threads, True)())

@@ -60,7 +60,6 @@ def call(options: Mapping[str, Any], summary: str) -> Call:
             given["model"],
             given["engine"],
             threads,
-            given["device"],
             at_once,
             bars=not given["quiet"],
             max_pixels=given["max_pixels"],
@@ -100,10 +99,6 @@ def test(wanted: Call, job: Test) -> None:
 
 
 def _refuse(given: Mapping[str, Any], reads_pipe: bool, stdout: bool) -> None:
-    if given["device"] is not None and given["engine"] != "torch":
-        raise UsageError("--device is for the torch engine: add --engine torch")
-    if given["device"] is not None and given["at_once"] is not None:
-        raise UsageError("--device codes images together in one process: leave out -j")
     if given.get("force") and given["skip_existing"]:
         raise UsageError("-f replaces outputs that exist, --skip-existing leaves them: give one")
     if given.get("remove") and (reads_pipe or stdout):

@@ -133,12 +133,12 @@ def decompress(
     if to is not None and given["output"] not in (None, PIPE):
         raise UsageError("--to and the suffix of -o both choose the format: give one")
     wanted = calls.call(given, "restored")
-    if keep_going and (wanted.stdout or wanted.settings.device is not None):
-        raise UsageError("--keep-going is for files, one after the other: no pipe and no --device")
+    if keep_going and wanted.stdout:
+        raise UsageError("--keep-going writes files: no pipe with it")
     settings, force, remove = wanted.settings, given["force"], given["remove"]
     part = None if region is None else region_of(region)
-    if part and (keep_going or remove or settings.device is not None):
-        raise UsageError("--region gives a part: no --rm, and no --keep-going or --device with it")
+    if part and (keep_going or remove):
+        raise UsageError("--region gives a part: no --rm and no --keep-going with it")
     job = jobs.Decompress(settings, settings.models(), force, remove, keep_going, part)
     calls.decompress(wanted, job, None if to is None else f".{to}")
 

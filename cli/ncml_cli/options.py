@@ -63,14 +63,11 @@ def region(command: Command) -> Command:
 
 
 def effort(command: Command) -> Command:
-    """model, engine, device, threads, at_once, max_pixels."""
+    """model, engine, threads, at_once, max_pixels."""
     return _with(
         command,
         click.option("-m", "--model", help="A released model's name, or a model file."),
-        click.option("--engine", default="auto", help="auto, native, numpy or torch: same bytes."),
-        click.option(
-            "--device", help="With --engine torch: cpu, cuda or auto, images of one size together."
-        ),
+        click.option("--engine", default="auto", help="auto, native or numpy: same bytes."),
         click.option(
             "-T",
             "--threads",

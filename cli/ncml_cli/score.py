@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--alpha", type=click.FloatRange(0, 1), default=0.05, help="Flag p-values up to it.")
 @click.option("--either-side", is_flag=True, help="Flag images that take too few bits as well.")
 @click.option("-m", "--model", help="A released model's name, or a model file.")
-@click.option("--engine", default="auto", help="auto, native, numpy or torch: same figures.")
+@click.option("--engine", default="auto", help="auto, native or numpy: same figures.")
 @click.option("--threads", type=click.IntRange(1), help="Threads within an image.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array, an object for each file.")
 @failing_cleanly

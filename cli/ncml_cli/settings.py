@@ -26,15 +26,13 @@ _LONG = 500_000  # pixels from which a terminal gets a progress bar
 
 @dataclass(frozen=True)
 class Settings:
-    """model: as given, None for the default; threads: for all files together; device: of the torch
-    engine, for images together; None for one image after the other. at_once: files, each in a
-    process; None for as many as seem worth it. bars: whether a terminal gets progress bars.
+    """model: as given, None for the default; threads: for all files together; at_once: files, each
+    in a process; None for as many as seem worth it. bars: whether a terminal gets progress bars.
     max_pixels: larger images are refused."""
 
     model: str | None
     engine: str
     threads: int
-    device: str | None = None
     at_once: int | None = None
     bars: bool = True
     max_pixels: int = MAX_PIXELS

@@ -1,14 +1,12 @@
 """Engines: the integer network's computation along the waves, all equal to the bit.
 
 `native` is the fast one, and there if the package was installed with a compiler. `numpy` is the
-specification and always there. `torch` computes the same in torch and is loaded only when it is
-asked for by name.
+specification and always there.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Collection, Iterator, Mapping
 from typing import Protocol, runtime_checkable
 
@@ -23,7 +21,6 @@ from ncml_codec.tables import Weights
 _MODULES = {
     "native": "ncml_codec.engines.native_engine",
     "numpy": "ncml_codec.engines.numpy_engine",
-    "torch": "ncml_codec.engines.torch_engine",
 }
 NAMES = ("auto", *_MODULES)
 
@@ -132,8 +129,8 @@ class Comparer(Protocol):
 def load(name: str, network: Network, threads: int = 1) -> Engine:
     """The engine called `name` for a network; `auto` is the fastest that is here.
 
-    threads: for each walk; only the native engine has them. Raises UsageError for an unknown name
-    or a missing package.
+    threads: for each walk; only the native engine has them. Raises UsageError for an unknown name,
+    or for `native` where it cannot run.
     """
     module = importlib.import_module(_MODULES[chosen(name)])
     engine: Engine = module.engine(network, threads)
@@ -144,8 +141,6 @@ def chosen(name: str) -> str:
     """The engine that `name` stands for here: itself, or what `auto` means. Raises as `load`."""
     if name not in NAMES:
         raise UsageError(f"engine {name!r}: not one of {', '.join(NAMES)}")
-    if name == "torch" and importlib.util.find_spec("torch") is None:
-        raise UsageError("engine torch: torch is not installed; pip install 'ncml-codec[train]'")
     missing = why_not_native() if name in ("auto", "native") else None
     if name == "native" and missing:
         raise UsageError(f"engine native: {missing}")

@@ -11,7 +11,6 @@ import numpy as np
 
 from ncml_codec.coder import Coder
 from ncml_codec.engines import chosen
-from ncml_codec.errors import UsageError
 from ncml_codec.mixing import contexts, logits
 from ncml_codec.mixing.logits import Integers64
 from ncml_codec.mixing.plan import Plan
@@ -27,10 +26,7 @@ def code(plan: Plan, samples: Integers64 | None, coder: Coder, engine: str = "au
     samples: None when decoding. engine: auto, native or numpy. Raises UsageError for another one
     or one that is not here, and FormatError where the coder notices damage.
     """
-    name = chosen(engine)
-    if name == "torch":
-        raise UsageError("engine torch: the mixing coder has none; choose native or numpy")
-    if name == "numpy":
+    if chosen(engine) == "numpy":
         return _code_numpy(plan, samples, coder)
     return _code_native(plan, samples, coder)
 
