@@ -44,6 +44,26 @@ def test_there_is_nothing_left_to_fill_in() -> None:
     assert "SPEED" not in README
 
 
+def test_notes_that_documents_and_comments_name_exist() -> None:
+    root = HERE.parent
+    named = [
+        (path, root / found)
+        for folder in ("", "bench", "cli", "models", "ncml_codec", "tests")
+        for pattern in ("*.md", "*.py", "*.toml", "*.h", "*.cpp")
+        for path in ((root / folder).rglob(pattern) if folder else root.glob(pattern))
+        for found in re.findall(r"bench/notebook/[\w-]+\.md", path.read_text(encoding="utf-8"))
+    ]
+    assert named
+    assert [(str(path), str(note)) for path, note in named if not note.exists()] == []
+
+
+def test_links_between_notes_lead_somewhere() -> None:
+    notes = HERE.parent / "bench" / "notebook"
+    for note in sorted(notes.glob("*.md")):
+        for linked in re.findall(r"\]\(([^)]+)\)", note.read_text(encoding="utf-8")):
+            assert (notes / linked).exists(), f"{note.name} links to {linked}"
+
+
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:
     out = io.BytesIO()
     image.save(out, kind, **options)
