@@ -18,11 +18,10 @@ SUFFIX = ".ncpn"
 
 
 def released() -> list[str]:
-    """Names of the models that ship with the package: the default, those of levels, former ones."""
+    """Names of the models that ship with the package: the default first."""
     folder = resources.files("ncpn") / "released"
     names = [e.name.removesuffix(SUFFIX) for e in folder.iterdir() if e.name.endswith(SUFFIX)]
-    used = levels.models()
-    return sorted(names, key=lambda name: (name != DEFAULT, name not in used, name))
+    return sorted(names, key=lambda name: (name != DEFAULT, name))
 
 
 def load(name: str) -> Model:

@@ -18,11 +18,11 @@ from ncml_codec.container import read_container
 from ncml_codec.errors import NcmlError
 from ncml_codec.levels import Level
 from ncml_codec.model import Model, identified, read_model, write_model
-from ncml_codec.pixels import Picture, decode_file, encode_file, from_array
+from ncml_codec.pixels import Picture, encode_file, from_array
 from ncml_codec.strength import BODY
 from ncml_codec.turns import UPRIGHT
 from tests.networks import random_network
-from tests.pictures import GOLDEN, VALLEY, Samples, extremes, through_ycbcr, valley
+from tests.pictures import GOLDEN, Samples, extremes, through_ycbcr, valley
 
 IDAT = (b"IDAT", b"")
 _WHOLE = Level((BODY + 3,))  # of level 8 the whole network's learning alone
@@ -123,18 +123,13 @@ def main(tiny: Path) -> None:
     (GOLDEN / "wild.ncpn").write_bytes(write_model(wild))
     for name, samples in extremes(9, 10).items():
         _write(f"wild_{name}", from_array(samples), identified(wild), 11)
-    first = library.load("photo-1")
-    _write("photo", from_array(valley(60, 300, 40, 48)), first, 11)
-    for name in ("photo", "photo-cid22", "photo-3", "photo-2"):
+    for name in ("photo", "photo-cid22"):
         photo = library.load(name)
         for level in (5,) if name == "photo-cid22" else (1, 5, 8):
             _write(f"level{level}_{name}", from_array(valley(60, 300, 40, 48)), photo, 11)
             _write(f"level{level}_{name}_colours", from_array(_on_lattices()), photo, 6)
-    for name in ("fast", "fast-cid22", "fast-1", "max", "max-1"):
+    for name in ("fast", "fast-cid22", "max"):
         _write(f"level5_{name}", from_array(valley(60, 300, 12, 16)), library.load(name), 11)
-    whole = decode_file(VALLEY.read_bytes(), VALLEY.name)
-    grey = np.ascontiguousarray(whole.samples[200:216, 100:140, :1])
-    _write("photo_grey", Picture(grey), first, 11)
     good = (GOLDEN / "scene.ncmz").read_bytes()
     for name, data in refused(good).items():
         (GOLDEN / "refuse" / f"{name}.ncmz").write_bytes(data)

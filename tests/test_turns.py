@@ -243,7 +243,7 @@ def test_a_look_chooses_the_model_that_takes_the_fewest_bits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     picture = Picture(valley(20, 30, 90, 110))
-    models = [library.load(name) for name in ("fast-1", "photo", "fast")]
+    models = [library.load(name) for name in ("fast-cid22", "photo", "fast")]
     turn, chosen = look.chosen(picture, models)
     assert turn == look.turn_of(picture)
     laid = np.ascontiguousarray(turns.turned(picture.samples, turn))
@@ -251,7 +251,7 @@ def test_a_look_chooses_the_model_that_takes_the_fewest_bits(
     assert chosen is models[int(np.argmin(bits))]
     assert look.chosen(picture, models[::-1]) == (turn, chosen)
     assert look.chosen(picture, models[:1]) == (turn, models[0])
-    level = Level((STATIC,), ("fast-1", "photo", "fast"))
+    level = Level((STATIC,), ("fast-cid22", "photo", "fast"))
     monkeypatch.setitem(levels.LEVELS, 5, level)
     data = images.encode(picture)
     assert read_header(data).identity == chosen.identity
