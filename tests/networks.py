@@ -23,6 +23,8 @@ from ncml_codec.network import (
     Network,
     Tables,
     first_input_bounds,
+    input_bounds,
+    named_layers,
 )
 from ncml_codec.wave import Tap, block_taps, near_taps, window_taps
 
@@ -71,6 +73,59 @@ def random_network(
             for plane in range(PLANES)
         ],
         tables=exact_tables(),
+    )
+
+
+def extreme_network(seed: int, network: Network) -> Network:
+    """The network with the largest weights, biases, shifts and table values that `check` accepts.
+
+    Every output's largest sum is 2**24 - 1. Weights keep the places of the zeros that are drawn.
+    """
+    random = np.random.default_rng(seed)
+    bounds = input_bounds(network)
+
+    def largest(name: str, layer: Layer) -> Layer:
+        most = min(WEIGHT_MAX, (SUM_LIMIT - 1) // int(bounds[name].sum()))
+        weight = most * random.integers(-1, 2, layer.weight.shape)
+        bias = SUM_LIMIT - 1 - np.abs(weight) @ bounds[name].astype(np.int64)
+        bias *= random.choice([-1, 1], layer.outputs)
+        shift = random.choice([0, 1, 12, 23, 24], layer.outputs)
+        return Layer(*(part.astype(np.int32) for part in (weight, bias, shift)), layer.limit)
+
+    layers = {name: largest(name, layer) for name, layer in named_layers(network)}
+    heads = [
+        Head(
+            layers[f"heads.{plane}.trunk"],
+            layers.get(f"heads.{plane}.earlier"),
+            layers[f"heads.{plane}.out"],
+        )
+        for plane in range(PLANES)
+    ]
+    blocks = [
+        Block(layers[f"blocks.{index}.taps"], layers[f"blocks.{index}.gate"])
+        for index in range(len(network.blocks))
+    ]
+    tables = extreme_tables(seed)
+    return replace(network, first=layers["first"], blocks=blocks, heads=heads, tables=tables)
+
+
+def extreme_tables(seed: int) -> Tables:
+    """Tables of any values that `check` accepts, often the largest and the smallest."""
+    random = np.random.default_rng(seed)
+
+    def drawn(size: int, low: int, high: int) -> Integers:
+        found = random.choice([low, high, int(random.integers(low, high + 1))], size)
+        return found.astype(np.int32)
+
+    exponential = drawn(1024, 0, 2**16)
+    exponential[0] = 2**16
+    rises = drawn(1024, 0, 2**12)
+    return Tables(
+        sigmoid=drawn(2 * ACTIVATION_MAX + 1, 0, 2**GATE_BITS),
+        exponential=exponential,
+        scale_mantissa=drawn(577, 1, 2**13 - 1),
+        scale_shift=drawn(577, 0, 31),
+        logistic=np.minimum(np.cumsum([0, *rises]), 2**16).astype(np.int32),
     )
 
 

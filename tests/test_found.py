@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from ncml_codec import images
@@ -21,6 +24,10 @@ FOUND = sorted((HERE / "found").iterdir())
 @pytest.mark.filterwarnings("ignore")  # Pillow's, about damaged tags
 def test_found_files_obey_the_law(path: Path, tmp_path: Path) -> None:
     kind = path.name.rpartition("-")[0]
+    if kind == "native":
+        native_cases = pytest.importorskip("tests.native_cases", exc_type=ImportError)
+        native_cases.run_case(native_cases.Case.from_bytes(path.read_bytes()))
+        return
     _, law = targets(tmp_path)[kind]
     law(path.read_bytes())
 
@@ -32,6 +39,49 @@ def test_a_short_round_of_fuzzing_finds_nothing(tmp_path: Path) -> None:
         tried, _, problem = run_round(name, drawn, law, tmp_path, count=15, same=True)
         assert tried >= 15
         assert problem is None, problem
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_short_round_of_native_fuzzing_finds_nothing(tmp_path: Path) -> None:
+    native_fuzz = pytest.importorskip("tests.native_fuzz", exc_type=ImportError)
+    done, counts, problem = native_fuzz.run_round(1, tmp_path, 60, most=80)
+    assert problem is None, problem
+    assert done == 80
+    for name in ("static", "heads", "whole network and colours"):
+        assert counts[f"decode, {name}"], counts
+    assert counts["decoded"]
+    assert counts["refused"]
+
+
+@pytest.mark.parametrize("kind", ["network", "encode", "mixing", "coder", "file"])
+def test_a_native_case_is_the_same_from_its_bytes(kind: str) -> None:
+    native_fuzz = pytest.importorskip("tests.native_fuzz", exc_type=ImportError)
+    chance = random.Random(3)
+    networks = [native_fuzz.a_network(chance)]
+    cases = (native_fuzz.draw(chance, networks, lambda case: None) for _ in range(200))
+    case = next(case for case in cases if case.kind == kind)
+    assert native_fuzz.Case.from_bytes(case.to_bytes()) == case
+
+
+def test_a_native_case_that_breaks_a_law_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    native_fuzz = pytest.importorskip("tests.native_fuzz", exc_type=ImportError)
+    native_cases = pytest.importorskip("tests.native_cases", exc_type=ImportError)
+    # An engine that reads a level more than there is.
+    decoded = native_cases.decoded
+    shifts = iter(range(10**6))
+
+    def wrong(*arguments: Any) -> Any:
+        found = decoded(*arguments)
+        return None if found is None else found + np.uint8(next(shifts) % 2)
+
+    monkeypatch.setattr(native_cases, "decoded", wrong)
+    _, _, problem = native_fuzz.run_round(1, tmp_path, 60, most=80)
+    assert problem is not None
+    assert "LawBroken" in problem
+    (kept,) = tmp_path.glob("native-*")
+    assert kept.read_bytes() == (tmp_path / "now").read_bytes()
 
 
 def test_a_law_that_is_broken_is_reported_and_the_case_kept(tmp_path: Path) -> None:
