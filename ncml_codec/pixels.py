@@ -25,7 +25,7 @@ _BY_PILLOW = (
     ".tif",
     ".tiff",
 )  # pillow_formats.WRITABLE, which is not imported yet
-WRITABLE = (".png", *_BY_PILLOW, ".ppm", ".pgm", ".pbm", ".pfm")
+WRITABLE = (".png", *_BY_PILLOW, ".ppm", ".pgm", ".pbm")
 MAX_PIXELS = 1 << 29  # of an image, read or decoded: 1.6 GB of RGB samples
 _KNOWN_CRITICAL = {b"PLTE", png.PIXELS}
 _ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
@@ -99,19 +99,13 @@ def _pnm_parts(
     name: str,
 ) -> Iterator[bytes]:
     lost = None
-    is_float = PurePath(name).suffix.lower() == ".pfm"  # which reads as 16 bits
-    depths = (16,) if is_float else (1, 8, 16)
-    if kind.colour_type not in (kinds.GREY, kinds.RGB) or kind.bit_depth not in depths:
+    if kind.colour_type not in (kinds.GREY, kinds.RGB) or kind.bit_depth not in (1, 8, 16):
         lost = f"{kind} samples"
     elif any(key == b"tRNS" for key, _ in chunks):
         lost = "a transparent colour"
     if lost:
         suffix = PurePath(name).suffix[1:]
         raise UsageError(f"{name}: a {suffix} file cannot hold {lost}; name the output .png")
-    if is_float:
-        # A band is valid until the next one is asked for.
-        samples = np.concatenate([band.copy() for band in bands])
-        return pnm.float_parts(Picture(samples, [], kind))
     return pnm.parts(shape, kind, bands)
 
 

@@ -1,7 +1,7 @@
-"""PBM, PGM, PPM and PFM, read exactly: 1, 8 and 16 bits a sample, and floats that are integers.
+"""PBM, PGM and PPM, read exactly: 1, 8 and 16 bits a sample.
 
 Pillow would scale other maxima than 255 to 8 or 16 bits. Source: the netpbm manual pages pbm(5),
-pgm(5), ppm(5), pfm(5).
+pgm(5) and ppm(5).
 """
 
 from __future__ import annotations
@@ -16,23 +16,22 @@ from ncml_codec.errors import InputError, UnsupportedImage
 from ncml_codec.kinds import Kind
 from ncml_codec.picture import Picture, Samples
 
-SUFFIXES = (".ppm", ".pgm", ".pbm", ".pfm", ".pnm")
+SUFFIXES = (".ppm", ".pgm", ".pbm", ".pnm")
 _GAP = rb"(?:\s|#[^\n]*\n)+"
 _HEADER = re.compile(rb"P([1-6])" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,9})")
 _MAXIMUM = re.compile(_GAP + rb"(\d{1,9})\s")
-_FLOATS = re.compile(rb"P([Ff])\s+(\d{1,9})\s+(\d{1,9})\s+(-?[0-9.eE+-]{1,20})\s")
 _AT_ONCE = 1 << 18  # samples that are copied at a time
 _DEPTHS = {1: 1, 255: 8, 65535: 16}  # by the largest value
 
 
 def is_pnm(data: bytes) -> bool:
     """Whether a file begins as one of these."""
-    return bool(_HEADER.match(data) or _FLOATS.match(data))
+    return bool(_HEADER.match(data))
 
 
 def size(data: bytes) -> tuple[int, int]:
     """Width and height of a file that `is_pnm`."""
-    found = _HEADER.match(data) or _FLOATS.match(data)
+    found = _HEADER.match(data)
     assert found is not None
     return int(found[2]), int(found[3])
 
@@ -41,11 +40,8 @@ def read(data: bytes, name: str) -> Picture:
     """The picture of a file that `is_pnm`. name: of the file, for errors.
 
     Raises InputError if it is cut short, UnsupportedImage for another maximum than 1, 255 and
-    65535, and for floats that are not whole numbers from 0 to 65535.
+    65535.
     """
-    floats = _FLOATS.match(data)
-    if floats:
-        return _read_floats(data, floats, name)
     found = _HEADER.match(data)
     assert found is not None
     number, width, height = int(found[1]), int(found[2]), int(found[3])
@@ -87,13 +83,6 @@ def parts(shape: tuple[int, int, int], kind: Kind, bands: Iterable[Samples]) -> 
             yield (rows if kind.bit_depth == 8 else rows.astype(">u2")).tobytes()
 
 
-def float_parts(picture: Picture) -> Iterator[bytes]:
-    """A PFM's bytes: the samples as floats, lowest row first."""
-    letter = b"F" if picture.planes == 3 else b"f"
-    yield b"P%s\n%d %d\n-1.0\n" % (letter, picture.width, picture.height)
-    yield picture.samples[::-1].astype("<f4").tobytes()
-
-
 def _text(text: bytes, is_bits: bool, name: str) -> Samples:
     """The numbers of a plain file; in a PBM digits may stand side by side."""
     text = re.sub(rb"#[^\n]*", b"", text)
@@ -127,20 +116,3 @@ def _picture(
         raise InputError(f"{name}: samples beyond 0 to {maximum}; it is damaged")
     samples = values.astype(kind.dtype).reshape(height, width, kind.channels)
     return Picture(1 - samples if is_inverted else samples, [], kind)
-
-
-def _read_floats(data: bytes, found: re.Match[bytes], name: str) -> Picture:
-    width, height, planes = int(found[2]), int(found[3]), 1 if found[1] == b"f" else 3
-    try:
-        scale = float(found[4])
-    except ValueError as error:
-        raise InputError(f"{name}: a PFM without a scale; it is damaged") from error
-    left = (len(data) - found.end()) // 4
-    values = np.frombuffer(data, "<f4" if scale < 0 else ">f4", left, found.end())
-    if 0 in (width, height) or left < width * height * planes:
-        raise InputError(f"{name}: a PFM of {width} x {height} pixels that was cut short")
-    values = values[: width * height * planes].reshape(height, width, planes)[::-1]
-    whole = np.isfinite(values) & (values >= 0) & (values <= 65535) & (values % 1 == 0)
-    if not whole.all() or bool(np.signbit(values).any()) or abs(scale) != 1:
-        raise UnsupportedImage(f"{name}: floating point samples that are not whole from 0 to 65535")
-    return Picture(values.astype(np.uint16))

@@ -100,5 +100,5 @@ def test_what_help_says_without_numpy_is_what_the_codec_does() -> None:
 
 
 def test_suffixes_that_pillow_writes_are_known_without_pillow() -> None:
-    ours = {".png", ".ppm", ".pgm", ".pbm", ".pfm"}
+    ours = {".png", ".ppm", ".pgm", ".pbm"}
     assert set(pixels.WRITABLE) - ours == set(pillow_formats.WRITABLE)

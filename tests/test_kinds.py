@@ -227,7 +227,6 @@ HELD = {
     ".webp": {Kind(0, 8), Kind(2, 8), Kind(6, 8)},
     ".bmp": BY_PILLOW,
     ".tif": BY_PILLOW | {Kind(4, 8), Kind(6, 8), Kind(0, 16)},
-    ".pfm": {Kind(0, 16), Kind(2, 16)},
     **dict.fromkeys([".ppm", ".pgm", ".pbm"], GREY_OR_RGB),
 }
 

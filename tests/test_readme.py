@@ -96,8 +96,6 @@ def pnm_files() -> Iterator[bytes]:
         yield b"P%s 2 1\n65535\n" % letter + bytes(range(4 * planes))
         plain = {b"5": b"2", b"6": b"3"}[letter]
         yield b"P%s 1 2\n# a comment\n255\n" % plain + b"7 9 " * planes
-    yield b"Pf\n2 1\n-1.0\n" + struct.pack("<2f", 0, 65535)
-    yield b"PF\n1 1\n1.0\n" + struct.pack(">3f", 1, 2, 3)
 
 
 def lossy_files() -> Iterator[bytes]:
@@ -116,7 +114,8 @@ def other_files() -> Iterator[bytes]:
     yield saved(scene.convert("F"), "TIFF")
     yield saved(scene, "TIFF", tiffinfo={274: 3})
     yield b"P5 2 1\n1023\n" + bytes(4)
-    yield b"Pf\n2 1\n-1.0\n" + struct.pack("<2f", 0, 0.5)
+    yield b"Pf\n2 1\n-1.0\n" + struct.pack("<2f", 0, 65535)
+    yield b"PF\n1 1\n1.0\n" + struct.pack(">3f", 1, 2, 3)
 
 
 # By the first words of the table's rows.

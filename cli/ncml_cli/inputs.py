@@ -13,9 +13,7 @@ from ncml_codec.files import read_file
 
 PIPE = Path("-")  # standard input or output
 # What `compress -r` takes from a folder. A file that is named is looked into whatever its name.
-IMAGES = frozenset(
-    (".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm")
-)
+IMAGES = frozenset((".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"))
 
 Inputs = dict[Path, NcmlError | None]
 

@@ -110,9 +110,9 @@ def decompress(
     """Restore images: img.png.ncmz gives img.png back.
 
     The suffix of the output's name chooses its format: png, which holds every image,
-    webp, bmp, tif, ppm, pgm, pbm or pfm; --to
-    replaces it. Without files, or with -, from standard input to standard output, as PNG if --to
-    does not say otherwise. Nothing goes there before all of the file is decoded and found sound.
+    webp, bmp, tif, ppm, pgm or pbm; --to replaces it. Without files, or with -, from standard
+    input to standard output, as PNG if --to does not say otherwise. Nothing goes
+    there before all of the file is decoded and found sound.
 
     Of a damaged file nothing is written, unless --keep-going is given: then its sound tiles are,
     the lost ones in grey and named, and the exit code is still 4.

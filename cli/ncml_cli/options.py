@@ -14,7 +14,7 @@ Command = Callable[..., None]
 
 MAX_PIXELS = 1 << 29  # as `pixels.MAX_PIXELS`, which is not imported for --help
 # What --to takes: suffixes of `pixels.WRITABLE`.
-FORMATS = ("png", "webp", "bmp", "tif", "ppm", "pgm", "pbm", "pfm")
+FORMATS = ("png", "webp", "bmp", "tif", "ppm", "pgm", "pbm")
 # Files that cannot be read are found as they are worked on: one of them is not a wrong call.
 _NAME = click.Path(readable=False)
 _PATH = click.Path(readable=False, path_type=Path)
