@@ -42,6 +42,11 @@ class Source(Protocol):
         ...
 
     @property
+    def not_kept(self) -> Sequence[str]:
+        """What the file that it was read from holds and a `.ncmz` file does not, in words."""
+        ...
+
+    @property
     def packed_bytes(self) -> int | None:
         """Bytes of the image data of the PNG that it was read from, if it was."""
         ...
@@ -69,13 +74,16 @@ class Picture:
 
     chunks: metadata as PNG chunks, in order (a palette's PLTE among them), with one empty
     `png.PIXELS` where the pixels stand. declared: the kind, where the samples do not tell: a
-    palette, or fewer than 8 bits. image_data: as it stood in a PNG, if it did.
+    palette, or fewer than 8 bits. image_data: as it stood in a PNG, if it did. not_kept: what else
+    the file that it was read from holds, in words, such as "resolution" or "tag Artist"; how that
+    file was compressed or laid out is not named.
     """
 
     samples: Samples
     chunks: Sequence[png.Chunk] = field(default_factory=list)
     declared: Kind | None = None
     image_data: ImageData | None = field(default=None, compare=False, repr=False)
+    not_kept: Sequence[str] = field(default=(), compare=False)
 
     def rows(self, top: int, stop: int) -> Samples:
         """Some rows, a view: see `Source`."""

@@ -27,7 +27,8 @@ _BY_PILLOW = (
 )  # pillow_formats.WRITABLE, which is not imported yet
 WRITABLE = (".png", *_BY_PILLOW, ".ppm", ".pgm", ".pbm")
 MAX_PIXELS = 1 << 29  # of an image, read or decoded: 1.6 GB of RGB samples
-_KNOWN_CRITICAL = {b"PLTE", png.PIXELS}
+_KNOWN_CRITICAL = {b"PLTE", png.PIXELS, png.TRAILER}
+IMAGE_DATA_LEFT = "image data behind the last row"  # for `Picture.not_kept`
 _ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
 
 
@@ -45,7 +46,7 @@ def decode_file(
     if not data:
         raise InputError(f"{name}: the file is empty")
     if pnm.is_pnm(data):
-        check_size(*pnm.size(data), name, max_pixels)
+        check_size(*pnm.size(data, name), name, max_pixels)
         return pnm.read(data, name)
     from ncml_codec import pillow_formats
 
@@ -135,7 +136,8 @@ def _decode_png(data: bytes, name: str, max_pixels: int) -> Picture:
     except FormatError as error:
         raise InputError(f"{name}: {error}") from error
     kept = ImageData(stream, header.interlaced) if is_exact else None
-    return Picture(samples, chunks if len(chunks) > 1 else [], kind, kept)
+    not_kept = () if is_exact else (IMAGE_DATA_LEFT,)
+    return Picture(samples, chunks if len(chunks) > 1 else [], kind, kept, not_kept)
 
 
 def refuse(name: str, problem: str) -> UnsupportedImage:

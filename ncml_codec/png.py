@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ncml_codec import kinds
@@ -20,6 +20,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_METADATA = 1 << 28
 MAX_CHUNKS = 1 << 16  # beside the pixels: each takes a hundred bytes of memory, even if empty
 PIXELS = b"IDAT"  # in a list of chunks: where the pixels stand, with no data
+TRAILER = b"IEND"  # at the end of a list of chunks: the bytes that follow the PNG's end
 # Of the chunks that a viewer may ignore, those that say how colours and pixels are to be shown. As
 # oxipng's --strip safe, but with cHRM, gAMA, cLLI and mDCV, without which colours change, too.
 _SHOWN = {b"tRNS", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"cLLI", b"mDCV", b"pHYs"}
@@ -45,13 +46,16 @@ class ImageHeader:
 def split(data: bytes, name: str) -> tuple[ImageHeader, list[Chunk]]:
     """The header and the other chunks of a PNG in order, one empty `PIXELS` for its image data.
 
-    name: of the file, for errors. Raises InputError for what is not a sound PNG.
+    Bytes that follow the PNG's end are one more, a `TRAILER`. name: of the file, for errors. Raises
+    InputError for what is not a sound PNG, UnsupportedImage for more than MAX_CHUNKS.
     """
-    chunks = list(_chunks(data, name))
-    if not chunks or chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13:
+    chunks = _chunks(data, name)
+    first, fields = next(chunks)
+    if first != b"IHDR" or len(fields) != 13:
         raise InputError(f"{name}: a PNG that does not begin with its header; it is damaged")
-    fields = struct.unpack(">IIBBBBB", chunks[0][1])
-    width, height, depth, colour, compression, filtering, interlace = fields
+    width, height, depth, colour, compression, filtering, interlace = struct.unpack(
+        ">IIBBBBB", fields
+    )
     if not kinds.exists(colour, depth) or compression or filtering or interlace > 1:
         raise InputError(f"{name}: a PNG header that no PNG can have; it is damaged")
     if not (0 < width < 2**31 and 0 < height < 2**31):
@@ -59,13 +63,15 @@ def split(data: bytes, name: str) -> tuple[ImageHeader, list[Chunk]]:
     header = ImageHeader(width, height, depth, colour, interlace == 1)
     kept: list[Chunk] = []
     found = False
-    for kind, content in chunks[1:]:
+    for kind, content in chunks:
         if kind == PIXELS:
             if not found:
                 kept.append((PIXELS, b""))
             found = True
-        elif kind != b"IEND":
+        elif kind != TRAILER or content:
             kept.append((kind, content))
+        if len(kept) > MAX_CHUNKS:
+            raise UnsupportedImage(f"{name}: more than {MAX_CHUNKS} chunks, which is not handled")
     if not found:
         raise InputError(f"{name}: a PNG without image data; it is damaged")
     return header, kept
@@ -84,9 +90,11 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 def around_pixels(chunks: Sequence[Chunk]) -> tuple[bytes, bytes]:
     """What a PNG with these chunks holds between its header and its pixels, and after them."""
-    at = chunks.index((PIXELS, b"")) if (PIXELS, b"") in chunks else len(chunks)
-    before, after = chunks[:at], [*chunks[at + 1 :], (b"IEND", b"")]
-    return b"".join(chunk(*one) for one in before), b"".join(chunk(*one) for one in after)
+    trailer = b"".join(content for kind, content in chunks if kind == TRAILER)
+    inside = [one for one in chunks if one[0] != TRAILER]
+    at = inside.index((PIXELS, b"")) if (PIXELS, b"") in inside else len(inside)
+    before, after = inside[:at], [*inside[at + 1 :], (b"IEND", b"")]
+    return b"".join(chunk(*one) for one in before), b"".join(chunk(*one) for one in after) + trailer
 
 
 def pack_chunks(chunks: Iterable[Chunk]) -> bytes:
@@ -125,17 +133,20 @@ def unpack_chunks(section: bytes) -> list[Chunk]:
         at += 8 + length
     if [content for kind, content in chunks if kind == PIXELS] != [b""]:
         raise FormatError("metadata: not one empty record IDAT, which says where the pixels stand")
-    if any(kind in (b"IHDR", b"IEND") for kind, _ in chunks):
-        raise FormatError("metadata: a record IHDR or IEND, which is no chunk between the two")
+    if any(kind in (b"IHDR", TRAILER) for kind, _ in chunks[:-1]) or chunks[-1][0] == b"IHDR":
+        raise FormatError("metadata: a record IHDR, or a record IEND that is not the last")
+    if chunks[-1] == (TRAILER, b""):
+        raise FormatError("metadata: an empty record IEND")
     return chunks
 
 
 def needed(chunks: Iterable[Chunk]) -> list[Chunk]:
     """The chunks without those that only say something about the image: text, times, EXIF, ...
 
-    Empty if only the pixels' place is left.
+    Nor the trailer. Empty if only the pixels' place is left.
     """
-    kept = [one for one in chunks if one[0] in _SHOWN or not one[0][0] & 32]
+    critical = [one for one in chunks if one[0] in _SHOWN or not one[0][0] & 32]
+    kept = [one for one in critical if one[0] != TRAILER]
     return kept if any(kind != PIXELS for kind, _ in kept) else []
 
 
@@ -162,7 +173,8 @@ def exif(chunks: Iterable[Chunk]) -> bytes | None:
     return next((content for kind, content in chunks if kind == b"eXIf"), None)
 
 
-def _chunks(data: bytes, name: str) -> Iterable[Chunk]:
+def _chunks(data: bytes, name: str) -> Iterator[Chunk]:
+    """Every chunk up to IEND; in place of its content, which is empty, what follows it."""
     at = len(SIGNATURE)
     while True:
         if at + 12 > len(data):
@@ -175,7 +187,11 @@ def _chunks(data: bytes, name: str) -> Iterable[Chunk]:
         if zlib.crc32(kind + content) != checksum:
             label = kind.decode("ascii", "replace")
             raise InputError(f"{name}: chunk {label} at offset {at} is damaged (checksum)")
-        yield kind, content
         at += 12 + length
-        if kind == b"IEND":
-            return
+        if kind != b"IEND":
+            yield kind, content
+            continue
+        if content:
+            raise InputError(f"{name}: its chunk IEND holds {length} bytes; it is damaged")
+        yield TRAILER, data[at:]
+        return

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import io
 import os
-import re
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -18,20 +17,24 @@ from pathlib import Path
 
 import numpy as np
 
-from ncml_codec import kinds, png, png_rows
-from ncml_codec.errors import FormatError, InputError
+from ncml_codec import kinds, png, png_rows, pnm
+from ncml_codec.errors import FormatError, InputError, UnsupportedImage
 from ncml_codec.files import read_file
 from ncml_codec.kinds import Kind
 from ncml_codec.picture import Picture, Samples, Source
-from ncml_codec.pixels import MAX_PIXELS, check_size, decode_file, png_problem, refuse
+from ncml_codec.pixels import (
+    IMAGE_DATA_LEFT,
+    MAX_PIXELS,
+    check_size,
+    decode_file,
+    png_problem,
+    refuse,
+)
 
 WHOLE = 1 << 22  # pixels up to which an image is read whole
-_HEAD = 1 << 12  # bytes in which a header is looked for
+_HEAD = pnm.HEADER_MAX  # bytes in which a header is looked for
 _PIECE = 1 << 20  # bytes read at a time
 _ROWS = 1 << 22  # bytes of rows unfiltered at a time
-_PNM = re.compile(
-    rb"P([56])(?:\s|#[^\n]*\n)+(\d+)\s+(?:#[^\n]*\n\s*)*(\d+)\s+(?:#[^\n]*\n\s*)*255\s"
-)
 
 
 def size_of(path: Path) -> int | None:
@@ -49,8 +52,8 @@ def size_of(path: Path) -> int | None:
     if head.startswith(png.SIGNATURE) and len(head) >= 24:
         width, height = struct.unpack_from(">II", head, 16)
         return int(width * height)
-    found = _PNM.match(head)
-    return int(found[2]) * int(found[3]) if found else None
+    found = _pnm_header(head, str(path))
+    return found.width * found.height if found else None
 
 
 def open_image(path: Path, max_pixels: int = MAX_PIXELS, decoded: bool = False) -> Source:
@@ -64,10 +67,14 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS, decoded: bool = False) 
         try:
             with path.open("rb") as file:
                 head = file.read(_HEAD)
-                found = _PNM.match(head)
-                if found:
-                    return _pnm(path, found, os.fstat(file.fileno()).st_size, max_pixels)
-                opened = _png(path, file, max_pixels)
+                found = _pnm_header(head, str(path))
+                if found is None:
+                    opened = _png(path, file, max_pixels)
+                elif found.number > 4 and found.maximum == 255:
+                    size = os.fstat(file.fileno()).st_size
+                    return _pnm(path, found, file, size, max_pixels)
+                else:
+                    opened = None
         except OSError as error:
             raise InputError(f"{path}: {error.strerror or error}") from error
         if opened:
@@ -89,13 +96,26 @@ def stripped(source: Source) -> Source:
     return replace(source, chunks=chunks)
 
 
-def _pnm(path: Path, found: re.Match[bytes], size: int, max_pixels: int) -> PnmFile:
-    width, height, planes = int(found[2]), int(found[3]), 1 if found[1] == b"5" else 3
-    check_size(width, height, str(path), max_pixels)
-    need = found.end() + width * height * planes
-    if size < need:
-        raise InputError(f"{path}: {size} bytes, but its header says {need}; it was cut short")
-    return PnmFile(path, height, width, planes, found.end())
+def _pnm_header(head: bytes, name: str) -> pnm.Header | None:
+    """The header of a PBM, PGM or PPM by a file's beginning; None if it is none, or damaged."""
+    if not pnm.is_pnm(head):
+        return None
+    try:
+        return pnm.read_header(head, name)
+    except InputError:
+        return None
+
+
+def _pnm(
+    path: Path, found: pnm.Header, file: io.BufferedReader, size: int, max_pixels: int
+) -> PnmFile:
+    check_size(found.width, found.height, str(path), max_pixels)
+    if size < found.end:
+        raise InputError(f"{path}: {size} bytes, but its header says {found.end}; it was cut short")
+    file.seek(found.end)
+    not_kept = pnm.behind(file.read(64), size - found.end, str(path))
+    comments = ["comments"] if found.has_comments else []
+    return PnmFile(path, found, not_kept=(*comments, *not_kept))
 
 
 @dataclass(frozen=True)
@@ -103,12 +123,22 @@ class PnmFile:
     """A PPM or PGM of 8 bits a sample; see `pixels.Source`."""
 
     path: Path
-    height: int
-    width: int
-    planes: int
-    start: int
+    header: pnm.Header
     chunks: Sequence[png.Chunk] = ()
     packed_bytes: None = None
+    not_kept: Sequence[str] = ()
+
+    @property
+    def height(self) -> int:
+        return self.header.height
+
+    @property
+    def width(self) -> int:
+        return self.header.width
+
+    @property
+    def planes(self) -> int:
+        return self.header.planes
 
     @property
     def kind(self) -> Kind:
@@ -124,7 +154,7 @@ class PnmFile:
         samples = np.empty((stop - top, self.width, self.planes), np.uint8)
         try:
             with self.path.open("rb") as file:
-                file.seek(self.start + top * stride)
+                file.seek(self.header.start + top * stride)
                 count = file.readinto(samples.data.cast("B"))
         except OSError as error:
             raise InputError(f"{self.path}: {error.strerror or error}") from error
@@ -135,18 +165,21 @@ class PnmFile:
 
 def _png(path: Path, file: io.BufferedReader, max_pixels: int) -> PngFile | None:
     """The PNG, all its chunks checked, or None if it has to be read whole."""
-    name = str(path)
-    pieces: list[tuple[int, int]] = []
+    name, first, packed_bytes = str(path), 0, 0
     # The file without its image data: `png.split` checks the rest as it does for small files.
     skeleton = bytearray(png.SIGNATURE)
     file.seek(len(png.SIGNATURE))
     for kind, content, length in _chunks(file, name):
         if kind == png.PIXELS:
-            if not pieces:
+            if not first:
                 skeleton += png.chunk(kind, b"")
-            pieces.append((file.tell() - length - 4, length))
+                first = file.tell() - length - 12
+            packed_bytes += length
         else:
             skeleton += png.chunk(kind, content)
+        _check_metadata(len(skeleton), name)
+    skeleton += file.read(png.MAX_METADATA)  # what follows the PNG's end
+    _check_metadata(len(skeleton), name)
     header, chunks = png.split(bytes(skeleton), name)
     problem = png_problem(header, chunks)
     if problem:
@@ -154,7 +187,15 @@ def _png(path: Path, file: io.BufferedReader, max_pixels: int) -> PngFile | None
     check_size(header.width, header.height, name, max_pixels)
     if header.interlaced or not header.kind.is_first_version:
         return None
-    return PngFile(path, header, chunks if len(chunks) > 1 else [], pieces)
+    return PngFile(path, header, chunks if len(chunks) > 1 else [], first, packed_bytes)
+
+
+def _check_metadata(count: int, name: str) -> None:
+    """Raise UnsupportedImage for more bytes beside the image data than a `.ncmz` file holds."""
+    if count > png.MAX_METADATA:
+        raise UnsupportedImage(
+            f"{name}: more than {png.MAX_METADATA} bytes beside its pixels, which is not handled"
+        )
 
 
 def _chunks(file: io.BufferedReader, name: str) -> Iterator[tuple[bytes, bytes, int]]:
@@ -165,6 +206,8 @@ def _chunks(file: io.BufferedReader, name: str) -> Iterator[tuple[bytes, bytes, 
         if len(head) < 8:
             raise InputError(f"{name}: cut short at offset {at}, before the PNG's end")
         length, kind = struct.unpack(">I4s", head)
+        if kind != png.PIXELS:
+            _check_metadata(length, name)
         content, left, checksum = bytearray(), length, zlib.crc32(kind)
         while left:
             piece = file.read(min(left, _PIECE))
@@ -196,13 +239,23 @@ class PngFile:
         path: Path,
         header: png.ImageHeader,
         chunks: Sequence[png.Chunk],
-        pieces: Sequence[tuple[int, int]],
+        first: int,
+        packed_bytes: int,
     ) -> None:
-        self.path, self.header, self.chunks, self.pieces = path, header, chunks, pieces
+        """first: offset of the first chunk of image data; packed_bytes: of all of them."""
+        self.path, self.header, self.chunks = path, header, chunks
+        self._first, self.packed_bytes = first, packed_bytes
         self.height, self.width = header.height, header.width
         self.kind, self.planes = header.kind, header.kind.channels
-        self.packed_bytes = sum(length for _, length in pieces)
+        self._not_kept: Sequence[str] | None = None
         self._begin()
+
+    @property
+    def not_kept(self) -> Sequence[str]:
+        """See `pixels.Source`. Known once the last row was read: it is read now if it was not."""
+        if self._not_kept is None:
+            self.rows(self.height - 1, self.height)
+        return self._not_kept or ()
 
     def whole(self) -> Picture:
         pixels = self.width * self.height
@@ -244,21 +297,48 @@ class PngFile:
             raise InputError(f"{self.path}: {error}") from error
         self._above = plain[-1].copy()
         self._at += count
+        if self._at == self.height:
+            self._end()
         return plain.reshape(count, self.width, self.planes)
+
+    def _end(self) -> None:
+        """Find out what is behind the last row. Raises InputError if its checksum is wrong."""
+        more = self._left or next((piece for piece in self._data if piece), b"")
+        if not (more or self._unpacker.eof):
+            raise InputError(f"{self.path}: its image data is cut short before its checksum")
+        is_exact = not more and self._fed - len(self._unpacker.unused_data) == self.packed_bytes
+        self._not_kept = () if is_exact else (IMAGE_DATA_LEFT,)
 
     def _unpacked(self) -> Iterator[bytes]:
         """The image data, unpacked, a piece at a time."""
-        unpacker = zlib.decompressobj()
+        self._unpacker, self._fed = zlib.decompressobj(), 0
         try:
-            with self.path.open("rb") as file:
-                for start, length in self.pieces:
-                    file.seek(start)
-                    for at in range(0, length, _PIECE):
-                        packed = file.read(min(_PIECE, length - at))
-                        while packed and not unpacker.eof:
-                            yield unpacker.decompress(packed, _PIECE)
-                            packed = unpacker.unconsumed_tail
+            for packed in self._packed():
+                self._fed += len(packed)
+                while packed and not self._unpacker.eof:
+                    yield self._unpacker.decompress(packed, _PIECE)
+                    packed = self._unpacker.unconsumed_tail
+                if self._unpacker.eof:
+                    return
         except OSError as error:
             raise InputError(f"{self.path}: {error.strerror or error}") from error
         except zlib.error as error:
             raise InputError(f"{self.path}: its image data is damaged: {error}") from error
+
+    def _packed(self) -> Iterator[bytes]:
+        """The image data as it stands in the file, a piece at a time."""
+        left = self.packed_bytes
+        with self.path.open("rb") as file:
+            file.seek(self._first)
+            while left > 0:
+                head = file.read(8)
+                if len(head) < 8:
+                    raise InputError(f"{self.path}: it was cut short while it was read")
+                length, kind = struct.unpack(">I4s", head)
+                if kind != png.PIXELS:
+                    file.seek(length + 4, os.SEEK_CUR)
+                    continue
+                left -= length
+                for at in range(0, length, _PIECE):
+                    yield file.read(min(_PIECE, length - at))
+                file.seek(4, os.SEEK_CUR)
