@@ -106,12 +106,15 @@ class WebP:
         return out.getvalue()
 
     def decode(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Planes:
-        from ncml_codec import pillow_formats
+        from ncml_codec import foreign_files, pillow_formats
 
         height, width, planes = shape
         data = bytes(payload)
         try:
             name = "its WebP"
+            # Before Pillow makes room for what it claims.
+            if foreign_files.survey(data, name).size != (width, height):
+                raise FormatError(f"no WebP of {width} x {height} pixels")
             with (
                 pillow_formats.opened(data, name, decoded=False) as image,
                 pillow_formats.translated(name),

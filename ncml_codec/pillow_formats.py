@@ -10,15 +10,18 @@ import io
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ncml_codec import kinds, png
+from ncml_codec import foreign_files, kinds, png
 from ncml_codec.errors import InputError, NcmlError, UnsupportedImage, UsageError
 from ncml_codec.kinds import Kind
 from ncml_codec.picture import Picture, Samples
+from ncml_codec.pixels import check_size
 
 READABLE = ("WEBP", "BMP", "TIFF")
 WRITABLE = {".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
@@ -32,9 +35,35 @@ _MODES = {
     "I;16": Kind(kinds.GREY, 16),
     "I;16B": Kind(kinds.GREY, 16),
 }
-_BITS_PER_SAMPLE, _SAMPLE_FORMAT, _ORIENTATION = 258, 339, 274  # TIFF's tags
+# TIFF's tags.
+_BITS_PER_SAMPLE, _ORIENTATION, _SAMPLES_PER_PIXEL, _SAMPLE_FORMAT = 258, 274, 277, 339
+# What Pillow finds in a JPEG that is not kept; of other formats `foreign_files` tells.
+_NOT_KEPT = {
+    "dpi": "resolution",
+    "comment": "comment",
+    "xmp": "XMP",
+    "photoshop": "Photoshop's data",
+}
 _BAND = 1 << 20  # pixels that are copied out of Pillow's memory at a time
 _PILLOW_LIMIT = threading.Lock()
+
+
+def read(data: bytes, name: str, max_pixels: int, decoded: bool) -> Picture:
+    """The picture of a file; name: for errors; decoded: as of `opened`.
+
+    Raises InputError for what is no such file, is damaged or larger than max_pixels,
+    UnsupportedImage for what the codec cannot hold.
+    """
+    found = foreign_files.survey(data, name)
+    if found.size:  # before Pillow makes room for it
+        check_size(*found.size, name, max_pixels)
+    with opened(data, name, decoded) as image:
+        check_size(image.width, image.height, name, max_pixels)
+        picture = picture_of(image, name)
+        more = [
+            said for key, said in _NOT_KEPT.items() if image.format == "JPEG" and key in image.info
+        ]
+    return replace(picture, not_kept=(*found.not_kept, *more))
 
 
 def opened(data: bytes, name: str, decoded: bool) -> Image.Image:
@@ -46,6 +75,12 @@ def opened(data: bytes, name: str, decoded: bool) -> Image.Image:
     Pillow's own limits (a warning at 89 million pixels, an error at 179), which are for programs
     that open what strangers send, are left to the caller.
     """
+    found = foreign_files.survey(data, name)
+    if found.is_lossy and not decoded:
+        raise UnsupportedImage(
+            f"{name}: a lossy WebP; stored as pixels it would only grow. Keep the file"
+            " (or compress its decoded pixels with --decoded)"
+        )
     formats = (*READABLE, "JPEG") if decoded else READABLE
     with translated(name), _PILLOW_LIMIT:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -55,11 +90,6 @@ def opened(data: bytes, name: str, decoded: bool) -> Image.Image:
             raise InputError(f"{name}: {_unidentified(data)}") from error
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-    if image.format == "WEBP" and not decoded and not _is_lossless_webp(data):
-        raise UnsupportedImage(
-            f"{name}: a lossy WebP; stored as pixels it would only grow. Keep the file"
-            " (or compress its decoded pixels with --decoded)"
-        )
     return image
 
 
@@ -83,10 +113,13 @@ def picture_of(image: Image.Image, name: str) -> Picture:
     with translated(name):
         frames = getattr(image, "n_frames", 1)
         problem = _problem(image)
+        is_short = _is_short(image)
     if frames > 1:
         raise UnsupportedImage(f"{name}: {frames} frames or pages; only one is handled")
     if problem:
         raise UnsupportedImage(f"{name}: {problem}")
+    if is_short:
+        raise InputError(f"{name}: its pixels lie beyond its end; it was cut short")
     kind = _MODES[image.mode]
     chunks: list[png.Chunk] = []
     if image.info.get("icc_profile"):
@@ -115,10 +148,12 @@ def encoded(
     options: dict[str, object] = {}
     if suffix == ".webp":
         options = {"lossless": True, "exact": True, "quality": 80}
+    if suffix == ".bmp":
+        options = {"dpi": (0, 0)}  # none, where Pillow would write 96
     if suffix in (".webp", ".tif", ".tiff"):
         found = {"icc_profile": png.icc_profile(chunks), "exif": png.exif(chunks)}
         options.update({key: value for key, value in found.items() if value})
-    lost = f"{name}: a {PurePath(suffix).suffix[1:]} file cannot hold"
+    lost = f"{name}: a {suffix[1:]} file cannot hold"
     mode = next((mode for mode, one in _MODES.items() if one == kind), None)
     if mode is None or any(key == b"tRNS" for key, _ in chunks):
         what = f"{kind} samples" if mode is None else "a transparent colour"
@@ -154,13 +189,14 @@ def _image(samples: Samples, mode: str, palette: bytes | None) -> Image.Image:
 def _problem(image: Image.Image) -> str | None:
     """What keeps Pillow from giving all samples as they are in the file, if anything does."""
     if image.format == "TIFF":
-        tags = dict(getattr(image, "tag_v2", {}))
-        bits = tags.get(_BITS_PER_SAMPLE, (1,))
-        bits = bits if isinstance(bits, tuple) else (bits,)
-        depth = max(bits)
+        tags = getattr(image, "tag_v2", {})
+        depth = max(_tuple(tags.get(_BITS_PER_SAMPLE, 1)))
         allowed = {"1": (1,), "P": (1, 2, 4, 8), "I;16": (16,), "I;16B": (16,)}.get(
             image.mode, (8,)
         )
+        count = tags.get(_SAMPLES_PER_PIXEL, 1)
+        if image.mode in _MODES and count != _MODES[image.mode].channels:
+            return f"a TIFF of {count} samples a pixel, mode {image.mode}"
         if depth not in allowed:
             return f"a TIFF of {depth} bits a sample, mode {image.mode}"
         if any(form != 1 for form in _tuple(tags.get(_SAMPLE_FORMAT, 1))):
@@ -176,7 +212,20 @@ def _problem(image: Image.Image) -> str | None:
     return None
 
 
-def _tuple(value: object) -> tuple[object, ...]:
+def _is_short(image: Image.Image) -> bool:
+    """Whether rows that are not compressed lie beyond the file's end: no memory is taken yet."""
+    stream = getattr(image, "fp", None)
+    length = stream.seek(0, io.SEEK_END) if stream else 0
+    for tile in getattr(image, "tile", []):
+        if stream and tile.codec_name == "raw":
+            (_, top, _, bottom), arguments = tile.extents, tile.args
+            stride = arguments[1] if isinstance(arguments, tuple) and len(arguments) > 1 else 0
+            if tile.offset + stride * (bottom - top - 1) >= length:
+                return True
+    return False
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
@@ -203,14 +252,3 @@ def _unidentified(data: bytes) -> str:
         return "a GIF; animations are not handled. Convert it to PNG first"
     formats = ", ".join(("PNG", *READABLE, "PPM"))
     return f"not an image of a handled format ({formats})"
-
-
-def _is_lossless_webp(data: bytes) -> bool:
-    """Whether a WebP's image data is VP8L: the first such chunk of the RIFF decides."""
-    at = 12
-    while at + 8 <= len(data):
-        kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
-        if kind in (b"VP8L", b"VP8 "):
-            return kind == b"VP8L"
-        at += 8 + length + (length & 1)
-    return False

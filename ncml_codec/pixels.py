@@ -50,9 +50,7 @@ def decode_file(
         return pnm.read(data, name)
     from ncml_codec import pillow_formats
 
-    with pillow_formats.opened(data, name, decoded) as image:
-        check_size(image.width, image.height, name, max_pixels)
-        return pillow_formats.picture_of(image, name)
+    return pillow_formats.read(data, name, max_pixels, decoded)
 
 
 def encode_file(picture: Picture, name: str) -> bytes:
@@ -81,10 +79,10 @@ def encode_parts(
     suffix = PurePath(name).suffix.lower()
     if suffix not in WRITABLE:
         known = " ".join(WRITABLE)
-        raise UsageError(
-            f"{name}: no lossless format for the suffix {suffix or 'of an empty name'!r};"
-            f" name the output with -o, ending in one of {known}"
+        said = (
+            f"no lossless format for the suffix {suffix!r}" if suffix else "a name without suffix"
         )
+        raise UsageError(f"{name}: {said}; name the output with -o, ending in one of {known}")
     if suffix == ".png":
         return writers.png_parts(shape, kind, chunks, bands)
     if suffix in pnm.SUFFIXES:
@@ -105,7 +103,7 @@ def _pnm_parts(
     elif any(key == b"tRNS" for key, _ in chunks):
         lost = "a transparent colour"
     if lost:
-        suffix = PurePath(name).suffix[1:]
+        suffix = PurePath(name).suffix[1:].lower()
         raise UsageError(f"{name}: a {suffix} file cannot hold {lost}; name the output .png")
     return pnm.parts(shape, kind, bands)
 
