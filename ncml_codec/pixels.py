@@ -46,7 +46,8 @@ def decode_file(
     if not data:
         raise InputError(f"{name}: the file is empty")
     if pnm.is_pnm(data):
-        check_size(*pnm.size(data, name), name, max_pixels)
+        header = pnm.read_header(data, name)
+        check_size(header.width, header.height, name, max_pixels)
         return pnm.read(data, name)
     from ncml_codec import pillow_formats
 

@@ -85,12 +85,13 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS, decoded: bool = False) 
 def stripped(source: Source) -> Source:
     """The same image without the metadata that its pixels and their look do not depend on.
 
-    See `png.needed`. No rows of the original may be asked for afterwards.
+    See `png.needed`.
     """
     chunks = png.needed(source.chunks)
     if isinstance(source, PngFile):
         bare = copy.copy(source)
         bare.chunks = chunks
+        bare._begin()  # or it would unpack for the original
         return bare
     assert isinstance(source, Picture | PnmFile)
     return replace(source, chunks=chunks)

@@ -50,6 +50,7 @@ def pictures() -> dict[str, tuple[Picture, int]]:
         "row": (from_array(scene[:1]), 11),
         "tiles": (from_array(valley(180, 90, 70, 45)), 5),
         "chunks": (Picture(scene[:9, :8], [(b"gAMA", b"\0\0\xb1\x8f"), IDAT, *_texts()]), 11),
+        "trailer": (Picture(scene[:7, :9], [IDAT, (b"IEND", b"behind the end")]), 11),
     }
     for name, samples in extremes(12, 17).items():
         made[name] = (from_array(samples), 11)

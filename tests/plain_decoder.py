@@ -149,8 +149,10 @@ def read_chunks(section: bytes) -> list[tuple[bytes, bytes]]:
     marks = [data for kind, data in chunks if kind == b"IDAT"]
     require(marks == [b""], "metadata: must have one record IDAT, and that empty")
     require(len(chunks) <= 2**16, f"metadata: {len(chunks)} records, must be at most 2^16")
-    ends = {b"IHDR", b"IEND"}
-    require(not any(kind in ends for kind, _ in chunks), "metadata: a record IHDR or IEND")
+    kinds = [kind for kind, _ in chunks]
+    require(b"IHDR" not in kinds, "metadata: a record IHDR")
+    require(b"IEND" not in kinds[:-1], "metadata: a record IEND that is not the last")
+    require(chunks[-1] != (b"IEND", b""), "metadata: an empty record IEND")
     return chunks
 
 

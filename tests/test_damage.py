@@ -95,7 +95,9 @@ def test_metadata_that_unpacks_to_gigabytes_is_refused_unread() -> None:
         (b"\0\0\0\0tEXt", "where the pixels stand"),
         (b"\0\0\0\0IDAT" * 2, "where the pixels stand"),
         (b"\x01\0\0\0IDATx", "where the pixels stand"),
-        (b"\0\0\0\0IDAT\0\0\0\0IEND", "IEND"),
+        (b"\0\0\0\0IDAT\0\0\0\0IHDR", "IHDR"),
+        (b"\0\0\0\0IDAT\0\0\0\0IEND", "empty record IEND"),
+        (b"\x01\0\0\0IENDx\0\0\0\0IDAT", "IEND that is not the last"),
         (b"\0\0\0\0IDAT" + b"\0\0\0\0tEXt" * 2**16, "more than 65536 records"),
     ],
 )

@@ -1,0 +1,212 @@
+"""What a file holds beside its image comes back, or is named: nothing is dropped without a word."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ncml_codec import images, png, readers
+from ncml_codec.errors import InputError, RoundTripError, UnsupportedImage, UsageError
+from ncml_codec.kinds import Kind
+from ncml_codec.model import Model
+from ncml_codec.picture import Picture
+from ncml_codec.pixels import decode_file, encode_file, from_array
+from tests import plain_decoder
+from tests.pictures import GOLDEN, valley
+
+TRAILER = b"a film of 200 kB, as some telephones append it"
+
+
+def saved(kind: str, mode: str = "RGB", **options: object) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(valley(0, 0, 9, 12)).convert(mode).save(out, kind, **options)
+    return out.getvalue()
+
+
+def with_image_data(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """A PNG with its zlib stream changed."""
+    stream = change(png.image_data(data))
+    start, end = data.index(b"IDAT") - 4, data.index(b"IEND") - 4
+    return data[:start] + png.chunk(b"IDAT", stream) + data[end:]
+
+
+def bmp_of_32_bits(pixels: bytes) -> bytes:
+    """Two by two pixels of 32 bits of which 24 are said to be colour."""
+    fields = (b"BM", 0, 0, 0, 54, 40, 2, 2, 1, 32, 0, 0, 0, 0, 0, 0)
+    return struct.pack("<2sIHHIIiiHHIIiiII", *fields) + pixels
+
+
+NOT_KEPT = [
+    ("png", with_image_data(saved("PNG"), lambda s: s + b"x"), "image data behind the last row"),
+    (
+        "png",
+        with_image_data(saved("PNG"), lambda s: zlib.compress(zlib.decompress(s) + b"x")),
+        "image data behind the last row",
+    ),
+    ("ppm", b"P6 # by hand\n1 1 255\nabc", "comments"),
+    ("ppm", b"P3 1 1 255\n1 2 # blue follows\n3\n", "comments"),
+    ("ppm", b"P6 1 1 255\nabc\n", "1 byte behind its samples"),
+    ("ppm", b"P3 1 1 255\n1 2 3 4", "text behind its samples"),
+    ("ppm", b"P3 1 1 255\n1 2 3 and so on", "text behind its samples"),
+    ("bmp", saved("BMP", dpi=(72, 72)), "resolution"),
+    ("bmp", saved("BMP", dpi=(0, 0)) + b"and more", "8 bytes behind its end"),
+    ("bmp", bmp_of_32_bits(bytes(range(16))), "bits of its pixels that are no colour"),
+    ("tif", saved("TIFF", dpi=(72, 72)), "resolution"),
+    ("tif", saved("TIFF", description="a hill"), "tag ImageDescription"),
+    ("tif", saved("TIFF", artist="somebody"), "tag Artist"),
+    ("tif", saved("TIFF", tiffinfo={33550: (1.0, 2.0, 0.0)}), "tag ModelPixelScaleTag"),
+    ("tif", saved("TIFF", tiffinfo={60001: b"private"}), "tag 60001"),
+    ("tif", saved("TIFF") + b"and more", "8 bytes behind its end"),
+    ("webp", saved("WEBP", lossless=True, xmp=b"<x/>"), "chunk XMP"),
+    ("webp", saved("WEBP", lossless=True) + b"and more", "8 bytes behind its end"),
+]
+
+
+@pytest.mark.parametrize(("suffix", "data", "named"), NOT_KEPT)
+@pytest.mark.parametrize("whole", [0, readers.WHOLE])
+def test_what_does_not_come_back_is_named(
+    suffix: str,
+    data: bytes,
+    named: str,
+    whole: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(readers, "WHOLE", whole)
+    path = tmp_path / f"x.{suffix}"
+    path.write_bytes(data)
+    assert list(readers.open_image(path).not_kept) == [named]
+    assert list(readers.stripped(readers.open_image(path)).not_kept) == [named]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        saved("PNG", dpi=(72, 72), icc_profile=b"icc" * 9) + TRAILER,
+        saved("PNG", "P"),
+        saved("BMP", dpi=(0, 0)),
+        saved("BMP", "P", dpi=(0, 0)),
+        saved("TIFF", icc_profile=b"icc" * 9),
+        saved("TIFF", compression="tiff_lzw"),
+        saved("TIFF", "P", compression="packbits"),
+        saved("TIFF", "1", compression="group4"),
+        saved("WEBP", lossless=True, icc_profile=b"icc" * 9, exif=b"Exif\0\0II*\0\x08\0\0\0"),
+        b"P6\n1 1\n255\nabc",
+        b"P1\n2 2\n01\n10\n",
+    ],
+)
+def test_nothing_is_named_where_all_comes_back(data: bytes) -> None:
+    assert list(decode_file(data, "x").not_kept) == []
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".webp", ".ppm"])
+def test_what_we_write_is_kept_whole_when_it_is_read(suffix: str) -> None:
+    data = encode_file(from_array(valley(0, 0, 9, 12)), "x" + suffix)
+    assert list(decode_file(data, "x").not_kept) == []
+
+
+@pytest.mark.parametrize("whole", [0, readers.WHOLE])
+def test_a_trailer_comes_back_behind_the_end(
+    whole: int, tmp_path: Path, tiny: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "WHOLE", whole)
+    path = tmp_path / "x.png"
+    path.write_bytes(saved("PNG") + TRAILER)
+    source = readers.open_image(path)
+    assert isinstance(source, Picture) == (whole > 0)
+    data = images.encode(source, tiny, level=1)
+    images.verify(data, source, tiny)
+    picture = images.decode(data, [tiny])
+    assert encode_file(picture, "y.png").endswith(png.chunk(b"IEND", b"") + TRAILER)
+    models = [(GOLDEN / "tiny.ncpn").read_bytes()]
+    assert plain_decoder.decode(data, models).chunks[-1] == (b"IEND", TRAILER)
+    assert TRAILER not in encode_file(picture, "y.bmp")
+    assert list(readers.stripped(source).chunks) == []
+
+
+def test_another_trailer_fails_the_check(tiny: Model) -> None:
+    picture = decode_file(saved("PNG") + TRAILER, "x.png")
+    other = decode_file(saved("PNG") + TRAILER[1:], "x.png")
+    with pytest.raises(RoundTripError, match="other metadata"):
+        images.verify(images.encode(picture, tiny, level=1), other, tiny)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"P6 1 1 255\nabcP6 1 1 255\nabc",
+        b"P6 1 1 255\nabc\nP5 1 1 255\na",
+        b"P4 1 1\n\0P4 1 1\n\0",
+        b"P3 1 1 255\n1 2 3\nP3 1 1 255\n1 2 3\n",
+    ],
+)
+@pytest.mark.parametrize("whole", [0, readers.WHOLE])
+def test_several_images_in_a_pnm_are_refused(
+    data: bytes, whole: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "WHOLE", whole)
+    path = tmp_path / "x.ppm"
+    path.write_bytes(data)
+    with pytest.raises(UnsupportedImage, match="several images in one file"):
+        readers.open_image(path)
+
+
+def test_a_tiff_with_samples_that_pillow_drops_is_refused() -> None:
+    """Four samples a pixel, the fourth of no stated meaning, which Pillow reads as RGB."""
+    data = bytearray(saved("TIFF", "RGBX"))
+    assert decode_file(saved("TIFF", "RGBA"), "x").kind == Kind(6, 8)
+    with pytest.raises(UnsupportedImage, match="4 samples a pixel"):
+        decode_file(bytes(data), "x")
+
+
+def test_a_tiff_with_alpha_multiplied_in_is_refused() -> None:
+    data = saved("TIFF", "RGBA")
+    alpha = struct.pack("<HHIHH", 338, 3, 1, 2, 0)
+    assert alpha in data
+    with pytest.raises(UnsupportedImage, match="multiplied in"):
+        decode_file(data.replace(alpha, struct.pack("<HHIHH", 338, 3, 1, 1, 0)), "x")
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+@pytest.mark.parametrize("decoded", [True, False])
+def test_an_animated_webp_is_called_an_animation(lossless: bool, decoded: bool) -> None:
+    frames = [Image.new("RGB", (4, 4), (level, 0, 0)) for level in (0, 200)]
+    out = io.BytesIO()
+    frames[0].save(out, "WEBP", lossless=lossless, save_all=True, append_images=frames[1:])
+    with pytest.raises(UnsupportedImage, match="animated WebP"):
+        decode_file(out.getvalue(), "x.webp", decoded=decoded)
+
+
+@pytest.mark.parametrize("suffix", ["webp", "bmp", "tif", "tiff", "ppm", "pgm", "pbm"])
+def test_a_format_is_named_where_it_cannot_hold_an_image(suffix: str) -> None:
+    deep = from_array(np.full((2, 2, 4), 40000, np.uint16))
+    with pytest.raises(UsageError, match=f"a {suffix} file cannot hold"):
+        encode_file(deep, f"x.{suffix}")
+
+
+def test_a_name_without_suffix_is_said_to_have_none() -> None:
+    with pytest.raises(UsageError, match="without suffix"):
+        encode_file(from_array(valley(0, 0, 2, 2)), "x")
+
+
+def test_a_chunk_iend_with_content_is_refused() -> None:
+    data = saved("PNG").replace(png.chunk(b"IEND", b""), png.chunk(b"IEND", b"hidden"))
+    with pytest.raises(InputError, match="IEND"):
+        decode_file(data, "x.png")
+
+
+def test_a_stream_cut_before_its_checksum_is_refused_in_bands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "WHOLE", 0)
+    path = tmp_path / "x.png"
+    path.write_bytes(with_image_data(saved("PNG"), lambda stream: stream[:-3]))
+    with pytest.raises(InputError, match="checksum"):
+        readers.open_image(path).rows(0, 9)
