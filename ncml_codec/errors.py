@@ -21,6 +21,10 @@ class OutputError(NcmlError):
     """A file could not be written, or exists and may not be replaced."""
 
 
+class NotEnoughMemory(NcmlError):
+    """Work that needs more memory, or more threads, than the system gives."""
+
+
 class UsageError(NcmlError):
     """Options or arguments that contradict each other or are out of range."""
 

@@ -8,19 +8,25 @@ computed: to wait for the disk takes longer than to code a small image (bench/no
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ncml_cli.jobs import SMALL, Job
+from ncml_cli.jobs import SMALL, Job, Rest
 from ncml_cli.report import Outcome, attempt
 from ncml_cli.targets import Target
 from ncml_codec.errors import NcmlError
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    from concurrent.futures import ThreadPoolExecutor
+
+    from ncml_cli.processes import Task
 
 WORTH = 1 << 19  # pixels that a process must have to do, or its start takes longer
 _OVERHEAD = 4096  # an image costs as much as that many pixels more
@@ -32,12 +38,13 @@ _CHUNK_PIXELS = 1 << 20  # of all files of a chunk but the last
 @dataclass(frozen=True)
 class Item:
     """A file to work on. pixels: None if its beginning does not tell; alone: it gets all threads,
-    and no other file is worked on meanwhile."""
+    and no other file is worked on meanwhile; existed: its output did before any work."""
 
     source: Path
     target: Target
     pixels: int | None
     alone: bool
+    existed: bool
 
     @property
     def is_small(self) -> bool:
@@ -54,7 +61,9 @@ def run(job: Job, targets: Mapping[Path, Target]) -> Generator[Outcome, None, No
     settings = job.settings
     if len(targets) == 1:
         ((source, target),) = targets.items()
-        yield attempt(lambda: job.start(source, target, settings.threads, True)())
+        with settings.meter(str(source)) as meter:
+            found = attempt(lambda: job.start(source, target, settings.threads, meter)(), source)
+        yield found
         return
     items = [_item(job, source, target) for source, target in targets.items()]
     if settings.at_once is None:
@@ -62,15 +71,18 @@ def run(job: Job, targets: Mapping[Path, Target]) -> Generator[Outcome, None, No
     else:
         count = min(settings.at_once, max(1, len(items)))
     if count == 1:
-        yield from in_turn(job, items, settings.threads, bar=True)
+        yield from in_turn(job, items, settings.threads, watched=True)
     else:
         yield from _with_processes(job, items, count)
 
 
 def _item(job: Job, source: Path, target: Target) -> Item:
-    pixels = 0 if isinstance(target, NcmlError) else job.pixels(source)
-    large = pixels is None or pixels > SMALL
-    return Item(source, target, pixels, alone=large and job.settings.at_once is None)
+    if isinstance(target, NcmlError):
+        return Item(source, target, 0, alone=False, existed=False)
+    found = attempt(lambda: job.pixels(source), source)
+    pixels = None if isinstance(found, NcmlError) else found  # to work on it will say why
+    alone = (pixels is None or pixels > SMALL) and job.settings.at_once is None
+    return Item(source, target, pixels, alone, os.path.lexists(target))
 
 
 def workers(sizes: Sequence[int], threads: int) -> int:
@@ -79,45 +91,96 @@ def workers(sizes: Sequence[int], threads: int) -> int:
     return max(1, min(threads, len(sizes), work // WORTH))
 
 
-def in_turn(job: Job, items: Sequence[Item], threads: int, bar: bool) -> Iterator[Outcome]:
-    """What comes of every file, one computed after the other; small ones are written meanwhile."""
+Told = Callable[[int, Outcome], None]
+
+
+def in_turn(
+    job: Job, items: Sequence[Item], threads: int, watched: bool, told: Told | None = None
+) -> Iterator[Outcome]:
+    """What comes of every file, one computed after the other; small ones are written meanwhile.
+
+    watched: a terminal shows what takes long. told: hears of every outcome as soon as there is
+    one, by the number of its item, in whatever thread.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
-    waiting: deque[Future[Outcome] | NcmlError] = deque()
+    waiting: deque[Future[Outcome]] = deque()
     with ThreadPoolExecutor(_WRITERS) as writers:
-        for item in items:
+        for number, item in enumerate(items):
             while waiting and (len(waiting) >= _WRITERS or not item.is_small):
-                yield _outcome(waiting.popleft())
-            try:
-                rest = job.start(item.source, item.target, threads, bar)
-            except NcmlError as error:
-                waiting.append(error)
-                continue
-            waiting.append(writers.submit(attempt, rest))
+                yield waiting.popleft().result()
+            started = _started(job, item, threads, watched)
+            waiting.append(
+                _finished(writers, item, started, partial(told, number) if told else None)
+            )
         while waiting:
-            yield _outcome(waiting.popleft())
+            yield waiting.popleft().result()
 
 
-def _outcome(found: Future[Outcome] | NcmlError) -> Outcome:
-    return found if isinstance(found, NcmlError) else found.result()
+def _started(job: Job, item: Item, threads: int, watched: bool) -> Rest | NcmlError:
+    if not watched:
+        return attempt(lambda: job.start(item.source, item.target, threads, None), item.source)
+    with job.settings.meter(str(item.source)) as meter:
+        return attempt(lambda: job.start(item.source, item.target, threads, meter), item.source)
+
+
+def _finished(
+    writers: ThreadPoolExecutor,
+    item: Item,
+    started: Rest | NcmlError,
+    told: Callable[[Outcome], None] | None,
+) -> Future[Outcome]:
+    """The rest of the work on a file, done by one of the writers, or here if there can be none."""
+    found: Future[Outcome] = Future()
+    once = threading.Lock()
+
+    def finish() -> None:
+        if not once.acquire(blocking=False):
+            return
+        try:
+            if isinstance(started, NcmlError):
+                outcome: Outcome = started
+            else:
+                outcome = attempt(started, item.source)
+            if told:
+                told(outcome)
+            found.set_result(outcome)
+        except BaseException as error:
+            found.set_exception(error)
+
+    try:
+        writers.submit(finish)
+    except RuntimeError:  # no thread could be started; another one may do it yet
+        finish()
+    return found
 
 
 def _with_processes(job: Job, items: Sequence[Item], count: int) -> Iterator[Outcome]:
     from ncml_cli.processes import Processes
 
-    waiting: deque[tuple[Sequence[Item], Future[list[Outcome]]]] = deque()
+    waiting: deque[Task] = deque()
+    meter = job.settings.meter(f"{len(items)} files")
+    meter.expect(len(items))
+
+    def outcomes() -> Iterator[Outcome]:
+        with meter:  # the line is gone before anything is said of a file
+            found = processes.outcomes(waiting.popleft())
+        meter.advance(len(found))
+        yield from found
+
     with Processes(job, count) as processes:
         for chunk in _chunks(items):
             alone = chunk[0].alone
             # Two chunks for each process: it never waits for the one that hands them out.
             while waiting and (alone or len(waiting) >= 2 * count):
-                yield from processes.outcomes(*waiting.popleft())
+                yield from outcomes()
             if alone:
-                yield from in_turn(job, chunk, job.settings.threads, bar=True)
+                yield from in_turn(job, chunk, job.settings.threads, watched=True)
+                meter.advance(len(chunk))
             else:
-                waiting.append((chunk, processes.submit(chunk)))
-        for chunk, future in waiting:
-            yield from processes.outcomes(chunk, future)
+                waiting.append(processes.submit(chunk))
+        while waiting:
+            yield from outcomes()
 
 
 def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:

@@ -26,6 +26,7 @@ from ncml_codec.picture import Samples, Source
 from ncml_codec.pixels import encode_parts
 
 if TYPE_CHECKING:
+    from ncml_cli.meter import Meter
     from ncml_codec.region import Region
     from ncml_codec.salvage import Loss, Salvaged
 
@@ -46,11 +47,11 @@ class Job(Protocol):
         """The size of the image, by a look at the file's beginning; None if that does not tell."""
         ...
 
-    def start(self, source: Path, target: Target, threads: int, bar: bool) -> Rest:
+    def start(self, source: Path, target: Target, threads: int, bar: Meter | None) -> Rest:
         """Compute; what is left to do, which writes the output and says what was done.
 
-        Only the output of a small image waits for that. target: from `targets.plan`; bar: whether
-        there may be one. Raises NcmlError.
+        Only the output of a small image waits for that. target: from `targets.plan`; bar:
+        hears of the work, if there is one. Raises NcmlError.
         """
         ...
 
@@ -84,7 +85,7 @@ class Compress:
         """A model that may be taken: all of a level are for the same engine."""
         return library.of_level(self.level, self.model)[0][0][0]
 
-    def start(self, source: Path, target: Target, threads: int, bar: bool) -> Rest:
+    def start(self, source: Path, target: Target, threads: int, bar: Meter | None) -> Rest:
         path = free_target(source, target, self.force)
         started = time.perf_counter()
         picture = self.opened(source)
@@ -139,7 +140,7 @@ class Decompress:
     def pixels(self, source: Path) -> int | None:
         return _coded_pixels(source)
 
-    def start(self, source: Path, target: Target, threads: int, bar: bool) -> Rest:
+    def start(self, source: Path, target: Target, threads: int, bar: Meter | None) -> Rest:
         path = free_target(source, target, self.force)
         started = time.perf_counter()
         data = read_file(source)
@@ -202,7 +203,7 @@ class Test:
     def pixels(self, source: Path) -> int | None:
         return _coded_pixels(source)
 
-    def start(self, source: Path, target: Target, threads: int, bar: bool) -> Rest:
+    def start(self, source: Path, target: Target, threads: int, bar: Meter | None) -> Rest:
         if isinstance(target, NcmlError):
             raise target
         started = time.perf_counter()

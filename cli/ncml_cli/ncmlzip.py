@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ncml_cli import interrupts, options
+from ncml_cli import options
 from ncml_cli.bundle import bundle, unbundle
 from ncml_cli.inputs import PIPE
 from ncml_cli.report import Done, Speech, attempt, failing_cleanly, report, shown
@@ -65,7 +65,6 @@ main.add_command(unbundle)
 @options.effort
 @options.speech
 @failing_cleanly
-@interrupts.heeded()
 def compress(strip: bool, no_check: bool, decoded: bool, level: int | None, **given: Any) -> None:
     """Compress images: img.png becomes img.png.ncmz.
 
@@ -103,7 +102,6 @@ def compress(strip: bool, no_check: bool, decoded: bool, level: int | None, **gi
 @options.effort
 @options.speech
 @failing_cleanly
-@interrupts.heeded()
 def decompress(
     to: str | None, keep_going: bool, region: Sequence[int] | None, **given: Any
 ) -> None:
@@ -148,7 +146,6 @@ def decompress(
 @options.effort
 @options.speech
 @failing_cleanly
-@interrupts.heeded()
 def test(**given: Any) -> None:
     """Decode files and check every checksum; name what is damaged; write nothing.
 
@@ -169,7 +166,6 @@ def test(**given: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON array, an object for each file.")
 @click.option("-m", "--model", help="A model file to look the identity up in.")
 @failing_cleanly
-@interrupts.heeded()
 def info(
     files: tuple[Path, ...],
     recursive: bool,

@@ -6,7 +6,6 @@ So a pipe costs disk (TMPDIR) and not memory, and a damaged file gives no output
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ncml_cli.report import Done, Outcome, attempt
+from ncml_cli.report import Done, Outcome, ReaderGone, attempt, leave_stdout
 from ncml_codec.errors import OutputError, UsageError
 
 _PIECE = 1 << 20
@@ -44,7 +43,7 @@ def opened(reading: bool, suffix: str, asked: bool) -> Iterator[Pipes]:
     where there is no room.
     """
     try:
-        folder = tempfile.TemporaryDirectory(prefix="ncmlzip-")
+        folder = tempfile.TemporaryDirectory(prefix="ncmlzip-", ignore_cleanup_errors=True)
     except OSError as error:
         raise _no_room(Path(tempfile.gettempdir()), error) from error
     with folder:
@@ -86,9 +85,11 @@ def _copy_out(target: Path, outcome: Done) -> Done:
         with target.open("rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer, _PIECE)
         sys.stdout.buffer.flush()
+    except BrokenPipeError as error:
+        leave_stdout()
+        raise ReaderGone("") from error
     except OSError as error:
-        # What is buffered would be written, and fail, once more when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        leave_stdout()
         raise OutputError(f"standard output: {error.strerror}") from error
     return outcome
 

@@ -5,19 +5,27 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 import click
 
 from ncml_cli import interrupts
 from ncml_cli.targets import Skipped
-from ncml_codec.errors import NcmlError
+from ncml_codec.errors import InputError, NcmlError, NotEnoughMemory, OutputError
 
 P = ParamSpec("P")
+T = TypeVar("T")
+_NO_MEMORY = (  # what libraries say that have no exception of their own for it
+    "can't start new thread",
+    "Resource temporarily unavailable",
+    "not enough memory",
+    "std::bad_alloc",
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,12 @@ class Done:
 
 
 Outcome = Done | NcmlError  # of one file
+
+
+class ReaderGone(NcmlError):
+    """Whoever read standard output has closed it, as `head` does: the end, and nothing to say."""
+
+    exit_code = 141  # 128 + SIGPIPE, as shells have it
 
 
 @dataclass(frozen=True)
@@ -62,15 +76,25 @@ class Speech:
 
 
 def failing_cleanly(command: Callable[P, None]) -> Callable[P, None]:
-    """Wrap a command: an NcmlError becomes `error: ...` on stderr and its exit code."""
+    """Wrap a command: errors that `expected` knows become `error: ...` on stderr and an exit code;
+    signals become 130 and a reader of stdout that went away ReaderGone's code."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            command(*args, **kwargs)
-        except NcmlError as error:
-            click.echo(f"error: {shown(str(error))}", err=True)
-            sys.exit(error.exit_code)
+            with interrupts.heeded():
+                command(*args, **kwargs)
+        except BrokenPipeError:
+            leave_stdout()
+            sys.exit(ReaderGone.exit_code)
+        except _EXPECTED as error:
+            found = expected(error)
+            if found is None:
+                raise
+            if isinstance(error, OSError) and error.filename is None:
+                leave_stdout()  # it may be what failed
+            click.echo(f"error: {shown(str(found))}", err=True)
+            sys.exit(found.exit_code)
         except KeyboardInterrupt:
             click.echo("interrupted; nothing is left half-written", err=True)
             sys.exit(interrupts.EXIT_CODE)
@@ -78,12 +102,57 @@ def failing_cleanly(command: Callable[P, None]) -> Callable[P, None]:
     return wrapped
 
 
-def attempt(action: Callable[[], Done]) -> Outcome:
-    """What the action returns or, if it fails as expected, its error."""
+_EXPECTED = (NcmlError, OSError, MemoryError, RuntimeError)
+
+
+def attempt(action: Callable[[], T], source: Path | None = None) -> T | NcmlError:
+    """What the action returns or, if it fails as expected, its error. source: its file."""
     try:
         return action()
-    except NcmlError as error:
+    except _EXPECTED as error:
+        found = expected(error, source)
+        if found is None:
+            raise
+        return found
+
+
+def expected(error: BaseException, source: Path | None = None) -> NcmlError | None:
+    """What an exception means to the user; None for a bug. source: the file that was worked on.
+
+    Here and nowhere else the system's errors and a lack of memory become errors of ours.
+    """
+    about = f"{source}: " if source else ""
+    if _is_for_want_of_memory(error):
+        return NotEnoughMemory(
+            f"{about}there is not enough memory for it; -T 1 takes less, as do smaller images"
+        )
+    if isinstance(error, NcmlError):
         return error
+    if not isinstance(error, OSError):
+        return None
+    reason = error.strerror or str(error) or type(error).__name__
+    place = error.filename
+    if place is None or str(place) == str(source):
+        return InputError(f"{about}{reason}")
+    return OutputError(f"{about}{os.fsdecode(place)}: {reason}")
+
+
+def _is_for_want_of_memory(error: BaseException) -> bool:
+    """Whether it, or what it was raised for, is a lack of memory or of threads."""
+    if isinstance(error, MemoryError):
+        return True
+    if error.__cause__ is not None and _is_for_want_of_memory(error.__cause__):
+        return True
+    is_other = not isinstance(error, NcmlError | OSError)
+    return is_other and any(words in str(error) for words in _NO_MEMORY)
+
+
+def leave_stdout() -> None:
+    """Let what is buffered for standard output go nowhere: it would fail once more at the end."""
+    if sys.stdout is sys.__stdout__:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.close(null)
 
 
 def report(files: Sequence[Path], outcomes: Iterable[Outcome], speech: Speech) -> None:
@@ -120,9 +189,9 @@ def _say(path: Path, outcome: Outcome, speech: Speech) -> None:
     failed = isinstance(outcome, NcmlError) and outcome.exit_code > 0
     if speech.as_json:
         click.echo(json.dumps(_record(path, outcome, speech)))
-    if failed:
+    if failed and str(outcome):
         click.echo(f"ncmlzip: {shown(speech.named(str(outcome)))}", err=True)
-    elif not speech.as_json and not speech.quiet:
+    elif not failed and not speech.as_json and not speech.quiet:
         line = str(outcome) if isinstance(outcome, NcmlError) else outcome.line
         more = outcome.more if isinstance(outcome, Done) and speech.verbose else ""
         said = shown(speech.named(line + (f", {more}" if more else "")))

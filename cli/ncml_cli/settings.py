@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import click
 
 from ncml_cli import interrupts
+from ncml_cli.meter import Meter, on_terminal
 from ncml_cli.report import shown
 from ncml_codec import engines, library
 from ncml_codec.codec import Effort
 from ncml_codec.model import Model
 from ncml_codec.pixels import MAX_PIXELS
 
-if TYPE_CHECKING:
-    from click._termui_impl import ProgressBar
-
-_LONG = 500_000  # pixels from which a terminal gets a progress bar
-
 
 @dataclass(frozen=True)
 class Settings:
     """model: as given, None for the default; threads: for all files together; at_once: files, each
-    in a process; None for as many as seem worth it. bars: whether a terminal gets progress bars.
+    in a process; None for as many as seem worth it. bars: whether a terminal shows progress.
     max_pixels: larger images are refused."""
 
     model: str | None
@@ -41,23 +33,25 @@ class Settings:
         """The model that was given, if one was. Raises UsageError, InputError or FormatError."""
         return [library.load(self.model)] if self.model else []
 
+    def meter(self, label: str) -> Meter:
+        """A line for work that takes long, if there is a terminal for it."""
+        return Meter(shown(label), self.bars and on_terminal())
+
     @contextmanager
-    def effort(self, threads: int, bar: bool, pixels: int | None, source: Path) -> Iterator[Effort]:
-        """How to compute; with a progress bar on a terminal if there is much to do."""
-        effort = Effort(self.engine, threads, interrupts.check)
-        if not (bar and self.bars) or (pixels or 0) < _LONG or not sys.stderr.isatty():
-            yield effort
+    def effort(
+        self, threads: int, bar: Meter | None, pixels: int | None, source: Path
+    ) -> Iterator[Effort]:
+        """How to compute. bar: hears of the work, of so many pixels, on the file."""
+        if bar is None:
+            yield Effort(self.engine, threads, interrupts.check)
             return
-        made: ProgressBar[int] = click.progressbar(
-            length=pixels, label=shown(str(source)), file=sys.stderr
-        )
-        with made as drawn:
+        bar.expect(pixels or 0)
 
-            def progress(pixels: int) -> None:
-                interrupts.check()
-                drawn.update(pixels)
+        def progress(pixels: int) -> None:
+            interrupts.check()
+            bar.advance(pixels)
 
-            yield replace(effort, progress=progress)
+        yield Effort(self.engine, threads, progress)
 
 
 def engine_of(effort: Effort, model: Model | None) -> str:
