@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -18,9 +19,9 @@ from PIL import Image
 
 from ncml_cli import interrupts, jobs
 from ncml_cli.ncmlzip import main
-from ncml_codec import codec
+from ncml_codec import codec, library
 from ncml_codec.files import write_atomically
-from tests.pictures import GOLDEN, valley
+from tests.pictures import GOLDEN, HERE, valley
 
 TINY = str(GOLDEN / "tiny.ncpn")
 
@@ -61,6 +62,40 @@ def test_every_signal_ends_the_work_with_130(
     assert "interrupted" in result.stderr
     assert os.listdir(tmp_path) == ["0.png"]
     assert [signal.getsignal(one) for one in interrupts.SIGNALS] == before
+
+
+def scripts() -> dict[str, str]:
+    """The installed scripts by their names, each as module:function."""
+    content = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    found: dict[str, str] = content["project"]["scripts"]
+    return found
+
+
+@pytest.mark.parametrize("script", scripts())
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_script_starts_ends_it_with_130(
+    script: str, number: signal.Signals
+) -> None:
+    module, function = scripts()[script].split(":")
+    code = f"""
+import os, sys
+class Struck:
+    def find_spec(self, name, path=None, target=None):
+        if name == "click":
+            os.kill(os.getpid(), {int(number)})
+from {module} import {function}
+sys.meta_path.insert(0, Struck())
+sys.argv = [{script!r}, "--help"]
+{function}()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_a_signal_in_any_command_ends_it_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "released", lambda: os.kill(os.getpid(), signal.SIGTERM))
+    result = CliRunner().invoke(main, ["models"])
+    assert (result.exit_code, result.stdout) == (130, "")
 
 
 def test_an_output_that_is_being_written_is_taken_back(
