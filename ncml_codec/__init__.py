@@ -78,6 +78,7 @@ def decompress(
     model: str | None = None,
     region: Iterable[int] | None = None,
     max_pixels: int | None = None,
+    max_work: int | None = None,
 ) -> npt.NDArray[Any]:
     """The pixels of `.ncmz` bytes: uint8 or uint16, [height, width] if grey, else with channels.
 
@@ -89,7 +90,7 @@ def decompress(
         >>> decompress(compress(pixels, level=1), region=(5, 2, 3, 1))    # x, y, width, height
         array([[21, 22, 23]], dtype=uint8)
     """
-    return decompress_picture(data, model, region, max_pixels).pixels()
+    return decompress_picture(data, model, region, max_pixels, max_work).pixels()
 
 
 def decompress_picture(
@@ -97,15 +98,17 @@ def decompress_picture(
     model: str | None = None,
     region: Iterable[int] | None = None,
     max_pixels: int | None = None,
+    max_work: int | None = None,
 ) -> Picture:
     """All that a file holds: samples as they are coded, kind, and chunks (palette, metadata).
 
     data: the file's bytes or its path. model: needed only if the file was made with one that is not
     released. region: x, y, width and height of the part that is wanted. Of a photograph's tiles
     (2048 x 2048) only those are decoded, and checked, that it touches; see `region`. max_pixels:
-    images that claim more are refused before they take memory; 2^29 if None. Raises FormatError for
-    what is not sound, InputError for a file that cannot be read, UsageError for a region that is
-    not inside the image.
+    images that claim more are refused before they take memory; 2^29 if None. max_work: files whose
+    decoding takes more, in multiply-adds, are refused, too; see `costs.Work` for None. Raises
+    FormatError for what is not sound, its subclass BeyondLimit for these limits, InputError for a
+    file that cannot be read, UsageError for a region that is not inside the image.
 
         >>> import numpy
         >>> picture = decompress_picture(compress(numpy.zeros((2, 3), numpy.uint8), level=1))
@@ -122,16 +125,21 @@ def decompress_picture(
     models = [library.load(model)] if model else []
     most = pixels.MAX_PIXELS if max_pixels is None else max_pixels
     if region is None:
-        return images.decode(data, models, max_pixels=most)
+        return images.decode(data, models, None, most, max_work)
     part = regions.region_of(region)
-    return images.picture_of(regions.open_file(data, part, models, max_pixels=most))
+    return images.picture_of(regions.open_file(data, part, models, None, most, max_work))
 
 
-def inspect(data: bytes | str | os.PathLike[str]) -> Facts:
+def inspect(
+    data: bytes | str | os.PathLike[str],
+    model: str | None = None,
+    max_pixels: int | None = None,
+) -> Facts:
     """What a file's header says: size, kind, model, tiles or layers; see `inspection.Facts`.
 
     data: the file's bytes or its path, of which only the beginning is read. Sections are not
-    checked. Raises FormatError, InputError for a file that cannot be read.
+    checked. model, max_pixels: as of `decompress_picture`. Raises FormatError, InputError for a
+    file that cannot be read.
 
         >>> import numpy
         >>> facts = inspect(compress(numpy.zeros((2, 3), numpy.uint8), level=1))
@@ -140,11 +148,13 @@ def inspect(data: bytes | str | os.PathLike[str]) -> Facts:
     """
     from pathlib import Path
 
-    from ncml_codec import inspection
+    from ncml_codec import inspection, library, pixels
 
+    models = [library.load(model)] if model else []
+    most = pixels.MAX_PIXELS if max_pixels is None else max_pixels
     if isinstance(data, str | os.PathLike):
-        return inspection.inspect_file(Path(data))
-    return inspection.inspect_bytes(data)
+        return inspection.inspect_file(Path(data), models, most)
+    return inspection.inspect_bytes(data, models=models, max_pixels=most)
 
 
 def __getattr__(name: str) -> Any:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ncml_codec import engines, lattice, levels, library, png
 from ncml_codec.coder import Coder, Decoder, Encoder
 from ncml_codec.container import (
+    MAX_TILES,
     Container,
     Header,
     Tile,
@@ -76,10 +77,12 @@ def encode(
     strengths = levels.at(level).strengths
     size = (picture.width, picture.height, picture.planes)
     header = Header(*size, model.identity, tile_exponent, turn)
+    if header.tile_count() > MAX_TILES:
+        raise UnsupportedImage(f"{header.tile_count()} tiles: a file has at most {MAX_TILES}")
     engine, at_once = engine_for(effort, model, [place[2:] for place in header.tiles()])
 
     def one(samples: Samples) -> Tile:
-        return encode_tile(engine, samples, strengths, effort.progress, turn)
+        return encode_tile(engine, samples, strengths, effort.progress, turn, header.may_adapt)
 
     tiles = list(in_order(one, _samples(picture, header), at_once))
     return write_container(Container(header, png.pack_chunks(picture.chunks), tiles))
@@ -91,13 +94,16 @@ def encode_tile(
     strengths: Sequence[int],
     progress: Progress = lambda pixels: None,
     turn: int = UPRIGHT,
+    adapts: bool = True,
 ) -> Tile:
     """The tile coded with the strength and the colour mode that make it smallest.
 
-    It is never larger than with STATIC. turn: in which it is coded, see `turns`. progress: hears of
-    the pixels once, and of none while more is tried, so that what it raises ends any work soon.
+    It is never larger than with STATIC. turn: in which it is coded, see `turns`. adapts: False for
+    STATIC alone, see `Header.may_adapt`. progress: hears of the pixels once, and of none while more
+    is tried, so that what it raises ends any work soon.
     """
-    trials = Trials(levels.candidates(strengths, lattice.modes(samples)))
+    modes = lattice.modes(samples) if adapts else ()
+    trials = Trials(levels.candidates(strengths, modes))
     laid = np.ascontiguousarray(turned(samples, turn))
 
     def silently(pixels: int) -> None:

@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ncml_codec import turns
 from ncml_codec.errors import (
@@ -23,14 +24,20 @@ from ncml_codec.kinds import GREY, RGB, Kind
 from ncml_codec.model import IDENTITY_BYTES
 from ncml_codec.sections import Reader, checksum, varint
 from ncml_codec.strength import STATIC, is_known
-from ncml_codec.turns import UPRIGHT
+from ncml_codec.turns import UPRIGHT, turned_sides
+from ncml_codec.wave import wave_count
 
 MAGIC = b"\x89NCZ"
 VERSION = 1
 BY_TILE = 255  # adaptation: every tile has its own
 TILE_EXPONENTS = range(5, 15)
 MAX_SIDE = 2**24 - 1
+MAX_TILES = 1 << 16  # a tile takes some hundred times the memory of the byte that says it is empty
 
+# A square image of N pixels has about 3 sqrt(N) waves. Images of at most nine times as many waves,
+# or of 16 pixels a wave, may adapt. A step of learning costs as much as 20 to 100 pixels.
+_WAVES_SQUARED_PER_PIXEL = 729
+_PIXELS_PER_WAVE = 16
 _RGB, _METADATA = 1, 2  # bits of the kind byte
 _TURN = 2  # the bit from which on it holds the turn
 
@@ -66,8 +73,32 @@ class Header:
 
     def tile_count(self) -> int:
         """How many `tiles` there are, without making the list."""
+        return sum(count for _, _, count in self.tile_shapes())
+
+    def tile_shapes(self) -> list[tuple[int, int, int]]:
+        """The different tiles, at most four, as they are coded (turned): height, width, count."""
         side = 1 << self.tile_exponent
-        return -(-self.height // side) * -(-self.width // side)
+        rows, last_row = divmod(self.height, side)
+        columns, last_column = divmod(self.width, side)
+        return [
+            (*turned_sides(height, width, self.turn), down * across)
+            for height, down in ((side, rows), (last_row, 1))
+            for width, across in ((side, columns), (last_column, 1))
+            if height * width * down * across
+        ]
+
+    @cached_property
+    def may_adapt(self) -> bool:
+        """Whether tiles may adapt to the image: their waves are not too short for it.
+
+        Where a wave holds few pixels, learning after each wave takes far longer than coding.
+        FORMAT.md, section 1.
+        """
+        shapes = self.tile_shapes()
+        waves = sum(count * wave_count(height, width) for height, width, count in shapes)
+        pixels = self.width * self.height
+        short = waves * _PIXELS_PER_WAVE > pixels
+        return not short or waves**2 <= pixels * _WAVES_SQUARED_PER_PIXEL
 
 
 @dataclass(frozen=True)
@@ -92,14 +123,19 @@ class Container:
     metadata: bytes
     tiles: Sequence[Tile]
 
+    @property
+    def adaptation(self) -> int:
+        """That of all tiles, or BY_TILE."""
+        found = {tile.adaptation for tile in self.tiles}
+        return found.pop() if len(found) == 1 else BY_TILE
+
 
 def write_container(container: Container) -> bytes:
     """The file's bytes."""
     header = container.header
     kind = (_RGB if header.planes == 3 else 0) | (_METADATA if container.metadata else 0)
     kind |= header.turn << _TURN
-    adaptations = {tile.adaptation for tile in container.tiles}
-    adaptation = adaptations.pop() if len(adaptations) == 1 else BY_TILE
+    adaptation = container.adaptation
     head = MAGIC + bytes([VERSION, kind, adaptation, header.tile_exponent])
     head += header.identity + varint(header.width) + varint(header.height)
     if container.metadata:
@@ -147,11 +183,7 @@ def read_tile(reader: Reader, index: int, length: int, adaptation: int, header: 
     own = 1 if adaptation == BY_TILE else 0
     section = reader.section(f"tile {index}", own + length)
     strength = section[0] if own else adaptation
-    if not is_known(strength, header.planes):
-        raise FormatError(
-            f"tile {index}: adaptation {strength} of {header.planes} planes, which this version"
-            " does not know"
-        )
+    _check_adaptation(f"tile {index}", strength, header)
     (crc,) = struct.unpack("<I", reader.take(f"tile {index}'s samples checksum", 4))
     return Tile(section[own:], crc, strength, header.turn)
 
@@ -167,8 +199,7 @@ def read_head(
     """Header, adaptation, length of the metadata if there is any, the payloads' lengths, and where
     they begin.
 
-    More than max_pixels raise FormatError before anything is made for them: a tile takes some
-    hundred times the memory of the byte that says it is empty.
+    Raises FormatError; BeyondLimit for more than max_pixels, before anything is made for them.
     """
     if not data:
         raise Truncated("the file is empty")
@@ -188,10 +219,7 @@ def read_head(
         raise FormatError(
             f"header: an image of {width} x {height} pixels; sides are 1 to {MAX_SIDE}"
         )
-    if max_pixels is not None and width * height > max_pixels:
-        raise BeyondLimit(
-            f"an image of {width} x {height} pixels, beyond the limit of {max_pixels} (max_pixels)"
-        )
+    check_pixels(width, height, max_pixels)
     if exponent not in TILE_EXPONENTS:
         raise FormatError(f"header: tiles of side 2**{exponent}, which this version does not know")
     if kind >> _TURN >= turns.COUNT:
@@ -200,6 +228,8 @@ def read_head(
     header = Header(width, height, planes, identity, exponent, kind >> _TURN)
     metadata_length = reader.varint("header") if kind & _METADATA else None
     count = header.tile_count()
+    if count > MAX_TILES:
+        raise FormatError(f"header: {count} tiles; at most {MAX_TILES} are allowed")
     if count > len(data) - reader.at:
         raise Truncated(f"header: {count} tiles, but {len(data) - reader.at} bytes follow")
     lengths = [reader.varint("header") for _ in range(count)]
@@ -207,8 +237,27 @@ def read_head(
     (stated,) = struct.unpack("<I", reader.take("header checksum", 4))
     if zlib.crc32(data[:end]) != stated:
         raise ChecksumMismatch("header: its bytes do not match their checksum; the file is damaged")
-    if adaptation != BY_TILE and not is_known(adaptation, planes):
-        raise FormatError(
-            f"header: adaptation {adaptation} of {planes} planes, which this version does not know"
-        )
+    if adaptation != BY_TILE:
+        _check_adaptation("header", adaptation, header)
     return header, adaptation, metadata_length, lengths, reader.at
+
+
+def check_pixels(width: int, height: int, max_pixels: int | None) -> None:
+    """Raise BeyondLimit for an image of more pixels; None: any number is allowed."""
+    if max_pixels is not None and width * height > max_pixels:
+        raise BeyondLimit(
+            f"an image of {width} x {height} pixels, beyond the limit of {max_pixels} (max_pixels)"
+        )
+
+
+def _check_adaptation(where: str, adaptation: int, header: Header) -> None:
+    if not is_known(adaptation, header.planes):
+        raise FormatError(
+            f"{where}: adaptation {adaptation} of {header.planes} planes, which this version does"
+            " not know"
+        )
+    if adaptation != STATIC and not header.may_adapt:
+        raise FormatError(
+            f"{where}: adaptation {adaptation} of an image of {header.width} x {header.height}"
+            f" pixels in tiles of side {1 << header.tile_exponent}: its waves hold too few pixels"
+        )

@@ -15,6 +15,7 @@ from ncml_codec import (
     choice,
     codec,
     container,
+    costs,
     general,
     levels,
     library,
@@ -24,7 +25,7 @@ from ncml_codec import (
     transforms,
 )
 from ncml_codec.codec import Effort
-from ncml_codec.errors import BeyondLimit, ChecksumMismatch, FormatError, RoundTripError
+from ncml_codec.errors import ChecksumMismatch, FormatError, RoundTripError
 from ncml_codec.general import General
 from ncml_codec.kinds import Kind
 from ncml_codec.methods import Tools
@@ -99,25 +100,28 @@ def open_file(
     models: Iterable[Model] = (),
     effort: Effort | None = None,
     max_pixels: int = MAX_PIXELS,
+    max_work: int | None = None,
 ) -> Opened:
     """A file's bytes, ready to be decoded. models: looked at before the released ones.
 
-    Raises FormatError (its kinds say which) for anything but a sound file whose model is at hand.
+    max_work: see `costs.Work`. Raises FormatError (its kinds say which) for anything but a sound
+    file within the limits whose model is at hand.
     """
     if not general.is_general(data):
         found = codec.open_file(data, models, effort, max_pixels)
         header = found.header
+        own = found.container.adaptation
+        costs.of_network(header, own, found.model.network).check(max_work)
         return Opened(
             header.width, header.height, header.kind, found.chunks, found.bands, found.model
         )
     file = general.read(data)
     width, height, kind = file.header.width, file.header.height, file.header.kind
-    if width * height > max_pixels:
-        raise BeyondLimit(
-            f"an image of {width} x {height} pixels, beyond the limit of {max_pixels} (max_pixels)"
-        )
+    container.check_pixels(width, height, max_pixels)
     chunks = png.unpack_chunks(file.metadata)
     tools = Tools(list(models), effort or Effort())
+    layers = ((layer.method, layer.planes, layer.payload) for layer in file.layers)
+    methods.work(layers, (height, width), tools).check(max_work)
     return Opened(width, height, kind, chunks, _decoded(file, tools), _model(file, tools))
 
 
@@ -126,9 +130,10 @@ def decode(
     models: Iterable[Model] = (),
     effort: Effort | None = None,
     max_pixels: int = MAX_PIXELS,
+    max_work: int | None = None,
 ) -> Picture:
     """The picture in a file's bytes, whole; see `open_file`."""
-    return picture_of(open_file(data, models, effort, max_pixels))
+    return picture_of(open_file(data, models, effort, max_pixels, max_work))
 
 
 def picture_of(opened: Opened) -> Picture:

@@ -47,9 +47,12 @@ def decompress_many(
     files: Iterable[bytes | str | os.PathLike[str]],
     model: str | None = None,
     processes: int | None = None,
+    max_pixels: int | None = None,
+    max_work: int | None = None,
 ) -> Iterator[Samples]:
     """`ncml_codec.decompress` of each file's bytes or path, in order; see `compress_many`."""
-    return _each(partial(ncml_codec.decompress, model=model), files, processes)
+    one = partial(ncml_codec.decompress, model=model, max_pixels=max_pixels, max_work=max_work)
+    return _each(one, files, processes)
 
 
 def _each(function: Callable[[A], B], items: Iterable[A], processes: int | None) -> Iterator[B]:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import zstandard
 
-from ncml_codec import codec, look, mixing, packing, png_rows
+from ncml_codec import codec, costs, library, look, mixing, packing, png_rows
 from ncml_codec.codec import Effort
+from ncml_codec.container import read_head
+from ncml_codec.costs import Work
 from ncml_codec.errors import FormatError, InputError
 from ncml_codec.model import Model
 from ncml_codec.picture import ImageData, Picture
@@ -63,6 +65,10 @@ class Method(Protocol):
         """The planes. Raises FormatError; allocates nothing beyond what the shape says."""
         ...
 
+    def work(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Work:
+        """What `decode` takes, by the payload's header. Raises FormatError."""
+        ...
+
 
 class Network:
     """A whole file of version 1 without metadata: one plane as grey, three as RGB."""
@@ -84,6 +90,11 @@ class Network:
         if (header.height, header.width, header.planes) != shape or opened.chunks:
             raise FormatError("the network's file is of another size, or has metadata")
         return np.concatenate([band.copy() for band in opened.bands]).reshape(shape)
+
+    def work(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Work:
+        header, adaptation, *_ = read_head(bytes(payload), shape[0] * shape[1])
+        _, model = library.find(header.identity, tools.models)
+        return costs.of_network(header, adaptation, model.network)
 
 
 class WebP:
@@ -130,6 +141,9 @@ class WebP:
             array = array[:, :, :1] if planes == 1 else array[:, :, 0::3]
         return np.ascontiguousarray(array)
 
+    def work(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Work:
+        return costs.of_bytes(*shape)
+
 
 class Zstd:
     """The rows of a PNG, filtered, in one zstd frame; before it a byte that says their depth."""
@@ -149,6 +163,9 @@ class Zstd:
         depth, interlaced, need = _layout(payload, shape)
         rows = packing.unpack(bytes(payload[1:]), "its zstd frame", exactly=need, at_most=need)
         return _planes(rows, shape, depth, interlaced)
+
+    def work(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Work:
+        return costs.of_bytes(*shape)
 
 
 class Deflate:
@@ -170,6 +187,9 @@ class Deflate:
             raise FormatError(f"its zlib stream holds more than {need} bytes")
         return _planes(rows, shape, depth, interlaced)
 
+    def work(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Work:
+        return costs.of_bytes(*shape)
+
 
 class Mixing:
     """Adaptive context mixing, see `mixing`."""
@@ -185,6 +205,9 @@ class Mixing:
     def decode(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Planes:
         return mixing.decode(payload, shape, _mixing_engine(tools))
 
+    def work(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Work:
+        return costs.of_mixing(*shape)
+
 
 def _mixing_engine(tools: Tools) -> str:
     return "numpy" if tools.effort.engine == "numpy" else "auto"
@@ -199,6 +222,20 @@ def by_number(number: int) -> Method:
         if method.number == number:
             return method
     raise FormatError(f"a layer is coded by method {number}, which this version does not know")
+
+
+def work(
+    layers: Iterable[tuple[int, int, bytes | memoryview]], size: tuple[int, int], tools: Tools
+) -> Work:
+    """What decoding all layers takes. layers: method, planes, payload; size: height, width.
+
+    Raises FormatError.
+    """
+    works = (
+        by_number(number).work(payload, (*size, planes), tools)
+        for number, planes, payload in layers
+    )
+    return sum(works, costs.NONE)
 
 
 def kept_stream(found: ImageData, depth: int) -> bytes:

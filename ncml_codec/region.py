@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ncml_codec import general, images, library, png
+from ncml_codec import costs, general, images, library, png
 from ncml_codec.codec import Effort, Place, decode_tile, engine_for
 from ncml_codec.container import Header, Tile, read_head, read_tile, section_bytes
 from ncml_codec.errors import UsageError
@@ -76,16 +76,18 @@ def open_file(
     models: Iterable[Model] = (),
     effort: Effort | None = None,
     max_pixels: int = MAX_PIXELS,
+    max_work: int | None = None,
 ) -> Opened:
     """As `images.open_file`, of an image that is the region alone; metadata is that of the whole.
 
-    max_pixels: of the whole image. Raises FormatError, UsageError for a region that is not inside.
+    max_pixels, max_work: of the whole image. Raises FormatError, UsageError for a region that is
+    not inside.
     """
     effort = effort or Effort()
     if general.is_general(data):
         header = general.read_header(data)
         region.check(header.width, header.height)
-        opened = images.open_file(data, models, effort, max_pixels)
+        opened = images.open_file(data, models, effort, max_pixels, max_work)
         place = (0, 0, opened.height, opened.width)
         cut = (band[region.within(place)] for band in opened.bands)  # version 2 has one band
         return replace(opened, width=region.width, height=region.height, bands=cut)
@@ -106,6 +108,7 @@ def open_file(
         if region.touches(place)
     ]
     _, model = library.find(first.identity, models)
+    costs.of_network(first, adaptation, model.network).check(max_work)
     bands = _bands(first, region, touched, model, effort)
     return Opened(region.width, region.height, first.kind, chunks, bands, model)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ncml_codec import general, images, library, png
+from ncml_codec import costs, general, images, library, png
 from ncml_codec.codec import Effort, Place, bands_of
 from ncml_codec.container import Container, Tile, read_head, read_tile, section_bytes
 from ncml_codec.errors import FormatError, UnknownModel
@@ -66,13 +66,15 @@ def open_file(
     models: Iterable[Model] = (),
     effort: Effort | None = None,
     max_pixels: int = MAX_PIXELS,
+    max_work: int | None = None,
 ) -> Salvaged:
-    """As `images.open_file`, but only what is wrong with the header, or a missing model, is raised.
+    """As `images.open_file`, but only what is wrong with the header, a missing model or what is
+    beyond a limit is raised.
 
     Of a file of version 2 anything that is wrong is raised.
     """
     if general.is_general(data):
-        return Salvaged(images.open_file(data, models, effort, max_pixels))
+        return Salvaged(images.open_file(data, models, effort, max_pixels, max_work))
     header, adaptation, metadata_length, lengths, at = read_head(data, max_pixels)
     damage: dict[int, FormatError] = {}
     others: list[Loss] = []
@@ -102,6 +104,7 @@ def open_file(
             losses = _losses(header.tiles(), damage, others)
             raise FormatError(f"{summary(losses)}; {error}") from error
         raise
+    costs.of_network(header, adaptation, model.network).check(max_work)
     bands = bands_of(container, model, effort or Effort(), damage)
     opened = Opened(header.width, header.height, header.kind, chunks, bands, model)
     return Salvaged(opened, header.tiles(), damage, others)
