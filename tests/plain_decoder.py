@@ -68,12 +68,19 @@ def decode(data: bytes, models: Sequence[bytes]) -> Decoded:
     require(1 <= width < 2**24 and 1 <= height < 2**24, f"{width} x {height} pixels")
     section_length = file.varint() if kind & 2 else 0
     rows, columns = -(-height >> exponent), -(-width >> exponent)
+    require(rows * columns <= 2**16, f"{rows * columns} tiles, must be at most 65536")
     lengths = [file.varint() for _ in range(rows * columns)]
     file.check_crc(data[: file.at], "header")
     require(width * height <= MAX_PIXELS, f"{width} x {height} pixels are over {MAX_PIXELS}")
     require(identity in known, f"model {identity.hex()} is not among the {len(known)} given")
     rest = (section_length + 4 if kind & 2 else 0) + sum(lengths) + (8 + by_tile) * len(lengths)
     require(file.at + rest == len(data), f"{len(data)} bytes, should be {file.at + rest}")
+
+    heights = [min(2**exponent, height - top) for top in range(0, height, 2**exponent)]
+    widths = [min(2**exponent, width - left) for left in range(0, width, 2**exponent)]
+    waves = sum(b + 2 * (a - 1) if kind < 16 else a + 2 * (b - 1) for a in heights for b in widths)
+    short = 16 * waves > width * height and waves**2 > 729 * width * height
+    require(by_tile or adaptation == 0 or not short, f"adaptation {adaptation} with short waves")
 
     chunks = read_chunks(file.take_checked(section_length, "metadata")) if kind & 2 else []
     samples = np.zeros((height, width, planes), dtype=np.uint8)
@@ -87,6 +94,7 @@ def decode(data: bytes, models: Sequence[bytes]) -> Decoded:
             require(
                 adaptation in ADAPTATIONS[planes], f"{where}: adaptation {adaptation} is reserved"
             )
+            require(adaptation == 0 or not short, f"{where}: it adapts with short waves")
         tile = samples[top : top + side, left : left + side]
         laid = tile[::-1] if kind & 4 else tile
         laid = laid[:, ::-1] if kind & 8 else laid

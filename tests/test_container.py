@@ -99,8 +99,11 @@ def test_any_bytes_are_refused(noise: bytes, with_magic: bool) -> None:
 def test_claims_of_a_header_are_checked_before_they_are_believed() -> None:
     # 2**24 - 1 squared with tiles of 32: 2**38 lengths that are not there.
     head = b"\x89NCZ\x01\x01\x00\x05" + b"identity" + b"\xff\xff\xff\x07" * 2
-    with pytest.raises(Truncated, match="tiles"):
+    with pytest.raises(FormatError, match="274877906944 tiles; at most 65536"):
         read_container(head + bytes(100))
+    fewer = head[:7] + b"\x0b" + head[8:-4] + b"\x01"  # tiles of 2048, one row of them
+    with pytest.raises(Truncated, match="8192 tiles"):
+        read_container(fewer + bytes(100))
 
 
 def test_the_header_of_a_small_image_takes_32_bytes() -> None:

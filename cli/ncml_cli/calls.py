@@ -63,6 +63,7 @@ def call(options: Mapping[str, Any], summary: str) -> Call:
             at_once,
             bars=not given["quiet"],
             max_pixels=given["max_pixels"],
+            max_work=given.get("max_work"),
         ),
         speech=Speech(
             given["quiet"],

@@ -7,24 +7,35 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ncml_codec import engines, general, kinds, library, methods, png, turns
+from ncml_codec import costs, engines, general, inspection, kinds, library, methods, png, turns
 from ncml_codec.container import Container, read_container
 from ncml_codec.errors import UnknownModel
 from ncml_codec.general import General
 from ncml_codec.kinds import Kind
 from ncml_codec.model import Model
+from ncml_codec.pixels import MAX_PIXELS
 from ncml_codec.strength import describe
 
 _TRANSFORMS = {general.SAMPLES: "none", general.PALETTE: "palette", general.VALUES: "values"}
 _LISTED = 10  # sections that are shown to people
 
 
-def facts_of(source: Path, data: bytes, models: Sequence[Model]) -> dict[str, Any]:
+def facts_of(
+    source: Path,
+    data: bytes,
+    models: Sequence[Model],
+    limits: tuple[int, int | None] = (MAX_PIXELS, None),
+) -> dict[str, Any]:
     """A file's facts by name, as JSON has them. models: looked at before the released ones.
 
-    ratio: bytes of the samples for each byte of the file. Raises FormatError for a file that is
-    not sound as far as its sections' checksums tell.
+    limits: max_pixels, and max_work or None. work: of decoding in multiply-adds, see `costs`; None
+    if the model is not at hand. ratio: bytes of the samples for each byte of the file. Raises
+    FormatError for a file that is not sound as far as its sections' checksums tell, BeyondLimit.
     """
+    max_pixels, max_work = limits
+    work = inspection.inspect_bytes(data, models=models, max_pixels=max_pixels).work
+    if max_work is not None:
+        costs.Work(work or 0, 0).check(max_work)
     file = general.read(data) if general.is_general(data) else read_container(data)
     header = file.header
     records = png.unpack_chunks(file.metadata)
@@ -38,6 +49,7 @@ def facts_of(source: Path, data: bytes, models: Sequence[Model]) -> dict[str, An
         "height": header.height,
         "kind": described(header.kind, records),
         **own,
+        "work": work,
         "bytes": len(data),
         "raw_bytes": raw,
         "ratio": round(raw / len(data), 4),

@@ -227,18 +227,19 @@ class Test:
 
 
 def _open(data: bytes, job: Decompress | Test, effort: Effort) -> Opened:
-    most = job.settings.max_pixels
+    most, work = job.settings.max_pixels, job.settings.max_work
     if isinstance(job, Decompress) and job.part:
         from ncml_codec import region
 
-        return region.open_file(data, job.part, job.models, effort, most)
-    return images.open_file(data, job.models, effort, most)
+        return region.open_file(data, job.part, job.models, effort, most, work)
+    return images.open_file(data, job.models, effort, most, work)
 
 
 def _salvage(data: bytes, job: Decompress | Test, effort: Effort) -> Salvaged:
     from ncml_codec import salvage
 
-    return salvage.open_file(data, job.models, effort, job.settings.max_pixels)
+    most, work = job.settings.max_pixels, job.settings.max_work
+    return salvage.open_file(data, job.models, effort, most, work)
 
 
 def _coded_pixels(source: Path) -> int | None:

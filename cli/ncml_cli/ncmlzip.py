@@ -100,6 +100,7 @@ def compress(strip: bool, no_check: bool, decoded: bool, level: int | None, **gi
 @click.option("--keep-going", is_flag=True, help="Write what is left of a damaged file.")
 @options.region
 @options.effort
+@options.work
 @options.speech
 @failing_cleanly
 def decompress(
@@ -144,6 +145,7 @@ def decompress(
 @main.command()
 @options.inputs
 @options.effort
+@options.work
 @options.speech
 @failing_cleanly
 def test(**given: Any) -> None:
@@ -165,6 +167,8 @@ def test(**given: Any) -> None:
 @options.inputs
 @click.option("--json", "as_json", is_flag=True, help="One JSON array, an object for each file.")
 @click.option("-m", "--model", help="A model file to look the identity up in.")
+@options.pixels
+@options.work
 @failing_cleanly
 def info(
     files: tuple[Path, ...],
@@ -172,23 +176,26 @@ def info(
     files_from: Path | None,
     as_json: bool,
     model: str | None,
+    max_pixels: int,
+    max_work: int | None,
 ) -> None:
     """Say what files hold, without decoding pixels; checksums of all sections are checked.
 
-    Size, model, how it learned, bytes, ratio (bytes of samples for each byte of the file), bits per
-    sub-pixel, and the sections.
+    Size, model, how it learned, the work of decoding it in multiply-adds, bytes, ratio (bytes of
+    samples for each byte of the file), bits per sub-pixel, and the sections.
     """
     from ncml_cli import facts, inputs, jobs, pipes, targets
     from ncml_codec import library
     from ncml_codec.files import read_file
 
     extra = [library.load(model)] if model else []
+    limits = (max_pixels, max_work)
     told: list[dict[str, Any]] = []
 
     def one(source: Path, problem: Exception | None) -> Done:
         if problem:
             raise problem
-        found = jobs.about(source, lambda: facts.facts_of(source, read_file(source), extra))
+        found = jobs.about(source, lambda: facts.facts_of(source, read_file(source), extra, limits))
         found["file"] = speech.named(found["file"])
         told.append(found)
         if not as_json:

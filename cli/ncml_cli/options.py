@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,13 @@ FORMATS = ("png", "webp", "bmp", "tif", "ppm", "pgm", "pbm")
 # Files that cannot be read are found as they are worked on: one of them is not a wrong call.
 _NAME = click.Path(readable=False)
 _PATH = click.Path(readable=False, path_type=Path)
+
+_MAX_PIXELS = click.option(
+    "--max-pixels",
+    type=click.IntRange(1, MAX_PIXELS),
+    default=MAX_PIXELS,
+    help="Refuse larger images, before they take memory. Default and most: 2^29.",
+)
 
 
 def inputs(command: Command) -> Command:
@@ -81,13 +89,22 @@ def effort(command: Command) -> Command:
             type=click.IntRange(1),
             help="Files at once, each in a process. By default small ones only, where it pays.",
         ),
-        click.option(
-            "--max-pixels",
-            type=click.IntRange(1, MAX_PIXELS),
-            default=MAX_PIXELS,
-            help="Refuse larger images, before they take memory. Default and most: 2^29.",
-        ),
+        _MAX_PIXELS,
     )
+
+
+def pixels(command: Command) -> Command:
+    """max_pixels."""
+    return _with(command, _MAX_PIXELS)
+
+
+def work(command: Command) -> Command:
+    """max_work: in multiply-adds, or None."""
+    said = (
+        "Refuse files whose decoding takes more work, in multiply-adds as `info` says, by their"
+        " headers. Default: ten times that of a square image alike."
+    )
+    return _with(command, click.option("--max-work", metavar="N", callback=_size, help=said))
 
 
 def speech(command: Command) -> Command:
@@ -130,6 +147,16 @@ def _with(command: Command, *made: Callable[[Command], Command]) -> Command:
     for one in reversed(made):
         command = one(command)
     return command
+
+
+def _size(context: click.Context, parameter: Any, text: str | None) -> int | None:
+    """A whole number, maybe with K, M, G or T, which stand for powers of 1024: 200M, 200MiB."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9][0-9]{0,17})(?:([KMGT])(?:i?B)?)?", text, re.IGNORECASE)
+    if not found:
+        raise click.BadParameter(f"{text!r}: not a number such as 1000000, 200MiB or 1G")
+    return int(found[1]) << 10 * (" KMGT".index((found[2] or " ").upper()))
 
 
 def _numbers(context: click.Context, parameter: Any, text: str | None) -> list[int] | None:

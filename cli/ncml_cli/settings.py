@@ -20,7 +20,7 @@ from ncml_codec.pixels import MAX_PIXELS
 class Settings:
     """model: as given, None for the default; threads: for all files together; at_once: files, each
     in a process; None for as many as seem worth it. bars: whether a terminal shows progress.
-    max_pixels: larger images are refused."""
+    max_pixels: larger images are refused; max_work: see `costs.Work.check`."""
 
     model: str | None
     engine: str
@@ -28,6 +28,7 @@ class Settings:
     at_once: int | None = None
     bars: bool = True
     max_pixels: int = MAX_PIXELS
+    max_work: int | None = None
 
     def models(self) -> list[Model]:
         """The model that was given, if one was. Raises UsageError, InputError or FormatError."""
