@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import zlib
 from collections.abc import Callable
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 from PIL import Image
 
+from ncml_cli.ncmlzip import main
 from ncml_codec import images, png, readers
 from ncml_codec.errors import InputError, RoundTripError, UnsupportedImage, UsageError
 from ncml_codec.kinds import Kind
@@ -210,3 +213,54 @@ def test_a_stream_cut_before_its_checksum_is_refused_in_bands(
     path.write_bytes(with_image_data(saved("PNG"), lambda stream: stream[:-3]))
     with pytest.raises(InputError, match="checksum"):
         readers.open_image(path).rows(0, 9)
+
+
+def compress(*arguments: object) -> Result:
+    tiny = GOLDEN / "tiny.ncpn"
+    return CliRunner().invoke(main, ["compress", "-1", "-m", str(tiny), *map(str, arguments)])
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Path:
+    path = tmp_path / "scan.tif"
+    path.write_bytes(saved("TIFF", dpi=(300, 300), artist="somebody"))
+    return path
+
+
+def test_what_is_not_kept_is_named_once_a_file(scan: Path) -> None:
+    result = compress(scan)
+    assert result.exit_code == 0
+    assert result.stderr.count("not kept: resolution, tag Artist") == 1
+    assert "not kept" not in compress("-f", "-q", scan).stderr
+
+
+@pytest.mark.parametrize("more", [(), ("-j", "2")])
+def test_an_input_that_holds_more_than_is_kept_stays(scan: Path, more: tuple[str, ...]) -> None:
+    other = scan.with_name("other.tif")
+    other.write_bytes(saved("TIFF"))
+    result = compress("--rm", *more, scan, other)
+    assert result.exit_code == 1
+    assert "resolution, tag Artist" in result.stderr
+    assert "--strip" in result.stderr
+    assert scan.exists()
+    assert Path(f"{scan}.ncmz").exists()
+    assert not other.exists()
+
+
+def test_strip_lets_go_what_is_not_kept(scan: Path) -> None:
+    result = compress("--rm", "--strip", scan)
+    assert result.exit_code == 0
+    assert not scan.exists()
+    assert "not kept: resolution, tag Artist" in result.stderr
+
+
+@pytest.mark.parametrize(("option", "status"), [("--keep", "done"), ("--rm", "failed")])
+def test_json_lists_what_is_not_kept(scan: Path, option: str, status: str) -> None:
+    other = scan.with_name("other.tif")
+    other.write_bytes(saved("TIFF"))
+    records = [
+        json.loads(line) for line in compress("--json", option, scan, other).stdout.splitlines()
+    ]
+    assert [record["status"] for record in records] == [status, "done"]
+    assert [record["not_kept"] for record in records] == [["resolution", "tag Artist"], []]
+    assert all(Path(record["output"]).exists() for record in records)

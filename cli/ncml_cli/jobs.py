@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from ncml_cli.report import Done
+from ncml_cli.report import Done, NotKept
 from ncml_cli.settings import Settings, engine_of
 from ncml_cli.targets import Target, free_target, remove_input
 from ncml_codec import codec, images, library, readers
@@ -60,8 +60,8 @@ class Job(Protocol):
 class Compress:
     """An image to a `.ncmz` file.
 
-    model: None for the level's own; strip: leave metadata out, see `readers.stripped`; decoded:
-    take lossy files for the pixels that they decode to.
+    model: None for the level's own; strip: leave metadata out, see `readers.stripped`, and remove
+    inputs that hold what is not kept; decoded: take lossy files for the pixels that they decode to.
     """
 
     settings: Settings
@@ -95,30 +95,50 @@ class Compress:
             data = images.encode(picture, self.model, effort, self.level)
             if self.check:
                 images.verify(data, picture, self.model, effort)
+            not_kept = picture.not_kept
         more = f"{time.perf_counter() - started:.2f} s, {engine_of(effort, self.network())}"
-        return partial(self.finish, source, path, data, pixels * picture.planes, more)
+        return partial(self.finish, source, path, data, pixels * picture.planes, more, not_kept)
 
-    def finish(self, source: Path, path: Path, data: bytes, samples: int, more: str) -> Done:
+    def finish(
+        self,
+        source: Path,
+        path: Path,
+        data: bytes,
+        samples: int,
+        more: str,
+        not_kept: Sequence[str],
+    ) -> Done:
         """Write the file, remove the input if it is not to be kept.
 
-        samples: how many the image has.
+        samples: how many the image has; not_kept: as of `picture.Picture`. Raises NotKept after
+        writing if the input holds more than may be lost, and keeps it.
         """
         before = status(source).st_size
         written = write_atomically(path, data, replace=self.force, like=source)
+        bits = 8 * len(data) / samples
+        facts = {
+            "output": str(path),
+            "input_bytes": before,
+            "output_bytes": len(data),
+            "bits_per_sub_pixel": round(bits, 4),
+            "checked": self.check,
+            "not_kept": list(not_kept),
+        }
+        named = ", ".join(not_kept)
+        if self.remove and not_kept and not self.strip:
+            raise NotKept(
+                f"{source}: {path} is written, but {source} stays, since these would be lost:"
+                f" {named}; --strip lets them go",
+                facts,
+            )
         if self.remove:
             remove_input(source, path, written)
-        bits = 8 * len(data) / samples
         return Done(
             f"{source} -> {path}: {before} -> {len(data)} bytes"
             f" ({100 * len(data) / max(before, 1):.1f} %), {bits:.3f} bits per sub-pixel",
             f"{more}, {'checked' if self.check else 'not checked'}",
-            {
-                "output": str(path),
-                "input_bytes": before,
-                "output_bytes": len(data),
-                "bits_per_sub_pixel": round(bits, 4),
-                "checked": self.check,
-            },
+            facts,
+            f"{source}: not kept: {named}" if not_kept else "",
         )
 
 

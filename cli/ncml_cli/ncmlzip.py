@@ -56,7 +56,11 @@ main.add_command(unbundle)
 @main.command()
 @options.inputs
 @options.outputs
-@click.option("--strip", is_flag=True, help="Leave out metadata that no colour depends on.")
+@click.option(
+    "--strip",
+    is_flag=True,
+    help="Leave out metadata that no colour depends on, and whatever else is not kept.",
+)
 @click.option("--no-check", is_flag=True, help="Do not decode the result to check it.")
 @click.option(
     "--decoded", is_flag=True, help="Take JPEG and lossy WebP for the pixels they decode to."

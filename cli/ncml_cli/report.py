@@ -31,11 +31,12 @@ _NO_MEMORY = (  # what libraries say that have no exception of their own for it
 @dataclass(frozen=True)
 class Done:
     """A file whose work is done. line: what is said of it; more: what -v adds; facts: its figures,
-    for --json and the summary."""
+    for --json and the summary. warning: said on stderr, with --json as well."""
 
     line: str = ""
     more: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    warning: str = ""
 
 
 Outcome = Done | NcmlError  # of one file
@@ -45,6 +46,20 @@ class ReaderGone(NcmlError):
     """Whoever read standard output has closed it, as `head` does: the end, and nothing to say."""
 
     exit_code = 141  # 128 + SIGPIPE, as shells have it
+
+
+class NotKept(NcmlError):
+    """An input stays although it was to be removed: it holds more than its output.
+
+    facts: as of `Done`, for the output is written.
+    """
+
+    def __init__(self, text: str, facts: Mapping[str, Any]) -> None:
+        super().__init__(text, facts)  # both, so that another process can send it
+        self.facts = facts
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 @dataclass(frozen=True)
@@ -197,6 +212,8 @@ def _say(path: Path, outcome: Outcome, speech: Speech) -> None:
         said = shown(speech.named(line + (f", {more}" if more else "")))
         if said:
             click.echo(said, err=True)
+    if isinstance(outcome, Done) and outcome.warning and not speech.quiet:
+        click.echo(f"ncmlzip: {shown(speech.named(outcome.warning))}", err=True)
 
 
 def _record(path: Path, outcome: Outcome, speech: Speech) -> dict[str, Any]:
@@ -208,6 +225,9 @@ def _record(path: Path, outcome: Outcome, speech: Speech) -> dict[str, Any]:
         return record | {"status": "done"} | facts
     if isinstance(outcome, Skipped):
         return record | {"status": "skipped", "reason": speech.named(str(outcome))}
+    if isinstance(outcome, NotKept):
+        record |= outcome.facts
+        record["output"] = speech.named(record["output"])
     return record | {
         "status": "failed",
         "error": speech.named(str(outcome)),
