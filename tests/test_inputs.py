@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ncml_cli.inputs import IMAGES, PIPE, find, read_names
+from ncml_cli.inputs import IMAGES, LOSSY, PIPE, find, left_out, read_names
 from ncml_cli.options import FORMATS, MAX_PIXELS
 from ncml_codec import pillow_formats, pixels
 from ncml_codec.errors import InputError, UsageError
@@ -33,6 +33,23 @@ def names(root: Path, suffixes: frozenset[str]) -> list[str]:
 def test_a_folder_is_searched_below_for_its_kind_of_file_in_order(tree: Path) -> None:
     assert names(tree, IMAGES) == ["a.PNG", "b.png", "below/c.ppm"]
     assert names(tree, frozenset({".ncmz"})) == ["below/x.png.ncmz"]
+
+
+def test_what_a_folder_holds_besides_is_counted_by_kind(tree: Path) -> None:
+    for name in ("1.jpg", "2.JPEG", "below/3.jpe", "4.gif", "plain"):
+        (tree / name).write_bytes(b"x")
+    found = find([tree], True, None, IMAGES)
+    said = left_out(found, IMAGES)
+    assert said == (
+        "left out: 3 JPEG, 1 GIF, 1 without suffix, 1 TXT: not handled; 1 NCMZ: compressed already"
+    )
+    assert "JPEG" not in left_out(find([tree], True, None, IMAGES | LOSSY), IMAGES | LOSSY)
+    assert left_out(find([tree], True, None, {".ncmz"}), {".ncmz"}).endswith(": not .ncmz")
+    assert left_out(find([tree / "b.png"], True, None, IMAGES), IMAGES) == ""
+    for index in range(20):
+        (tree / f"x.{index:02}").write_bytes(b"")
+    many = left_out(find([tree], True, None, IMAGES), IMAGES)
+    assert "16 others" in many
 
 
 def test_a_folder_without_r_is_an_error_of_its_own(tree: Path) -> None:

@@ -104,6 +104,21 @@ def test_a_last_line_counts_what_became_of_the_files(photo: Path, tmp_path: Path
     assert (tested.exit_code, tested.stderr.splitlines()[-1]) == (0, "1 file: 1 sound, 0 failed")
 
 
+def test_r_says_at_the_end_what_it_left_out(photo: Path, tmp_path: Path) -> None:
+    Image.fromarray(valley(0, 0, 8, 8)).save(tmp_path / "a.jpg")
+    (tmp_path / "b.gif").write_bytes(b"GIF89a")
+    lines = compress("-r", "-f", tmp_path).stderr.splitlines()
+    assert lines[-1].startswith("1 file: 1 compressed")
+    assert lines[-2] == "left out: 1 JPEG, 1 GIF: not handled"
+    for quiet in ("-q", "--json"):
+        assert "left out" not in compress("-r", "-f", quiet, tmp_path).stderr
+    lines = compress("-r", "-f", "--decoded", tmp_path).stderr.splitlines()
+    assert lines[-1].startswith("2 files: 2 compressed")
+    assert lines[-2] == "left out: 1 GIF: not handled; 1 NCMZ: compressed already"
+    assert "not .ncmz" in ncmlzip("info", "-r", tmp_path).stderr
+    assert "not .ncmz" in ncmlzip("test", "-m", TINY, "-r", tmp_path).stderr
+
+
 def test_an_archive_that_holds_nothing_is_not_sound(tmp_path: Path) -> None:
     result = ncmlzip("test", "-r", tmp_path)
     assert result.exit_code == 1

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ncml_cli import batch, pipes
-from ncml_cli.inputs import IMAGES, PIPE, find
+from ncml_cli.inputs import IMAGES, LOSSY, PIPE, Inputs, find, left_out
 from ncml_cli.jobs import Compress, Decompress, Job, Test
 from ncml_cli.report import Done, Outcome, Speech, attempt, report
 from ncml_cli.settings import Settings
@@ -80,7 +80,8 @@ def call(options: Mapping[str, Any], summary: str) -> Call:
 
 def compress(wanted: Call, job: Compress) -> None:
     """Compress; exit as `report` says."""
-    _convert(wanted, job, IMAGES, lambda source: compressed_name(source, job.force), SUFFIX)
+    suffixes = IMAGES | LOSSY if job.decoded else IMAGES
+    _convert(wanted, job, suffixes, lambda source: compressed_name(source, job.force), SUFFIX)
 
 
 def decompress(wanted: Call, job: Decompress, suffix: str | None) -> None:
@@ -91,7 +92,7 @@ def decompress(wanted: Call, job: Decompress, suffix: str | None) -> None:
 
 def test(wanted: Call, job: Test) -> None:
     """Check; exit as `report` says. Raises InputError if there is nothing to check."""
-    inputs = find(wanted.files, wanted.recursive, wanted.files_from, {SUFFIX})
+    wanted, inputs = _found(wanted, {SUFFIX})
     if not inputs:
         raise InputError("no files to check: nothing is known to be sound")
     with pipes.opened(PIPE in inputs, "", bool(wanted.files)) as pipe:
@@ -112,6 +113,13 @@ def _refuse(given: Mapping[str, Any], reads_pipe: bool, stdout: bool) -> None:
         raise UsageError("give -o or -c, not both")
 
 
+def _found(wanted: Call, suffixes: Collection[str]) -> tuple[Call, Inputs]:
+    """The files that a call is about, and the call, which says at the end what was left out."""
+    inputs = find(wanted.files, wanted.recursive, wanted.files_from, suffixes)
+    speech = replace(wanted.speech, left_out=left_out(inputs, suffixes))
+    return replace(wanted, speech=speech), inputs
+
+
 def _convert(
     wanted: Call,
     job: Compress | Decompress,
@@ -120,7 +128,7 @@ def _convert(
     suffix: str | None,
 ) -> None:
     """suffix: of the file behind standard output; None for that of the input's name."""
-    inputs = find(wanted.files, wanted.recursive, wanted.files_from, suffixes)
+    wanted, inputs = _found(wanted, suffixes)
     if wanted.stdout and len(inputs) > 1:
         raise UsageError(f"-c gives one output, but there are {len(inputs)} inputs; use -O")
     if wanted.stdout and not wanted.dry_run:

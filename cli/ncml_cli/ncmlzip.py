@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import click
 from ncml_cli import options
 from ncml_cli.bundle import bundle, unbundle
 from ncml_cli.inputs import PIPE
-from ncml_cli.report import Done, Speech, attempt, failing_cleanly, report, shown
+from ncml_cli.report import Done, Outcome, Speech, attempt, failing_cleanly, report, shown
 from ncml_cli.score import score
 from ncml_codec.errors import UsageError
 
@@ -202,17 +203,23 @@ def info(
         found = jobs.about(source, lambda: facts.facts_of(source, read_file(source), extra, limits))
         found["file"] = speech.named(found["file"])
         told.append(found)
-        if not as_json:
-            click.echo("\n".join(shown(line) for line in [*facts.lines(found), ""]))
         return Done()
+
+    def outcomes() -> Iterator[Outcome]:
+        for source, problem in sources.items():
+            outcome = attempt(functools.partial(one, source, problem), source)
+            if isinstance(outcome, Done) and not as_json:
+                click.echo("\n".join(shown(line) for line in [*facts.lines(told[-1]), ""]))
+            yield outcome
 
     found = inputs.find(files, recursive, files_from, {targets.SUFFIX})
     with pipes.opened(PIPE in found, "", bool(files)) as pipe:
         sources = {pipe.source if path == PIPE else path: found[path] for path in found}
         speech = Speech(several=recursive or files_from is not None, names=pipe.names)
-        outcomes = (attempt(functools.partial(one, *pair)) for pair in sources.items())
+        if not as_json:
+            speech = replace(speech, left_out=inputs.left_out(found, {targets.SUFFIX}))
         try:
-            report(list(sources), outcomes, speech)
+            report(list(sources), outcomes(), speech)
         finally:
             if as_json:
                 click.echo(json.dumps(told, indent=2))

@@ -64,7 +64,7 @@ class NotKept(NcmlError):
 
 @dataclass(frozen=True)
 class Speech:
-    """How a call speaks of its files.
+    """How a call speaks of its files. left_out: what `inputs.left_out` says, for the end.
 
     as_json: a line of JSON on stdout for each file, in place of what is said of it; errors are said
     as well. summary: what became of a file in a word, for a last line about all; None for no such
@@ -78,6 +78,7 @@ class Speech:
     summary: str | None = None
     several: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
+    left_out: str = ""
 
     def naming(self, names: Mapping[str, str]) -> Speech:
         """The same with these names."""
@@ -180,6 +181,8 @@ def report(files: Sequence[Path], outcomes: Iterable[Outcome], speech: Speech) -
     for path, outcome in zip(files, outcomes, strict=True):
         _say(path, outcome, speech)
         found.append(outcome)
+    if speech.left_out and not speech.quiet and not speech.as_json:
+        click.echo(shown(speech.left_out), err=True)
     if several and speech.summary and not speech.quiet and not speech.as_json:
         click.echo(_summary(found, speech.summary), err=True)
     failures = [one for one in found if isinstance(one, NcmlError) and one.exit_code]
