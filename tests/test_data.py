@@ -12,6 +12,7 @@ from PIL import Image
 
 from ncml_codec.errors import InputError
 from ncml_codec.learn.data import CropConfig, FolderImages, load_folders
+from ncml_codec.learn.datasets import first, in_turns
 from tests.pictures import valley
 
 SMALL = CropConfig(crop=8, batch=5, grey=0.0)
@@ -124,4 +125,21 @@ def test_missing_folders_and_bad_files_are_named(folder: Path) -> None:
         load_folders([folder], 500)
     (folder / "broken.png").write_bytes(b"\x89PNG broken")
     with pytest.raises(InputError, match=r"broken\.png"):
+        load_folders([folder], 8)
+
+
+def test_an_image_that_cannot_be_read_is_left_out_and_named(folder: Path) -> None:
+    whole = (folder / "1.png").read_bytes()
+    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "none.png").write_bytes(b"no image")
+    images = load_folders([folder], 8)
+    assert len(images.images) == 3
+    assert [path.name for path in images.unreadable] == ["cut.png", "none.png"]
+    said = images.describe()
+    assert f"2 left out, cannot be read: {folder / 'cut.png'}, {folder / 'none.png'}" in said
+    turned = in_turns(first(images, 2), [0, 3])
+    assert (len(turned.images), turned.unreadable) == (2, images.unreadable)
+    for index in range(3):
+        (folder / f"{index}.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match="5 that cannot be read"):
         load_folders([folder], 8)

@@ -135,3 +135,17 @@ def test_too_few_references_are_refused_and_bad_files_named(folders: tuple[Path,
     assert mixed.exit_code == 1
     assert "text.png" in mixed.stderr
     assert len(mixed.stdout.splitlines()) == 3
+
+
+def test_a_reference_image_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "sound", thumbnails(24)[:, :, :8, :8])
+    (file,) = saved(tmp_path / "one", thumbnails(1)[:, :, :8, :8]).iterdir()
+    plain = score("--json", "--reference", folder, file)
+    (folder / "bad.png").write_bytes(b"no image")
+    result = score("--json", "--reference", folder, file)
+    assert (result.exit_code, result.stdout) == (0, plain.stdout)
+    assert str(folder / "bad.png") in result.stderr
+    assert "1 of 25 reference images left out" in result.stderr
+    nothing = score("--reference", folder / "bad.png", file)
+    assert nothing.exit_code == 1
+    assert "none is left" in nothing.stderr

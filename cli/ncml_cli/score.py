@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ncml_cli.report import failing_cleanly
-from ncml_codec.errors import NcmlError, UsageError
+from ncml_cli.report import attempt, failing_cleanly, shown
+from ncml_codec.errors import InputError, NcmlError, UsageError
 
 if TYPE_CHECKING:
     from ncml_codec.codec import Effort
@@ -55,7 +57,7 @@ def score(
 
     effort = Effort(engine, threads or os.cpu_count() or 1)
     loaded = library.load(model or library.DEFAULT)
-    known = [_bits(path, loaded, effort) for path in _images(references)]
+    known = _known(_images(references), loaded, effort)
     least = (2 if either_side else 1) / (len(known) + 1)
     if known and least > alpha:
         raise UsageError(
@@ -65,13 +67,12 @@ def score(
     found, failed = [], False
     test = scoring.p_value_of_either_side if either_side else scoring.p_value
     for path in files:
-        try:
-            facts: dict[str, object] = {"file": str(path)}
-            bits = facts["bits_per_sub_pixel"] = _bits(path, loaded, effort)
-        except NcmlError as error:
-            click.echo(f"ncmlzip: {error}", err=True)
+        bits = attempt(partial(_bits, path, loaded, effort), path)
+        if isinstance(bits, NcmlError):
+            click.echo(f"ncmlzip: {shown(str(bits))}", err=True)
             failed = True
             continue
+        facts: dict[str, object] = {"file": str(path), "bits_per_sub_pixel": bits}
         if known:
             p = facts["p_value"] = test(bits, known)
             facts["flagged"] = p <= alpha
@@ -86,6 +87,24 @@ def score(
             click.echo(f"{bits:8.4f}{chance}  {facts['file']}{flag}")
     if failed:
         sys.exit(1)
+
+
+def _known(paths: Sequence[Path], model: Model, effort: Effort) -> list[float]:
+    """Bits per sub-pixel of the reference images that can be read; the others are named.
+
+    Raises InputError if there are images, but none that can be read.
+    """
+    found = [attempt(partial(_bits, path, model, effort), path) for path in paths]
+    for one in found:
+        if isinstance(one, NcmlError):
+            click.echo(f"ncmlzip: left out of the reference: {shown(str(one))}", err=True)
+    known = [one for one in found if not isinstance(one, NcmlError)]
+    if len(known) < len(found):
+        counts = f"{len(found) - len(known)} of {len(found)}"
+        if not known:
+            raise InputError(f"{counts} reference images cannot be read: none is left")
+        click.echo(f"ncmlzip: {counts} reference images left out", err=True)
+    return known
 
 
 def _images(places: tuple[Path, ...]) -> list[Path]:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ncml_codec.errors import InputError
 from ncml_codec.learn.augmentation import altered
@@ -64,7 +64,8 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class FolderImages:
-    """Images as uint8 [height, width, 3]; `skipped` names files that are too small to crop.
+    """Images as uint8 [height, width, 3]; `skipped` names files that are too small to crop,
+    `unreadable` those that could not be read.
 
     turns: of `ncml_codec.turns`, the one in which each image is shown; None for all at random.
     """
@@ -72,6 +73,7 @@ class FolderImages:
     images: Sequence[Pixels]
     skipped: Sequence[Path]
     turns: Sequence[int] | None = None
+    unreadable: Sequence[Path] = ()
 
     def crops(self, config: CropConfig, seed: int, step: int) -> Pixels:
         """The batch of training step `step`: uint8 [batch, 3, crop, crop].
@@ -108,6 +110,9 @@ class FolderImages:
         if self.skipped:
             names = ", ".join(path.name for path in self.skipped)
             text += f"; left out, smaller than the crop: {names}"
+        if self.unreadable:
+            names = ", ".join(map(str, self.unreadable))
+            text += f"; {len(self.unreadable)} left out, cannot be read: {names}"
         return text
 
     def _crop(
@@ -134,17 +139,23 @@ class FolderImages:
 def load_folders(folders: Sequence[Path], minimum_side: int) -> FolderImages:
     """All images of the folders (not of their subfolders), sorted by name.
 
-    Raises InputError if a folder is missing, a file cannot be read, or none is large enough.
+    A file that cannot be read is left out and named by `describe`. Raises InputError if a folder is
+    missing, or no image can be read that is large enough.
     """
     images: list[Pixels] = []
     skipped: list[Path] = []
+    unreadable: list[Path] = []
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder of training images")
         for path in sorted(folder.iterdir()):
             if path.suffix.lower() not in SUFFIXES:
                 continue
-            pixels = read_rgb(path)
+            try:
+                pixels = read_rgb(path)
+            except InputError:
+                unreadable.append(path)
+                continue
             if min(pixels.shape[:2]) < minimum_side:
                 skipped.append(path)
             else:
@@ -153,15 +164,15 @@ def load_folders(folders: Sequence[Path], minimum_side: int) -> FolderImages:
         names = ", ".join(map(str, folders))
         raise InputError(
             f"{names}: no image of at least {minimum_side} x {minimum_side} pixels"
-            f" ({len(skipped)} smaller ones)"
+            f" ({len(skipped)} smaller ones, {len(unreadable)} that cannot be read)"
         )
-    return FolderImages(images, skipped)
+    return FolderImages(images, skipped, unreadable=unreadable)
 
 
 def read_rgb(path: Path) -> Pixels:
-    """The image as uint8 [height, width, 3]."""
+    """The image as uint8 [height, width, 3]. Raises InputError."""
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except Exception as error:  # on damaged files Pillow's readers raise nearly every kind
         raise InputError(f"{path}: cannot be read as an image: {error}") from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ def open_training(sources: Sequence[str], crop: int) -> ArrayImages | FolderImag
 def first(images: ArrayImages | FolderImages, count: int) -> ArrayImages | FolderImages:
     """The first `count` images."""
     if isinstance(images, FolderImages):
-        return FolderImages(images.images[:count], images.skipped)
+        return replace(images, images=images.images[:count])
     return ArrayImages(
         images.images[:count], None if images.labels is None else images.labels[:count]
     )
@@ -117,7 +117,7 @@ def in_turns(images: ArrayImages | FolderImages, turns: Sequence[int]) -> Folder
     Raises UsageError for images of a data set, which are shown as they are.
     """
     folders = of_folders(images)
-    return FolderImages(folders.images, folders.skipped, turns)
+    return replace(folders, turns=turns)
 
 
 def of_folders(images: ArrayImages | FolderImages) -> FolderImages:
