@@ -216,10 +216,12 @@ def _is_short(image: Image.Image) -> bool:
     """Whether rows that are not compressed lie beyond the file's end: no memory is taken yet."""
     stream = getattr(image, "fp", None)
     length = stream.seek(0, io.SEEK_END) if stream else 0
+    least = 1 if image.mode in ("1", "P") else 8  # bits of a pixel
     for tile in getattr(image, "tile", []):
         if stream and tile.codec_name == "raw":
-            (_, top, _, bottom), arguments = tile.extents, tile.args
+            (left, top, right, bottom), arguments = tile.extents, tile.args
             stride = arguments[1] if isinstance(arguments, tuple) and len(arguments) > 1 else 0
+            stride = stride or (right - left) * least // 8
             if tile.offset + stride * (bottom - top - 1) >= length:
                 return True
     return False

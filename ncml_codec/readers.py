@@ -179,8 +179,9 @@ def _png(path: Path, file: io.BufferedReader, max_pixels: int) -> PngFile | None
         else:
             skeleton += png.chunk(kind, content)
         _check_metadata(len(skeleton), name)
-    skeleton += file.read(png.MAX_METADATA)  # what follows the PNG's end
-    _check_metadata(len(skeleton), name)
+    while piece := file.read(_PIECE):  # what follows the PNG's end
+        skeleton += piece
+        _check_metadata(len(skeleton), name)
     header, chunks = png.split(bytes(skeleton), name)
     problem = png_problem(header, chunks)
     if problem:
