@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.comparison_command import comparison
-from ncml_codec.errors import NcmlError
+from ncml_codec.errors import NcmlError, naming_extras
 
 if TYPE_CHECKING:
     from bench.record import Record
@@ -23,7 +23,8 @@ _COMPARE = click.option(
 )
 
 
-@click.group(context_settings={"show_default": True})
+@click.group(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ncml-codec")
 def main() -> None:
     """Measure sizes, likelihoods and speed, and draw what was measured."""
 
@@ -314,7 +315,8 @@ def _split(names: str) -> list[str]:
 
 if __name__ == "__main__":
     try:
-        main()
+        with naming_extras():
+            main()
     except NcmlError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)

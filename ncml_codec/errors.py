@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class NcmlError(Exception):
     """The root of the tree; its message says what, where, the figures and the next step."""
@@ -70,7 +73,38 @@ class UnknownModel(FormatError):
     exit_code = 1
 
 
+class MissingPackage(NcmlError):
+    """A package that an extra of this one installs is not there."""
+
+
 class RoundTripError(NcmlError):
     """Decoding what was just encoded gave other pixels: a bug. Nothing was written."""
 
     exit_code = 3
+
+
+_EXTRAS = {  # by packages that are imported only where they are needed
+    "torch": "train",
+    "safetensors": "train",
+    "scipy": "train",
+    "tqdm": "train",
+    "matplotlib": "train",
+    "tensorboard": "train",
+    "torch_fidelity": "quality",
+    "imagecodecs": "bench",
+}
+
+
+@contextmanager
+def naming_extras() -> Iterator[None]:
+    """Raise MissingPackage, which names the extra to install, where one of its packages lacks."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _EXTRAS:
+            raise
+        raise MissingPackage(
+            f"this needs {package}, which is not installed:"
+            f" pip install 'ncml-codec[{_EXTRAS[package]}]'"
+        ) from error

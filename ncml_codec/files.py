@@ -6,22 +6,41 @@ import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ncml_codec.errors import InputError, OutputError
+from ncml_codec.errors import InputError, NcmlError, OutputError
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
-def read_file(path: Path) -> bytes:
-    """The file's bytes. Raises InputError, also for a pipe or a device, which may never end."""
+def read_file(path: Path, at_most: int | None = None) -> bytes:
+    """The file's bytes. Raises InputError, also for a pipe or a device, which may never end, and
+    for a file of more than `at_most` bytes, of which nothing is read."""
     check_is_file(path)
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if at_most is not None and size > at_most:
+                raise InputError(f"{path}: {size} bytes, more than the {at_most} that it may have")
+            return file.read() if at_most is None else file.read(at_most)
     except OSError as error:
         raise InputError(f"{path}: {_reason(error)}") from error
+
+
+@contextlib.contextmanager
+def translated(name: str) -> Iterator[None]:
+    """Any exception of another library's reader as InputError.
+
+    On damaged files such readers raise nearly every kind. name: of the file, for the message.
+    """
+    try:
+        yield
+    except NcmlError:
+        raise
+    except Exception as error:
+        raise InputError(f"{name}: cannot be read: {str(error) or repr(error)}") from error
 
 
 def check_is_file(path: Path) -> None:

@@ -8,10 +8,10 @@ from importlib import resources
 from pathlib import Path
 
 from ncml_codec import levels
-from ncml_codec.errors import UnknownModel, UsageError
+from ncml_codec.errors import FormatError, InputError, UnknownModel, UsageError
 from ncml_codec.files import read_file
 from ncml_codec.levels import Level
-from ncml_codec.model import Model, read_model
+from ncml_codec.model import MAX_FILE_BYTES, Model, read_model
 
 DEFAULT = "photo"
 SUFFIX = ".ncpn"
@@ -27,12 +27,15 @@ def released() -> list[str]:
 def load(name: str) -> Model:
     """A released model by its name, or the model file at a path.
 
-    Raises UsageError if there is none, FormatError if the file is unsound.
+    Raises UsageError if there is none, InputError if the file cannot be read or is unsound.
     """
     if name in released():
         return _released(name)
     if name.endswith(SUFFIX) or "/" in name or Path(name).exists():
-        return read_model(read_file(Path(name)))
+        try:
+            return read_model(read_file(Path(name), MAX_FILE_BYTES))
+        except FormatError as error:  # which is for the images that are decoded
+            raise InputError(f"{name}: {error}") from error
     raise UsageError(f"model {name!r}: not one of {', '.join(released())}, nor a file *{SUFFIX}")
 
 

@@ -118,6 +118,7 @@ class WebP:
 
     def decode(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Planes:
         from ncml_codec import foreign_files, pillow_formats
+        from ncml_codec.files import translated
 
         height, width, planes = shape
         data = bytes(payload)
@@ -128,7 +129,7 @@ class WebP:
                 raise FormatError(f"no WebP of {width} x {height} pixels")
             with (
                 pillow_formats.opened(data, name, decoded=False) as image,
-                pillow_formats.translated(name),
+                translated(name),
             ):
                 if image.format != "WEBP" or image.size != (width, height):
                     raise FormatError(f"a {image.format} of {image.size}, not a WebP of the size")

@@ -31,11 +31,12 @@ from ncml_codec.network import (
     table_names,
     tables_from,
 )
-from ncml_codec.packing import pack, unpack
+from ncml_codec.packing import MAX_JSON, pack, parse_json, unpack
 
 MAGIC = b"\x89NCPN\x01\r\n"
 IDENTITY_BYTES = 8  # how much of the SHA-256 an image file names
-MAX_BYTES = 1 << 28  # of unpacked tensors: no model is a quarter of a gigabyte
+MAX_BYTES = 1 << 24  # of unpacked tensors: twelve times those of the largest released model
+MAX_FILE_BYTES = MAX_BYTES + (MAX_BYTES >> 2)  # what zstd cannot make smaller, description, rest
 
 _DTYPES: dict[str, np.dtype[Any]] = {"<i2": np.dtype("<i2"), "<i4": np.dtype("<i4")}
 
@@ -61,11 +62,13 @@ def identified(network: Network) -> Model:
 
 
 def write_model(network: Network) -> bytes:
-    """The bytes of a model file. Raises FormatError if the network is unsound."""
+    """The bytes of a model file. Raises FormatError if the network is unsound or too large."""
     check(network)
     tensors = _tensors(network)
     text = _canonical(_description(network, tensors))
     blob = b"".join(_plain(tensor) for tensor in tensors.values())
+    if len(blob) > MAX_BYTES or len(text) > MAX_JSON:
+        raise FormatError(f"model file: {len(blob)} bytes of tensors, more than {MAX_BYTES}")
     body = MAGIC + struct.pack("<I", len(text)) + text + pack(blob)
     return body + struct.pack("<I", zlib.crc32(body))
 
@@ -83,11 +86,11 @@ def read_model(data: bytes) -> Model:
     start = len(MAGIC) + 4
     if length > len(body) - start:
         raise Truncated(f"model file: description of {length} bytes, {len(body) - start} left")
+    description = parse_json(body[start : start + length], "model file's description")
     try:
-        description = json.loads(body[start : start + length].decode("utf-8"))
         tensors = _unpack(description["tensors"], body[start + length :])
         network = _network(description, tensors)
-    except (ValueError, KeyError, TypeError, RecursionError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise FormatError(f"model file: its description is not understood: {error!r}") from error
     check(network)
     again = _tensors(network)

@@ -198,6 +198,9 @@ def _check_taps(network: Network) -> None:
 
 
 def _check_shapes(network: Network) -> None:
+    for name, layer in named_layers(network):
+        if (layer.weight.ndim, layer.bias.ndim, layer.shift.ndim) != (2, 1, 1):
+            raise FormatError(f"{name}: not a matrix and two vectors")
     width, k = network.width, network.k
     if not (1 <= k <= 16 and len(network.heads) == PLANES):
         raise FormatError(f"network: {k} components, {len(network.heads)} heads; not 1 to 16, 3")

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
@@ -18,7 +17,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ncml_codec import foreign_files, kinds, png
-from ncml_codec.errors import InputError, NcmlError, UnsupportedImage, UsageError
+from ncml_codec.errors import InputError, UnsupportedImage, UsageError
+from ncml_codec.files import translated
 from ncml_codec.kinds import Kind
 from ncml_codec.picture import Picture, Samples
 from ncml_codec.pixels import check_size
@@ -91,17 +91,6 @@ def opened(data: bytes, name: str, decoded: bool) -> Image.Image:
         finally:
             Image.MAX_IMAGE_PIXELS = limit
     return image
-
-
-@contextmanager
-def translated(name: str) -> Iterator[None]:
-    """Pillow's exceptions as InputError: on damaged files its readers raise nearly every kind."""
-    try:
-        yield
-    except NcmlError:
-        raise
-    except Exception as error:
-        raise InputError(f"{name}: cannot be read: {str(error) or repr(error)}") from error
 
 
 def picture_of(image: Image.Image, name: str) -> Picture:

@@ -246,5 +246,5 @@ def test_the_paper_preset_has_the_papers_shape() -> None:
 def test_weights_of_another_size_are_refused() -> None:
     with pytest.raises(InputError, match="do not fit"):
         presets.load_weights(network(), presets.build(tiny_config()).state_dict())
-    with pytest.raises(UsageError, match="kind 'cnn'"):
+    with pytest.raises(InputError, match="kind 'cnn'"):
         presets.from_json({"kind": "cnn"})

@@ -89,7 +89,7 @@ def test_a_classifier_comes_back_as_it_was(trained: Path, tmp_path: Path) -> Non
     again = classifier.features(classifier.read(trained), images, batch=3)
     assert np.allclose(classifier.features(model, images), again, atol=1e-5)
     (tmp_path / "bad.safetensors").write_bytes(trained.read_bytes()[:100])
-    with pytest.raises(InputError, match="not a classifier"):
+    with pytest.raises(InputError, match=r"bad\.safetensors"):
         classifier.read(tmp_path / "bad.safetensors")
     with pytest.raises(UsageError, match="labels"):
         classifier.train(ArrayImages(images), 3)

@@ -68,7 +68,7 @@ def unbundle(file: Path, run: Path, folder: Path, force: bool) -> None:
 
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder")
-    data, model = read_file(file), presets.from_pretrained(run)
+    data, model = read_file(file, bundles.MAX_BYTES), presets.from_pretrained(run)
     with tqdm(unit="pixel", disable=None) as bar:
         held = bundles.decode(data, model, lambda count: bar.update(count) and None)
     for name, image in zip(held.names, held.images, strict=True):

@@ -14,7 +14,8 @@ from ncml_cli.report import failing_cleanly
 from ncml_cli.robustness import robustness
 
 
-@click.group(context_settings={"show_default": True})
+@click.group(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ncml-codec")
 def main() -> None:
     """Evaluate training runs."""
 
@@ -56,13 +57,10 @@ def bpd(
     from ncml_codec.learn.checkpoint import load_config
     from ncml_codec.learn.datasets import check_labels, first, open_dataset
     from ncml_codec.learn.evaluation import bits_per_dimension
-    from ncml_codec.learn.noise import process_named
     from ncpn import presets
 
     torch.set_num_threads(threads)
-    recorded = load_config(run)["process"]
-    strength = recorded["T"] if recorded["sde"] != "none" else None
-    process = process_named(recorded["sde"], strength)
+    process = presets.recorded_process(run)
     beyond = [t for t in times if not 0 <= t <= process.horizon]
     if beyond:
         raise UsageError(f"t = {beyond[0]}: this run was trained on 0 to {process.horizon:g}")
@@ -75,7 +73,8 @@ def bpd(
         model, images, process, times, batch, torch.device(device), seed, labelled=classes > 0
     )
     if as_json:
-        facts = {"run": str(run), "data": source, "split": split, "sde": recorded["sde"]}
+        sde = load_config(run)["process"]["sde"]
+        facts = {"run": str(run), "data": source, "split": split, "sde": sde}
         click.echo(json.dumps({**facts, "likelihoods": [asdict(r) for r in results]}, indent=2))
         return
     for result in results:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,11 @@ from ncml_cli.report import failing_cleanly
 if TYPE_CHECKING:
     from ncml_codec.learn.data import CropConfig, Images, Pixels
 
+_MAX_PIXELS = 1 << 26  # of a batch of crops that a run recorded
 
-@click.command(context_settings={"show_default": True})
+
+@click.command(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ncml-codec")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="*.ncpn")
 @click.option(
@@ -90,25 +94,25 @@ def _training_images(run: Path, sources: tuple[str, ...]) -> tuple[Images, CropC
 
     Raises UsageError if the run was trained on another number of images.
     """
-    from ncml_codec.errors import UsageError
+    from ncml_codec.errors import InputError
     from ncml_codec.learn import datasets
-    from ncml_codec.learn.checkpoint import load_config
+    from ncml_codec.learn.checkpoint import load_config, numbers
     from ncml_codec.learn.data import CropConfig
 
     config = load_config(run)
-    crops, turns = CropConfig(**config["crops"]), config.get("turns")
+    recorded, options = config.get("crops"), config.get("options")
+    if not (isinstance(recorded, dict) and isinstance(options, dict)):
+        raise InputError(f"{run}: its config.json holds no crops or no options")
+    kinds = {field.name: type(field.default) for field in fields(CropConfig)}
+    crops = CropConfig(**numbers(recorded, f"{run}: its crops", **kinds))
+    if not (crops.batch and 0 < crops.batch * crops.crop**2 <= _MAX_PIXELS):
+        raise InputError(f"{run}: its config.json has {crops.batch} crops of {crops.crop} pixels")
     images = datasets.open_training(sources, crops.crop)
-    if count := config["options"].get("images"):
-        images = datasets.first(images, count)
-    if turns is None:
-        return images, crops
-    found = len(datasets.of_folders(images).images)
-    if len(turns) != found:
-        raise UsageError(
-            f"--tune: {found} images, but {run} was trained on {len(turns)}, each in its own turn;"
-            " give the same folders in the same order"
-        )
-    return datasets.in_turns(images, turns), crops
+    if "images" in options:
+        count = numbers(options, f"{run}: its options", images=int)["images"]
+        images = datasets.first(images, max(1, count))
+    turns = config.get("turns")
+    return (images if turns is None else datasets.in_turns(images, turns)), crops
 
 
 def central(image: Pixels, side: int) -> Pixels:

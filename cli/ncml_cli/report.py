@@ -16,7 +16,13 @@ import click
 
 from ncml_cli import interrupts
 from ncml_cli.targets import Skipped
-from ncml_codec.errors import InputError, NcmlError, NotEnoughMemory, OutputError
+from ncml_codec.errors import (
+    InputError,
+    NcmlError,
+    NotEnoughMemory,
+    OutputError,
+    naming_extras,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -98,7 +104,7 @@ def failing_cleanly(command: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            with interrupts.heeded():
+            with interrupts.heeded(), naming_extras():
                 command(*args, **kwargs)
         except BrokenPipeError:
             leave_stdout()

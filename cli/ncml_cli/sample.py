@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from ncpn.presets import NCPN
 
 
-@click.command(context_settings={"show_default": True})
+@click.command(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ncml-codec")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Grid of images, *.png."

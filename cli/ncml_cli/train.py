@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ncml_cli.report import failing_cleanly
-from ncml_codec.errors import UsageError
+from ncml_codec.errors import InputError, UsageError
+from ncml_codec.files import read_file
 
 if TYPE_CHECKING:
     import torch
+
+_MAX_CONFIG = 1 << 20  # bytes of a TOML file
 
 
 def _from_file(context: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
@@ -23,19 +26,31 @@ def _from_file(context: click.Context, _: click.Parameter, path: Path | None) ->
     if path is None:
         return None
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        values = tomllib.loads(read_file(path, _MAX_CONFIG).decode("utf-8"))
+    except (InputError, ValueError, RecursionError) as error:
         raise click.BadParameter(f"{path}: {error}") from error
     names = {option.lstrip("-"): p.name for p in context.command.params for option in p.opts}
     unknown = sorted(set(values) - set(names))
     if unknown:
         raise click.BadParameter(f"{path}: no option called {', '.join(unknown)}")
-    found = {str(names[key]): value for key, value in values.items()}
+    found = {str(names[key]): _plain(value, f"{path}: {key}") for key, value in values.items()}
     context.default_map = {**(context.default_map or {}), **found}
     return path
 
 
-@click.command(context_settings={"show_default": True})
+def _plain(value: object, name: str) -> object:
+    """A value of TOML as the command line would give it, or a list of such values."""
+    if isinstance(value, list):
+        return [_plain(inner, name) for inner in value if not isinstance(inner, list)]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # which click takes for a float, but not for an int
+    if isinstance(value, str | int | float):
+        return value
+    raise click.BadParameter(f"{name}: neither a text, a number, true or false, nor a list of them")
+
+
+@click.command(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ncml-codec")
 @click.option(
     "--config",
     type=click.Path(path_type=Path),

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import struct
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,7 @@ from ncml_codec.errors import (
 )
 from ncml_codec.learn.mixture import Logistics
 from ncml_codec.network import Integers
+from ncml_codec.packing import parse_json
 from ncml_codec.tables import weights
 from ncpn import walks
 from ncpn.pixelcnn import PixelCNN
@@ -45,6 +47,10 @@ from ncpn.wave import WaveNCPN
 MAGIC = b"\x89NCPB\x01"
 PLANES = 3
 MAX_PIXELS = 1 << 24  # of all images together; a pixel takes milliseconds
+MAX_BATCH_PIXELS = 1 << 20  # of images side by side; a pixel takes a network's activations
+MAX_BYTES = 8 * MAX_PIXELS * PLANES  # of a file: no sub-pixel takes as much
+_MAX_SIDE = 4096
+_MAX_HEADER = 1 << 22  # bytes of JSON
 
 _TOTAL = 2**24
 
@@ -65,14 +71,16 @@ def encode(
 ) -> bytes:
     """The bundle's bytes, decoded again and compared: that takes the same time once more.
 
-    batch: images beside each other. Raises UnsupportedImage unless all are RGB of one size,
-    RoundTripError if this machine does not repeat its own results.
+    batch: images beside each other, at most all. Raises UnsupportedImage unless all are RGB of one
+    size and no more than a bundle holds, RoundTripError if this machine does not repeat its own
+    results.
     """
     shapes = {image.shape for image in bundle.images}
     if len(shapes) != 1 or next(iter(shapes))[2:] != (PLANES,):
         found = ", ".join("x".join(map(str, shape)) for shape in sorted(shapes))
         raise UnsupportedImage(f"images of {found}: a bundle holds RGB images of one size")
     height, width, _ = next(iter(shapes))
+    batch = min(batch, len(bundle.images))
     header = {
         "model": identity(model),
         "computed_with": conditions(),
@@ -83,6 +91,10 @@ def encode(
         "crc": [zlib.crc32(image.tobytes()) for image in bundle.images],
     }
     text = json.dumps(header, sort_keys=True).encode()
+    try:
+        _checked(text)
+    except FormatError as error:
+        raise UnsupportedImage(f"these images do not fit into one bundle: {error}") from error
     head = MAGIC + struct.pack("<I", len(text)) + text
     encoder = Encoder()
     pixels = np.stack(bundle.images).transpose(0, 3, 1, 2)
@@ -246,23 +258,19 @@ def _parts(data: bytes) -> tuple[dict[str, Any], bytes]:
         raise ChecksumMismatch("the header does not match its checksum; the file is damaged")
     if _crc(payload) != data[-4:]:
         raise ChecksumMismatch("the payload does not match its checksum; the file is damaged")
-    try:
-        header = json.loads(head[start:])
-    except ValueError as error:
-        raise FormatError(f"the header is not JSON: {error}") from error
-    return _checked(header), payload
+    return _checked(head[start:]), payload
 
 
-def _checked(header: object) -> dict[str, Any]:
+def _checked(text: bytes) -> dict[str, Any]:
     """The header, if every claim is of its type and can be meant."""
-    if not isinstance(header, dict):
-        raise FormatError("the header is not a JSON object")
+    header = parse_json(text, "the header", at_most=_MAX_HEADER)
     names, crcs = header.get("names"), header.get("crc")
     sizes = [header.get(key) for key in ("width", "height", "batch")]
     sound = (
         isinstance(header.get("model"), str)
-        and isinstance(header.get("computed_with"), Mapping)
-        and all(type(size) is int and 0 < size <= 4096 for size in sizes)
+        and isinstance(header.get("computed_with"), dict)
+        and all(isinstance(value, str) for value in header["computed_with"].values())
+        and all(type(size) is int and 0 < size <= _MAX_SIDE for size in sizes)
         and isinstance(names, list)
         and isinstance(crcs, list)
         and 0 < len(names) == len(crcs)
@@ -274,11 +282,19 @@ def _checked(header: object) -> dict[str, Any]:
         raise FormatError("the header lacks a field, or holds one that cannot be meant")
     if len(header["names"]) * header["width"] * header["height"] > MAX_PIXELS:
         raise BeyondLimit(f"more than {MAX_PIXELS} pixels, which would take days")
+    if header["batch"] > len(header["names"]):
+        raise FormatError(f"a batch of {header['batch']} for {len(header['names'])} images")
+    if header["batch"] * header["width"] * header["height"] > MAX_BATCH_PIXELS:
+        raise BeyondLimit(f"more than {MAX_BATCH_PIXELS} pixels side by side; take a smaller batch")
     return header
 
 
 def _is_plain(name: str) -> bool:
     """Whether it is a file's name and leads nowhere else."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:  # half a character
+        return False
     return name not in ("", ".", "..") and not any(c in name for c in "/\\\0")
 
 

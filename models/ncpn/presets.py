@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
 from ncml_codec.errors import InputError, UsageError
-from ncml_codec.learn.checkpoint import load_config, load_model
+from ncml_codec.learn.checkpoint import MODEL, load_config, numbers, with_weights
 from ncml_codec.learn.noise import Process, process_named
 from ncpn import growth, shifted
 from ncpn.network import NCPN as NCPN
@@ -20,6 +20,8 @@ from ncpn.wave import WaveConfig, WaveNCPN
 Config: TypeAlias = WaveConfig | PixelCNNConfig
 
 KINDS: dict[str, type[Config]] = {"wave": WaveConfig, "paper": PixelCNNConfig}
+
+_MAX_BLOCKS, _MAX_SIZE = 32, 4096  # of what a file may ask for
 
 # Sizes: see `multiply_adds` (wave) and `parameter_count`, printed by `ncml-train`.
 PRESETS: dict[str, Config] = {
@@ -75,9 +77,8 @@ def from_pretrained(run: Path) -> NCPN:
     values = load_config(run).get("model")
     if not isinstance(values, dict):
         raise InputError(f"{run}: its config.json holds no model")
-    model = build(from_json(values))
-    load_weights(model, load_model(run))
-    return model.eval()
+    config = from_json(values)
+    return with_weights(lambda: build(config), run / MODEL).eval()
 
 
 def grow_from(network: NCPN, run: Path) -> None:
@@ -96,10 +97,15 @@ def grow_from(network: NCPN, run: Path) -> None:
 def recorded_process(run: Path) -> Process:
     """The noise process that a run was trained under. Raises InputError if it holds none."""
     recorded = load_config(run).get("process")
-    if not isinstance(recorded, dict) or "sde" not in recorded:
+    if not isinstance(recorded, dict) or not isinstance(recorded.get("sde"), str):
         raise InputError(f"{run}: its config.json holds no noise process")
-    strength = recorded["T"] if recorded["sde"] != "none" else None
-    return process_named(recorded["sde"], strength)
+    strength = None
+    if recorded["sde"] != "none":
+        strength = numbers(recorded, f"{run}: its noise process", T=float)["T"]
+    try:
+        return process_named(recorded["sde"], strength)
+    except UsageError as error:
+        raise InputError(f"{run}: its config.json: {error}") from error
 
 
 def to_json(config: Config) -> dict[str, Any]:
@@ -109,15 +115,23 @@ def to_json(config: Config) -> dict[str, Any]:
 
 
 def from_json(values: Mapping[str, Any]) -> Config:
-    """The configuration that `to_json` wrote. Raises UsageError for anything else."""
-    fields = dict(values)
-    kind = fields.pop("kind", None)
-    if kind not in KINDS:
-        raise UsageError(f"kind {kind!r} of network: not one of {', '.join(KINDS)}")
-    try:
-        return KINDS[kind](**fields)
-    except TypeError as error:
-        raise UsageError(f"not the configuration of a {kind} NCPN: {error}") from error
+    """The configuration that `to_json` wrote. Raises InputError for anything else."""
+    found = dict(values)
+    kind = found.pop("kind", None)
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise InputError(f"kind {str(kind)[:80]!r} of network: not one of {', '.join(KINDS)}")
+    what = f"the configuration of a {kind} network"
+    kinds = {field.name: type(field.default) for field in fields(KINDS[kind])}
+    if set(found) != set(kinds):
+        raise InputError(f"{what}: has {', '.join(kinds)}, no more and no less")
+    numbers(found, what, **kinds)
+    for name, value in found.items():
+        most = _MAX_BLOCKS if name == "blocks" else _MAX_SIZE
+        if not (value <= most and (value > 0 or name in ("classes", "dropout"))):
+            raise InputError(f"{what}: {name} {value} is out of range")
+        if name.endswith("features") and value % 2:
+            raise InputError(f"{what}: {name} {value} is odd")
+    return KINDS[kind](**found)
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncml_codec.errors import UsageError
+from ncml_codec.errors import InputError, UsageError
+from ncml_codec.files import translated
 from ncpn import presets
 from ncpn.activations import Floats, Units, choose_units, finer, observe
 from ncpn.network import NCPN
@@ -70,11 +71,13 @@ def to_json(units: Units) -> dict[str, Any]:
 
 
 def from_json(kept: Mapping[str, Any]) -> Units:
-    return Units(
-        np.array(kept["stream"]),
-        [np.array(values) for values in kept["hidden"]],
-        [np.array(values) for values in kept["heads"]],
-    )
+    """The units that `to_json` wrote. Raises InputError for anything else."""
+    with translated("the units of a run's config.json"):
+        lists = [kept["stream"], *kept["hidden"], *kept["heads"]]
+        arrays = [np.array(values, np.float64) for values in lists]
+        if not all(values.ndim == 1 and (values > 0).all() for values in arrays):
+            raise InputError("the units of a run's config.json: not lists of numbers above 0")
+        return Units(arrays[0], arrays[1 : 1 + len(kept["hidden"])], arrays[-len(kept["heads"]) :])
 
 
 def _shape(units: Units) -> list[int]:

@@ -33,8 +33,10 @@ def write_card(run: Path, network: str, data: str, device: str, license: str | N
 
     network, data: their sizes in words; device: what it trained on.
     """
-    log = read_rows(run / LOG)
-    evaluations = read_rows(run / EVALUATIONS) if (run / EVALUATIONS).exists() else []
+    log = read_rows(run / LOG, ("pixels_per_second", "seconds", "clean_bpd"))
+    tested = (run / EVALUATIONS).exists()
+    needed = ("bpd", "standard_error", "images")
+    evaluations = read_rows(run / EVALUATIONS, needed) if tested else []
     config = load_config(run)
     text = card(run.name, config, network, data, device, license, log, evaluations)
     if (run / CURVES).exists():

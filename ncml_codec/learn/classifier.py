@@ -16,14 +16,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from ncml_codec.errors import InputError, UsageError
 from ncml_codec.files import write_atomically
+from ncml_codec.learn.checkpoint import json_of, numbers, read_header, with_weights
 from ncml_codec.learn.data import CropConfig, Pixels
 from ncml_codec.learn.datasets import ArrayImages
+
+_MAX_SIZE = 1024  # of what a file may ask for
 
 
 @dataclass(frozen=True)
@@ -131,12 +133,9 @@ def write(model: Classifier, path: Path, facts: dict[str, float]) -> None:
 
 def read(path: Path) -> Classifier:
     """What `write` wrote. Raises InputError for anything else."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in list(file.keys())}
-        model = Classifier(ClassifierConfig(**json.loads(header["classifier"])))
-        model.load_state_dict(tensors)
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise InputError(f"{path}: not a classifier of ncml-eval classifier: {error}") from error
-    return model.eval()
+    what = f"{path}: not a classifier of ncml-eval classifier"
+    found = json_of(read_header(path).get("classifier", "").encode(), what)
+    sizes = numbers(found, what, width=int, features=int, classes=int)
+    if not all(0 < size <= _MAX_SIZE for size in sizes.values()):
+        raise InputError(f"{what}: a size is not between 1 and {_MAX_SIZE}")
+    return with_weights(lambda: Classifier(ClassifierConfig(**sizes)), path).eval()

@@ -76,10 +76,7 @@ def _held_out(axes: Axes, runs: Sequence[Path]) -> None:
 
 def _columns(path: Path, *names: str) -> list[list[float]]:
     """Columns of a table, the step first. Raises InputError if it has none of them, or no line."""
-    rows = read_rows(path)
+    rows = read_rows(path, names)
     if not rows:
         raise InputError(f"{path}: the log is empty")
-    try:
-        return [[float(row[name]) for row in rows] for name in ("step", *names)]
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{path}: not a training log: {error}") from error
+    return [[float(row[name]) for row in rows] for name in ("step", *names)]

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ncml_codec.errors import InputError
+from ncml_codec.files import check_is_file, translated
 from ncml_codec.learn.augmentation import altered
 from ncml_codec.turns import turned
 
@@ -148,9 +149,7 @@ def load_folders(folders: Sequence[Path], minimum_side: int) -> FolderImages:
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder of training images")
-        for path in sorted(folder.iterdir()):
-            if path.suffix.lower() not in SUFFIXES:
-                continue
+        for path in image_files(folder):
             try:
                 pixels = read_rgb(path)
             except InputError:
@@ -169,10 +168,15 @@ def load_folders(folders: Sequence[Path], minimum_side: int) -> FolderImages:
     return FolderImages(images, skipped, unreadable=unreadable)
 
 
+def image_files(folder: Path) -> list[Path]:
+    """The folder's files with the suffix of an image, by name. Raises InputError."""
+    with translated(str(folder)):
+        return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+
+
 def read_rgb(path: Path) -> Pixels:
-    """The image as uint8 [height, width, 3]. Raises InputError."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except Exception as error:  # on damaged files Pillow's readers raise nearly every kind
-        raise InputError(f"{path}: cannot be read as an image: {error}") from error
+    """The image as uint8 [height, width, 3]. Raises InputError, also for more than 179 megapixels,
+    which is Pillow's limit."""
+    check_is_file(path)
+    with translated(str(path)), Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))

@@ -1,29 +1,32 @@
 """Published data sets, read from the files that their authors distribute.
 
 `open_dataset("cifar10:DIR", "train")` and so on; each reader says which file it misses and where
-to get it. Everything ends as uint8 in memory. Pickles are read by an unpickler that can build
-numpy arrays and plain containers and nothing else.
+to get it. Everything ends as uint8 in memory. No file is trusted: sizes that a header claims are
+compared with the file before memory is taken for them, see `ncml_codec.learn.array_files`.
 """
 
 from __future__ import annotations
 
 import io
-import pickle
+import math
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from ncml_codec import turns as all_turns
 from ncml_codec.errors import InputError, UsageError
+from ncml_codec.files import read_file, translated
+from ncml_codec.learn.array_files import PickledArray, npy, unpickled, whole_numbers
 from ncml_codec.learn.data import (
-    SUFFIXES,
     CropConfig,
     FolderImages,
     Labels,
     Pixels,
+    image_files,
     load_folders,
     read_rgb,
 )
@@ -34,6 +37,9 @@ SPLITS = ("train", "test")
 _CIFAR = "https://www.cs.toronto.edu/~kriz/cifar.html"
 _SVHN = "http://ufldl.stanford.edu/housenumbers/"
 _IMAGENET = "https://image-net.org/download-images.php (downsampled, npz)"
+_MOST_DEFLATED = 1032  # bytes out of one byte of a deflated stream, at most
+_SVHN_BYTES = 3 * 32 * 32
+_MAX_PARTITION = 1 << 26  # bytes of CelebA's list of parts
 _CELEBA = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 
 
@@ -89,7 +95,11 @@ def open_dataset(source: str, split: str, crop: int) -> ArrayImages | FolderImag
     if kind not in _READERS:
         raise UsageError(f"data {source!r}: not one of {', '.join(_READERS)}, folder")
     images, labels = _READERS[kind](Path(rest), split)
-    return ArrayImages(np.ascontiguousarray(images), labels)
+    if not images.size:
+        raise InputError(f"{rest}: no images")
+    if labels is not None and (labels.shape != images.shape[:1] or labels.min() < 0):
+        raise InputError(f"{rest}: {len(images)} images, not a label from 0 up for each of them")
+    return ArrayImages(np.require(images, requirements=["C", "W"]), labels)
 
 
 def open_training(sources: Sequence[str], crop: int) -> ArrayImages | FolderImages:
@@ -114,9 +124,20 @@ def first(images: ArrayImages | FolderImages, count: int) -> ArrayImages | Folde
 def in_turns(images: ArrayImages | FolderImages, turns: Sequence[int]) -> FolderImages:
     """Images of folders, each shown in its turn alone, see `FolderImages.turns`.
 
-    Raises UsageError for images of a data set, which are shown as they are.
+    turns: as a run recorded them. Raises UsageError for images of a data set, which are shown as
+    they are, and for another number of images; InputError for what is no list of turns.
     """
     folders = of_folders(images)
+    if not (
+        isinstance(turns, list)
+        and all(type(turn) is int and 0 <= turn < all_turns.COUNT for turn in turns)
+    ):
+        raise InputError("the turns of the images that the run recorded: not a list of turns")
+    if len(turns) != len(folders.images):
+        raise UsageError(
+            f"{len(folders.images)} images, but the run was trained on {len(turns)}, each in its"
+            " own turn; give the same folders in the same order"
+        )
     return replace(folders, turns=turns)
 
 
@@ -167,16 +188,21 @@ def read_svhn(folder: Path, split: str) -> tuple[Pixels, Labels]:
     path = folder / f"{split}_32x32.mat"
     if not path.exists():
         raise InputError(f"{path}: missing; SVHN (cropped digits) is at {_SVHN}")
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise InputError("reading .mat files needs scipy: pip install scipy") from error
-    try:
-        content = loadmat(str(path))
-        images = np.asarray(content["X"], np.uint8).transpose(3, 2, 0, 1)
-        return images, np.asarray(content["y"], np.int64).ravel() % 10
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not an SVHN file: {error}") from error
+    from scipy.io import loadmat, whosmat
+
+    data = read_file(path)
+    with translated(f"{path} (SVHN)"):
+        kinds = {name: (shape, kind) for name, shape, kind in whosmat(io.BytesIO(data))}
+        shape, kind = kinds["X"]
+        count = shape[-1]
+        if (shape, kind) != ((32, 32, 3, count), "uint8") or math.prod(kinds["y"][0]) != count:
+            raise InputError(f"{path}: X is {kind} {shape}, not the images of SVHN with labels y")
+        if count * _SVHN_BYTES > _MOST_DEFLATED * len(data):
+            raise InputError(f"{path}: {count} images cannot be in {len(data)} bytes")
+        content = loadmat(io.BytesIO(data), variable_names=["X", "y"])
+        if content["X"].shape != shape or content["X"].dtype != np.uint8:
+            raise InputError(f"{path}: two different variables are called X")
+        return content["X"].transpose(3, 2, 0, 1), whole_numbers(content["y"].ravel()) % 10
 
 
 def read_imagenet(side: int) -> Reader:
@@ -208,26 +234,27 @@ def read_celeba64(folder: Path, split: str) -> tuple[Pixels, None]:
     """
     images = _inside(folder, "img_align_celeba")
     images = images / "img_align_celeba" if (images / "img_align_celeba").is_dir() else images
-    paths = sorted(path for path in images.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise InputError(f"{folder}: no images; CelebA (aligned and cropped) is at {_CELEBA}")
+    paths = image_files(images)
     partition = folder / "list_eval_partition.txt"
     if partition.exists():
-        lines = (line.split() for line in partition.read_text().splitlines() if line.strip())
+        text = read_file(partition, _MAX_PARTITION).decode("utf-8", "replace")
+        lines = [line.split() for line in text.splitlines() if line.strip()]
+        if any(len(words) != 2 for words in lines):
+            raise InputError(f"{partition}: a line is not the name of a file and its part")
         wanted = {name for name, part in lines if part == ("0" if split == "train" else "2")}
         paths = [path for path in paths if path.name in wanted]
     else:
         edge = len(paths) - len(paths) // 10
         paths = paths[:edge] if split == "train" else paths[edge:]
+    if not paths:
+        raise InputError(f"{folder}: no images; CelebA (aligned and cropped) is at {_CELEBA}")
     return np.stack([_celeba_image(path) for path in paths]), None
 
 
 def read_array(path: Path, split: str) -> tuple[Pixels, None]:
     """A .npy file of uint8 images, planes first or last; it has no splits."""
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable .npy file: {error}") from error
+    data = read_file(path)
+    array = npy(io.BytesIO(data), len(data), str(path))
     if array.dtype != np.uint8 or array.ndim != 4 or 3 not in (array.shape[1], array.shape[3]):
         raise InputError(
             f"{path}: {array.dtype} {array.shape}, not uint8 [count, height, width, 3]"
@@ -245,25 +272,8 @@ _READERS: dict[str, Reader] = {
 }
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Builds numpy arrays and plain containers; refuses every other name in the stream."""
-
-    _ALLOWED = (
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-        ("numpy.core.multiarray", "_reconstruct"),
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("_codecs", "encode"),
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(f"the name {module}.{name} is not allowed")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-
-
 def _cifar_binary(path: Path) -> tuple[Pixels, Labels]:
-    data = np.fromfile(path, np.uint8)
+    data = np.frombuffer(read_file(path), np.uint8)
     if data.size == 0 or data.size % 3073:
         raise InputError(f"{path}: {data.size} bytes, not a whole number of records of 3073")
     records = data.reshape(-1, 3073)
@@ -271,25 +281,36 @@ def _cifar_binary(path: Path) -> tuple[Pixels, Labels]:
 
 
 def _cifar_pickle(path: Path) -> tuple[Pixels, Labels]:
-    try:
-        content = _PlainUnpickler(io.BytesIO(path.read_bytes()), encoding="bytes").load()
-        images = np.asarray(content[b"data"], np.uint8).reshape(-1, 3, 32, 32)
-        return images, np.asarray(content[b"labels"], np.int64)
-    except (OSError, pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: not a CIFAR-10 batch: {error}") from error
+    data = read_file(path)
+    with translated(f"{path} (CIFAR-10)"):
+        content = unpickled(data)
+        images, labels = content[b"data"], content[b"labels"]
+        if not isinstance(images, PickledArray):
+            raise InputError(f"{path}: its data is no array")
+        # Checked one by one: a short pickle can hold lists in lists that are endless as an array.
+        if not (isinstance(labels, list) and all(type(n) is int and 0 <= n < 256 for n in labels)):
+            raise InputError(f"{path}: its labels are not a list of numbers below 256")
+        pixels = np.frombuffer(images.data, np.uint8).reshape(len(labels), 3, 32, 32)
+        return pixels, np.array(labels, np.int64)
 
 
 def _imagenet_npz(path: Path, side: int) -> tuple[Pixels, Labels]:
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            images = content["data"].reshape(-1, 3, side, side)
-            return images.astype(np.uint8), np.asarray(content["labels"], np.int64) - 1
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: not a batch of {side} x {side} images: {error}") from error
+    with translated(f"{path} ({side} x {side} images)"), zipfile.ZipFile(path) as archive:
+        room = _MOST_DEFLATED * path.stat().st_size
+        parts = []
+        for name in ("data.npy", "labels.npy"):
+            size = archive.getinfo(name).file_size
+            if size > room:
+                raise InputError(f"{path}: {name} claims {size} bytes, which it cannot hold")
+            with archive.open(name) as member:
+                parts.append(npy(member, size, f"{path}: {name}"))
+        if parts[0].dtype != np.uint8:
+            raise InputError(f"{path}: data of {parts[0].dtype}, not uint8")
+        return parts[0].reshape(-1, 3, side, side), whole_numbers(parts[1]) - 1
 
 
 def _folder(folder: Path, height: int, width: int) -> Pixels:
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    paths = image_files(folder)
     images = [read_rgb(path) for path in paths]
     for path, image in zip(paths, images, strict=True):
         if image.shape != (height, width, 3):
@@ -301,6 +322,8 @@ def _folder(folder: Path, height: int, width: int) -> Pixels:
 
 def _celeba_image(path: Path) -> Pixels:
     image = Image.fromarray(read_rgb(path))
+    if min(image.size) < 148:
+        raise InputError(f"{path}: {image.width} x {image.height}, smaller than 148 x 148")
     left, top = (image.width - 148) // 2, (image.height - 148) // 2
     small = image.crop((left, top, left + 148, top + 148)).resize((64, 64), Image.Resampling.BOX)
     return np.asarray(small).transpose(2, 0, 1)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ncml_codec.errors import InputError, UsageError
+from ncml_codec.errors import InputError
+from ncml_codec.files import read_file
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 LOG, EVALUATIONS = "log.csv", "evaluations.csv"
+_MAX_BYTES = 1 << 26  # of a table: half a million lines
 
 
 class Table:
@@ -54,15 +57,12 @@ class Table:
 class Board:
     """TensorBoard's event files of a run, in its folder `tensorboard`.
 
-    Opened again at `step`, it tells TensorBoard to forget what came later. Raises UsageError where
-    tensorboard is not installed.
+    Opened again at `step`, it tells TensorBoard to forget what came later.
     """
 
     def __init__(self, run: Path, step: int) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise UsageError("--tensorboard needs a package: pip install tensorboard") from error
+        from torch.utils.tensorboard import SummaryWriter
+
         self._writer = SummaryWriter(run / "tensorboard", purge_step=step + 1 if step else None)
 
     def __enter__(self) -> Board:
@@ -83,17 +83,26 @@ class Board:
         self._writer.add_image(name, pixels, step)
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path, needed: Sequence[str] = ()) -> list[dict[str, str]]:
     """The lines of a table. A last line that a kill cut short is left out.
 
-    Raises InputError if there is no such file or it has no column `step`.
+    needed: columns that it must have, beside `step`. Raises InputError for any other file, and for
+    a value in these columns that is not a number.
     """
+    columns = ("step", *needed)
     try:
-        with path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            rows = [row for row in reader if None not in row.values()]
-    except OSError as error:
-        raise InputError(f"{path}: not a training log: {error.strerror}") from error
-    if "step" not in (reader.fieldnames or ()):
-        raise InputError(f"{path}: not a training log: it has no column called step")
+        text = read_file(path, _MAX_BYTES).decode("utf-8")
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        missing = sorted(set(columns) - set(reader.fieldnames or ()))
+        if missing:
+            raise InputError(
+                f"{path}: not a training log: it has no column called {', '.join(missing)}"
+            )
+        rows = [row for row in reader if None not in row.values()]
+        for row in rows:
+            int(row["step"])
+            for name in needed:
+                float(row[name])
+    except (csv.Error, ValueError) as error:
+        raise InputError(f"{path}: not a training log: {error}") from error
     return rows

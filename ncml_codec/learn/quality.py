@@ -8,7 +8,6 @@ images: compare equal numbers only.
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ncml_codec.errors import InputError, UsageError
+from ncml_codec.files import check_is_file, translated
 from ncml_codec.learn.data import Pixels
 
 Features = npt.NDArray[np.float64]
@@ -79,24 +79,19 @@ def kernel(one: Features, other: Features) -> float:
 def inception_distances(samples: Pixels, real: Pixels, weights: Path) -> Distances:
     """FID and KID between uint8 images [count, 3, height, width], by torch-fidelity.
 
-    KID over subsets of at most 1000. Raises UsageError if torch-fidelity is not installed,
-    InputError if the weights are missing or hold more than tensors.
+    KID over subsets of at most 1000. Raises InputError if the weights are missing or hold more than
+    tensors.
     """
     if not weights.exists():
         raise InputError(
             f"{weights}: missing, so there is no FID; nothing is downloaded: get {INCEPTION}"
         )
-    try:  # torch-fidelity unpickles without care, so look at the file first
+    check_is_file(weights)
+    with translated(f"{weights}: not a file of weights; get {INCEPTION}"):
+        # torch-fidelity unpickles without care, so look at the file first.
         torch.load(weights, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise InputError(f"{weights}: not a file of weights: {error}; get {INCEPTION}") from error
-    try:
-        import torch_fidelity
-    except ImportError as error:
-        raise UsageError(
-            "FID needs torch-fidelity: pip install 'ncml-codec[quality]'; without it there is the"
-            " distance in classifier features (--classifier)"
-        ) from error
+    import torch_fidelity
+
     found: dict[str, Any] = torch_fidelity.calculate_metrics(
         input1=_Images(samples),
         input2=_Images(real),

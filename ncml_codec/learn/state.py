@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from ncml_codec.errors import NcmlError
+from ncml_codec.files import translated
 from ncml_codec.learn import parallel
 from ncml_codec.learn.checkpoint import Snapshot, load_snapshot
 from ncml_codec.learn.data import CropConfig, Images
@@ -81,23 +82,23 @@ class State:
 
     @classmethod
     def resumed(cls, model: nn.Module, config: TrainConfig, run: Path) -> State:
-        """The state that `run` was saved in.
+        """The state that `run` was saved in. Raises InputError if it does not fit the model.
 
         Snapshots from before fp16 hold neither `updates`, which were as many as steps, nor `scale`.
         """
         state = cls(model, config)
-        snapshot = load_snapshot(run)
+        snapshot = load_snapshot(run, like=state.snapshot())
         progress = snapshot.progress
         state.step = int(progress["step"])
-        state.updates = int(progress.get("updates", state.step))
         state._clock = state._seconds_before = float(progress["seconds"])
-        state.running = dict(progress["running"])
-        state._scale.load_state(progress.get("scale", {}))
-        with torch.no_grad():
+        with translated(f"{run}: its checkpoint"), torch.no_grad():
+            state.updates = int(progress.get("updates", state.step))
+            state.running = {name: float(value) for name, value in progress["running"].items()}
+            state._scale.load_state(progress.get("scale", {}))
             for name, parameter in state._named.items():
                 parameter.copy_(snapshot.weights[name])
                 state._averaged[name].copy_(snapshot.average[name])
-        state._optimiser.load_moments(snapshot.moments)
+            state._optimiser.load_moments(snapshot.moments)
         return state
 
     def advance(self, images: Images, process: Process, crops: CropConfig) -> list[Parts]:
