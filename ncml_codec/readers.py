@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import io
-import os
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,7 @@ import numpy as np
 
 from ncml_codec import kinds, png, png_rows, pnm
 from ncml_codec.errors import FormatError, InputError, UnsupportedImage
-from ncml_codec.files import read_file
+from ncml_codec.files import InputFile
 from ncml_codec.kinds import Kind
 from ncml_codec.picture import Picture, Samples, Source
 from ncml_codec.pixels import (
@@ -46,40 +45,41 @@ def size_of(path: Path) -> int | None:
         return None
     try:
         with path.open("rb") as file:
-            head = file.read(_HEAD)
+            return _size_in(file.read(_HEAD), str(path))
     except OSError:
         return None
-    if head.startswith(png.SIGNATURE) and len(head) >= 24:
-        width, height = struct.unpack_from(">II", head, 16)
-        return int(width * height)
-    found = _pnm_header(head, str(path))
-    return found.width * found.height if found else None
 
 
-def open_image(path: Path, max_pixels: int = MAX_PIXELS, decoded: bool = False) -> Source:
+def open_image(
+    source: Path | InputFile, max_pixels: int = MAX_PIXELS, decoded: bool = False
+) -> Source:
     """The image in a file, whole or to be read by rows as they are asked for.
 
-    decoded: as of `pixels.decode_file`. Raises InputError if it is damaged, no image or larger than
+    source: a file that the caller opened stays open, and is read by that descriptor alone. decoded:
+    as of `pixels.decode_file`. Raises InputError if it is damaged, no image or larger than
     max_pixels, UnsupportedImage if the codec cannot hold it; damaged pixels of a large file are
-    found when their rows are asked for.
+    found when their rows are asked for, and so is a file that is written into meanwhile.
     """
-    if (size_of(path) or 0) > WHOLE:
-        try:
-            with path.open("rb") as file:
-                head = file.read(_HEAD)
-                found = _pnm_header(head, str(path))
-                if found is None:
-                    opened = _png(path, file, max_pixels)
-                elif found.number > 4 and found.maximum == 255:
-                    size = os.fstat(file.fileno()).st_size
-                    return _pnm(path, found, file, size, max_pixels)
-                else:
-                    opened = None
-        except OSError as error:
-            raise InputError(f"{path}: {error.strerror or error}") from error
-        if opened:
-            return opened
-    return decode_file(read_file(path), str(path), max_pixels, decoded)
+    opened = source if isinstance(source, InputFile) else InputFile(source)
+    name = str(opened.path)
+    try:
+        opened.file.seek(0)
+        head = opened.file.read(_HEAD)
+        if (_size_in(head, name) or 0) > WHOLE:
+            found = _pnm_header(head, name)
+            image: Source | None = None
+            if found is None:
+                image = _png(opened, max_pixels)
+            elif found.number > 4 and found.maximum == 255:
+                image = _pnm(opened, found, max_pixels)
+            if image:
+                return image
+    except OSError as error:
+        raise InputError(f"{name}: {error.strerror or error}") from error
+    picture = decode_file(opened.read(), name, max_pixels, decoded)
+    if opened is not source:
+        opened.file.close()
+    return picture
 
 
 def stripped(source: Source) -> Source:
@@ -97,6 +97,15 @@ def stripped(source: Source) -> Source:
     return replace(source, chunks=chunks)
 
 
+def _size_in(head: bytes, name: str) -> int | None:
+    """See `size_of`."""
+    if head.startswith(png.SIGNATURE) and len(head) >= 24:
+        width, height = struct.unpack_from(">II", head, 16)
+        return int(width * height)
+    found = _pnm_header(head, name)
+    return found.width * found.height if found else None
+
+
 def _pnm_header(head: bytes, name: str) -> pnm.Header | None:
     """The header of a PBM, PGM or PPM by a file's beginning; None if it is none, or damaged."""
     if not pnm.is_pnm(head):
@@ -107,23 +116,22 @@ def _pnm_header(head: bytes, name: str) -> pnm.Header | None:
         return None
 
 
-def _pnm(
-    path: Path, found: pnm.Header, file: io.BufferedReader, size: int, max_pixels: int
-) -> PnmFile:
-    check_size(found.width, found.height, str(path), max_pixels)
+def _pnm(opened: InputFile, found: pnm.Header, max_pixels: int) -> PnmFile:
+    name, size = str(opened.path), opened.state.size
+    check_size(found.width, found.height, name, max_pixels)
     if size < found.end:
-        raise InputError(f"{path}: {size} bytes, but its header says {found.end}; it was cut short")
-    file.seek(found.end)
-    not_kept = pnm.behind(file.read(64), size - found.end, str(path))
+        raise InputError(f"{name}: {size} bytes, but its header says {found.end}; it was cut short")
+    opened.file.seek(found.end)
+    not_kept = pnm.behind(opened.file.read(64), size - found.end, name)
     comments = ["comments"] if found.has_comments else []
-    return PnmFile(path, found, not_kept=(*comments, *not_kept))
+    return PnmFile(opened, found, not_kept=(*comments, *not_kept))
 
 
 @dataclass(frozen=True)
 class PnmFile:
     """A PPM or PGM of 8 bits a sample; see `pixels.Source`."""
 
-    path: Path
+    file: InputFile
     header: pnm.Header
     chunks: Sequence[png.Chunk] = ()
     packed_bytes: None = None
@@ -147,26 +155,27 @@ class PnmFile:
 
     def whole(self) -> Picture:
         pixels = self.width * self.height
-        picture = decode_file(read_file(self.path), str(self.path), pixels)
+        picture = decode_file(self.file.read(), str(self.file.path), pixels)
         return replace(picture, chunks=self.chunks)
 
     def rows(self, top: int, stop: int) -> Samples:
         stride = self.width * self.planes
         samples = np.empty((stop - top, self.width, self.planes), np.uint8)
+        path, file = self.file.path, self.file.file
         try:
-            with self.path.open("rb") as file:
-                file.seek(self.header.start + top * stride)
-                count = file.readinto(samples.data.cast("B"))
+            file.seek(self.header.start + top * stride)
+            count = file.readinto(samples.data.cast("B"))
         except OSError as error:
-            raise InputError(f"{self.path}: {error.strerror or error}") from error
+            raise InputError(f"{path}: {error.strerror or error}") from error
         if count != samples.size:
-            raise InputError(f"{self.path}: it was cut short while it was read")
+            raise InputError(f"{path}: it was cut short while it was read")
+        self.file.check_unchanged()
         return samples
 
 
-def _png(path: Path, file: io.BufferedReader, max_pixels: int) -> PngFile | None:
+def _png(opened: InputFile, max_pixels: int) -> PngFile | None:
     """The PNG, all its chunks checked, or None if it has to be read whole."""
-    name, first, packed_bytes = str(path), 0, 0
+    file, name, first, packed_bytes = opened.file, str(opened.path), 0, 0
     # The file without its image data: `png.split` checks the rest as it does for small files.
     skeleton = bytearray(png.SIGNATURE)
     file.seek(len(png.SIGNATURE))
@@ -189,7 +198,7 @@ def _png(path: Path, file: io.BufferedReader, max_pixels: int) -> PngFile | None
     check_size(header.width, header.height, name, max_pixels)
     if header.interlaced or not header.kind.is_first_version:
         return None
-    return PngFile(path, header, chunks if len(chunks) > 1 else [], first, packed_bytes)
+    return PngFile(opened, header, chunks if len(chunks) > 1 else [], first, packed_bytes)
 
 
 def _check_metadata(count: int, name: str) -> None:
@@ -238,14 +247,14 @@ class PngFile:
 
     def __init__(
         self,
-        path: Path,
+        file: InputFile,
         header: png.ImageHeader,
         chunks: Sequence[png.Chunk],
         first: int,
         packed_bytes: int,
     ) -> None:
         """first: offset of the first chunk of image data; packed_bytes: of all of them."""
-        self.path, self.header, self.chunks = path, header, chunks
+        self.file, self.header, self.chunks = file, header, chunks
         self._first, self.packed_bytes = first, packed_bytes
         self.height, self.width = header.height, header.width
         self.kind, self.planes = header.kind, header.kind.channels
@@ -261,7 +270,7 @@ class PngFile:
 
     def whole(self) -> Picture:
         pixels = self.width * self.height
-        picture = decode_file(read_file(self.path), str(self.path), pixels)
+        picture = decode_file(self.file.read(), str(self.file.path), pixels)
         return replace(picture, chunks=self.chunks)
 
     def rows(self, top: int, stop: int) -> Samples:
@@ -275,6 +284,7 @@ class PngFile:
             at = self._at - top
             band = self._next(min(step, stop - self._at))
             samples[at : at + len(band)] = band
+        self.file.check_unchanged()
         return samples
 
     def _begin(self) -> None:
@@ -289,14 +299,16 @@ class PngFile:
         while len(self._left) < need:
             piece = next(self._data, None)
             if piece is None:
-                raise InputError(f"{self.path}: its image data ends before row {self._at + count}")
+                raise InputError(
+                    f"{self.file.path}: its image data ends before row {self._at + count}"
+                )
             self._left += piece
         rows, self._left = bytes(self._left[:need]), self._left[need:]
         filtered = np.frombuffer(rows, np.uint8).reshape(count, -1)
         try:
             plain = png_rows.unfilter(filtered, self.planes, self._above)
         except FormatError as error:
-            raise InputError(f"{self.path}: {error}") from error
+            raise InputError(f"{self.file.path}: {error}") from error
         self._above = plain[-1].copy()
         self._at += count
         if self._at == self.height:
@@ -307,7 +319,7 @@ class PngFile:
         """Find out what is behind the last row. Raises InputError if its checksum is wrong."""
         more = self._left or next((piece for piece in self._data if piece), b"")
         if not (more or self._unpacker.eof):
-            raise InputError(f"{self.path}: its image data is cut short before its checksum")
+            raise InputError(f"{self.file.path}: its image data is cut short before its checksum")
         is_exact = not more and self._fed - len(self._unpacker.unused_data) == self.packed_bytes
         self._not_kept = () if is_exact else (IMAGE_DATA_LEFT,)
 
@@ -323,24 +335,30 @@ class PngFile:
                 if self._unpacker.eof:
                     return
         except OSError as error:
-            raise InputError(f"{self.path}: {error.strerror or error}") from error
+            raise InputError(f"{self.file.path}: {error.strerror or error}") from error
         except zlib.error as error:
-            raise InputError(f"{self.path}: its image data is damaged: {error}") from error
+            raise InputError(f"{self.file.path}: its image data is damaged: {error}") from error
 
     def _packed(self) -> Iterator[bytes]:
         """The image data as it stands in the file, a piece at a time."""
-        left = self.packed_bytes
-        with self.path.open("rb") as file:
-            file.seek(self._first)
-            while left > 0:
-                head = file.read(8)
-                if len(head) < 8:
-                    raise InputError(f"{self.path}: it was cut short while it was read")
-                length, kind = struct.unpack(">I4s", head)
-                if kind != png.PIXELS:
-                    file.seek(length + 4, os.SEEK_CUR)
-                    continue
+        left, at, file = self.packed_bytes, self._first, self.file.file
+
+        def read(count: int) -> bytes:
+            nonlocal at
+            file.seek(at)
+            found = file.read(count)
+            at += len(found)
+            return found
+
+        while left > 0:
+            head = read(8)
+            if len(head) < 8:
+                raise InputError(f"{self.file.path}: it was cut short while it was read")
+            length, kind = struct.unpack(">I4s", head)
+            if kind == png.PIXELS:
                 left -= length
-                for at in range(0, length, _PIECE):
-                    yield file.read(min(_PIECE, length - at))
-                file.seek(4, os.SEEK_CUR)
+                for begin in range(0, length, _PIECE):
+                    yield read(min(_PIECE, length - begin))
+                at += 4
+            else:
+                at += length + 4

@@ -2,9 +2,10 @@
 
 A process runs ncmlzip on a file and is ended by SIGKILL: first before each of its calls to the file
 system in turn, and in the middle of each write; then at random moments from outside. After each
-kill the law is checked: an input is as it was, or, only with --rm, gone while its output is whole;
-and an output is as it was before, or whole, never half. What the disk itself forgets in a power cut
-is not tried: for that there is fsync. `tests/test_faults.py` runs a few of these.
+kill the law is checked: an input is as it was, or, only with --rm, moved aside or gone while its
+output is whole; and an output is as it was before, or whole, never half. What the disk itself
+forgets in a power cut is not tried: for that there is fsync. `tests/test_faults.py` runs a few of
+these.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from tests.pictures import GOLDEN, valley
 
 TINY = str(GOLDEN / "tiny.ncpn")
 TEMPORARY = ".ncml-"
+ASIDE = ".aside"
 _WATCHED = {"open", "os.chmod", "os.link", "os.remove", "os.rename", "os.truncate", "os.utime"}
 
 
@@ -96,20 +98,25 @@ def made(height: int, width: int) -> tuple[bytes, bytes]:
 
 
 def lawful(scene: Scene, folder: Path) -> str:
-    """What the folder looks like after a kill: `before`, `after` or `removed`.
+    """What the folder looks like after a kill: `before`, `after`, `aside` or `removed`.
 
     Raises AssertionError if something is lost or half.
     """
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     source, target = files.pop(scene.source, None), files.pop(scene.target, None)
-    stray = [name for name in files if not name.startswith(TEMPORARY)]
+    aside = [name for name in files if name.endswith(ASIDE)]
+    stray = [name for name in files if not (name.startswith(TEMPORARY) or name in aside)]
     assert not stray, f"{scene.name}: files of other names: {stray}"
     whole = target == scene.after
     assert whole or target == scene.before.get(scene.target), f"{scene.name}: a half output"
     if source is None:
         assert scene.removes, f"{scene.name}: the input is gone"
         assert whole, f"{scene.name}: the input is gone, and the output is not there"
-        return "removed"
+        if not aside:
+            return "removed"
+        assert [files[name] for name in aside] == [scene.before[scene.source]]
+        assert aside[0].startswith(f".{scene.source}.ncml-")
+        return "aside"
     assert source == scene.before[scene.source], f"{scene.name}: the input is changed"
     return "after" if whole else "before"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -175,3 +176,13 @@ def test_the_tool_bundles_and_restores(runs: dict[str, Path], tmp_path: Path) ->
     refused = ncmlzip("unbundle", output, "--checkpoint", runs["tiny"], "-O", restored, "-f")
     assert refused.exit_code == 1
     assert ncmlzip("bundle", *files, "--checkpoint", run, "-o", output).exit_code == 1
+    # Nothing is written where one of the outputs exists, or is the bundle itself.
+    for file in files[:2]:
+        (restored / file.name).unlink()
+    assert ncmlzip("unbundle", output, "--checkpoint", run, "-O", restored).exit_code == 1
+    assert os.listdir(restored) == [files[2].name]
+    bundle = output.rename(output.parent / files[2].name)
+    call = ("unbundle", "-f", bundle, "--checkpoint", run, "-O", bundle.parent)
+    assert ncmlzip(*call).exit_code == 2
+    assert bundle.read_bytes()[:8] != files[2].read_bytes()[:8]
+    assert not (bundle.parent / files[0].name).exists()

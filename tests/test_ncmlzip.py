@@ -158,13 +158,17 @@ def test_the_input_is_never_its_own_output(photo: Path) -> None:
     assert photo.read_bytes() == before
 
 
-def test_an_input_that_goes_meanwhile_is_reported(
+def test_an_input_that_goes_meanwhile_is_kept_in_its_output(
     photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images, "verify", lambda *_: photo.unlink())
-    result = compress(photo)
-    assert (result.exit_code, "No such file" in result.stderr) == (1, True)
-    assert os.listdir(photo.parent) == []
+    before = photo.read_bytes()
+    for arguments, code in (([], 0), (["--rm", "-f"], 1)):
+        photo.write_bytes(before)
+        monkeypatch.setattr(images, "verify", lambda *_: photo.unlink())
+        result = compress(*arguments, photo)
+        assert (result.exit_code, "No such file" in result.stderr) == (code, code == 1)
+        assert os.listdir(photo.parent) == ["photo.png.ncmz"]
+    assert ncmlzip("test", "-m", TINY, f"{photo}.ncmz").exit_code == 0
 
 
 def test_damaged_files_are_reported_and_nothing_is_written(photo: Path) -> None:
@@ -253,9 +257,9 @@ def test_the_pixels_of_a_jpeg_are_compressed_on_request(tmp_path: Path) -> None:
     Image.fromarray(valley(90, 90, 24, 31)).save(photo)
     assert "--decoded" in compress(photo).stderr
     assert compress("--decoded", photo).exit_code == 0
-    assert decompress("-f", f"{photo}.ncmz").exit_code == 2
-    assert decompress(f"{photo}.ncmz", "-o", tmp_path / "photo.png").exit_code == 0
-    assert np.array_equal(pixels(tmp_path / "photo.png"), pixels(photo))
+    assert decompress(f"{photo}.ncmz").exit_code == 0
+    assert np.array_equal(pixels(Path(f"{photo}.png")), pixels(photo))
+    assert decompress(f"{photo}.ncmz", "-o", tmp_path / "new.jpg").exit_code == 2
 
 
 def test_quiet_says_nothing_and_verbose_names_the_engine(photo: Path) -> None:
@@ -306,3 +310,42 @@ def test_compressing_needs_no_torch(photo: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["noext", "png-named.jpg", "photo.tar.gz"])
+def test_whatever_the_name_of_an_image_it_comes_back(photo: Path, name: str) -> None:
+    before = pixels(photo)
+    source = photo.rename(photo.parent / name)
+    assert compress("--rm", source).exit_code == 0
+    assert os.listdir(photo.parent) == [f"{name}.ncmz"]
+    result = decompress("--rm", f"{source}.ncmz")
+    assert result.exit_code == 0, result.stderr
+    assert f"{name}.png" in result.stderr
+    assert "as PNG, since the name has no suffix of a lossless format" in result.stderr
+    assert os.listdir(photo.parent) == [f"{name}.png"]
+    assert np.array_equal(pixels(Path(f"{source}.png")), before)
+
+
+def test_an_output_over_another_input_is_refused_before_anything_is_written(photo: Path) -> None:
+    other = Path(f"{photo}.ncmz")
+    Image.fromarray(valley(0, 0, 12, 13)).save(other, "PNG")
+    before = photo.read_bytes(), other.read_bytes()
+    for sources in ((photo, other), (other, photo)):
+        result = compress("-f", "--rm", *sources)
+        assert result.exit_code == 2
+        assert "is an input of this call, too" in result.stderr
+        assert (photo.read_bytes(), other.read_bytes()) == before
+        assert sorted(os.listdir(photo.parent)) == ["photo.png", "photo.png.ncmz"]
+
+
+def test_the_model_and_the_list_of_a_call_are_not_written_over(photo: Path) -> None:
+    model, names = photo.parent / "own.ncpn", photo.parent / "names"
+    model.write_bytes((GOLDEN / "tiny.ncpn").read_bytes())
+    names.write_text(f"{photo}\n")
+    for target in (model, names):
+        before = target.read_bytes()
+        call = ["compress", "-f", "-m", model, "--files-from", names, "-o", target]
+        result = ncmlzip(*call)
+        assert result.exit_code == 2
+        assert "is an input of this call, too" in result.stderr
+        assert target.read_bytes() == before

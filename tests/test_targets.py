@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from functools import partial
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
+from ncml_cli import evaluate, export, ncmlzip, sample
+from ncml_cli import targets as targets_module
 from ncml_cli.targets import (
     Skipped,
     Target,
     Where,
+    check_outputs,
     compressed_name,
     make_folders,
     plan,
@@ -90,6 +96,9 @@ def test_existing_outputs_can_be_skipped(tmp_path: Path) -> None:
         ("a.png.ncmz", ".ppm", "a.ppm"),
         ("a.b.ncmz", ".ppm", "a.b.ppm"),
         ("a.ncmz", ".ppm", "a.ppm"),
+        ("a.jpg.ncmz", None, "a.jpg.png"),
+        ("noext.ncmz", None, "noext.png"),
+        ("x.PNG.ncmz", None, "x.PNG"),
     ],
 )
 def test_a_restored_name_has_the_formats_suffix(
@@ -108,3 +117,140 @@ def test_a_folder_is_not_made_from_a_misspelt_path(tmp_path: Path) -> None:
     for place in ("none", "none/out", "file"):
         with pytest.raises(UsageError, match="no such folder"):
             planned(Where(folder=tmp_path / place, mirror="/" in place or place == "file"))
+
+
+def forced(where: Where, *sources: Path, also_read: tuple[Path, ...] = ()) -> dict[Path, Target]:
+    return plan(
+        dict.fromkeys(sources), where, partial(compressed_name, force=True), also_read=also_read
+    )
+
+
+def linked(kind: str, path: Path, name: Path) -> Path:
+    """Another name of the file at `path`."""
+    if kind == "symlink":
+        name.symlink_to(path)
+    elif kind == "hard link":
+        os.link(path, name)
+    elif kind == "other path":
+        return path.parent / ".." / path.parent.name / path.name
+    else:
+        return path
+    return name
+
+
+NAMES = ("same", "other path", "symlink", "hard link")
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_an_output_that_is_another_input_is_refused(tmp_path: Path, kind: str) -> None:
+    one, other = tmp_path / "a.png", tmp_path / "a.png.ncmz"
+    one.write_bytes(b"one")
+    other.write_bytes(b"other")
+    named = linked(kind, other, tmp_path / "b")
+    for sources in ((one, named), (named, one)):
+        with pytest.raises(UsageError, match="is an input of this call, too"):
+            forced(Where(), *sources)
+    with pytest.raises(UsageError, match="is an input of this call, too"):
+        forced(Where(), one, also_read=(named,))
+    skipping = planned(Where(skip_existing=True), one, other)
+    assert all(isinstance(target, Skipped) for target in skipping.values())
+
+
+def test_an_output_is_not_written_over_an_input_that_cannot_be_worked_on(tmp_path: Path) -> None:
+    for name in ("a.png", "a.png.ncmz", "b.png.ncmz"):
+        (tmp_path / name).write_bytes(b"")
+    paths = [tmp_path / name for name in ("a.png", "a.png.ncmz", "b.png.ncmz")]
+    found = plan(dict.fromkeys(paths), Where(), restored_name)
+    assert isinstance(found[paths[0]], UsageError)
+    assert isinstance(found[paths[1]], OutputError)
+    assert found[paths[2]] == tmp_path / "b.png"
+
+
+@pytest.mark.parametrize("kind", ["symlink", "hard link"])
+def test_two_outputs_that_are_one_file_are_refused(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "a.png.ncmz").write_bytes(b"old")
+    linked(kind, tmp_path / "a.png.ncmz", tmp_path / "b.png.ncmz")
+    with pytest.raises(UsageError, match="would both become"):
+        forced(Where(), tmp_path / "a.png", tmp_path / "b.png")
+
+
+@pytest.mark.parametrize("names", [("a.png", "A.PNG"), ("\u00e9.png", "e\u0301.png")])
+def test_names_that_a_file_system_takes_for_one_are_one_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    sources = [tmp_path / folder / name for folder, name in zip("pq", names, strict=True)]
+    (out / names[0]).touch()
+    is_one = (out / names[1]).exists()
+    (out / names[0]).unlink()
+    where = Where(folder=out)
+    if is_one:
+        with pytest.raises(UsageError, match="would both become"):
+            planned(where, *sources)
+    else:
+        assert len(planned(where, *sources)) == 2
+    assert os.listdir(out) == []
+    # As on a file system that has one name for both: the temporary file is found under the other.
+    monkeypatch.setattr(targets_module.os.path, "lexists", lambda _: True)
+    with pytest.raises(UsageError, match="would both become"):
+        planned(where, *sources)
+
+
+def test_names_that_differ_in_case_are_one_where_nothing_can_be_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(targets_module, "TemporaryDirectory", refused)
+    with pytest.raises(UsageError, match="would both become"):
+        planned(Where(folder=tmp_path), Path("p/a.png"), Path("q/A.png"))
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_outputs_of_any_command_are_neither_inputs_nor_one_file(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "data").mkdir()
+    data = tmp_path / "data" / "a.png"
+    data.write_bytes(b"data")
+    name = linked(kind, data, tmp_path / "b.png")
+    for inputs in ([data], [tmp_path / "data"]):
+        with pytest.raises(UsageError, match="is an input of this call, too"):
+            check_outputs([None, name], inputs)
+    with pytest.raises(UsageError, match="are one file"):
+        check_outputs([data, name], [])
+    check_outputs([tmp_path / "new.png", None, tmp_path / "new.npy"], [tmp_path / "data"])
+
+
+def test_an_archive_is_restored_under_its_own_name_plus_png_and_the_plan_knows() -> None:
+    with pytest.raises(UsageError, match="would both become"):
+        plan(dict.fromkeys([Path("a.ncmz"), Path("a.png.ncmz")]), Where(), restored_name)
+
+
+def test_every_command_refuses_an_output_that_it_reads(tmp_path: Path) -> None:
+    run, data = tmp_path / "run", tmp_path / "data"
+    for folder in (run, data):
+        folder.mkdir()
+    for name in ("model.safetensors", "config.json", "log.csv"):
+        (run / name).write_text("{}")
+    image = data / "a.png"
+    image.write_bytes(b"image")
+    calls: list[tuple[click.Command, list[object]]] = [
+        (export.main, [run, "--data", data, "-o", run / "model.safetensors"]),
+        (export.main, [run, "--data", data, "-f", "-o", image]),
+        (export.main, [run, "--data", tmp_path / "none", "--tune", data, "-f", "-o", image]),
+        (sample.main, [run, "-o", run / "config.json"]),
+        (sample.main, [run, "--complete", data, "-o", tmp_path / "new", "--array", image]),
+        (sample.main, [run, "-o", tmp_path / "new", "--array", tmp_path / "new"]),
+        (evaluate.main, ["curves", run, "-o", run / "log.csv"]),
+        (evaluate.main, ["classifier", "--data", f"cifar10:{data}", "-o", image]),
+        (evaluate.main, ["robustness", run, "--data", data, "-o", image]),
+        (ncmlzip.main, ["bundle", "-f", image, "--checkpoint", run, "-o", image]),
+        (ncmlzip.main, ["bundle", image, "--checkpoint", run, "-o", run / "config.json"]),
+    ]
+    for command, arguments in calls:
+        result = CliRunner().invoke(command, [str(argument) for argument in arguments])
+        assert result.exit_code == 2, (arguments, result.output)
+        assert "of this call" in result.stderr
+    assert image.read_bytes() == b"image"
+    assert {path.read_text() for path in run.iterdir()} == {"{}"}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
+from ncml_cli import targets
 from ncml_cli.report import failing_cleanly
-from ncml_codec.errors import UnsupportedImage, UsageError
+from ncml_codec.errors import OutputError, UnsupportedImage, UsageError
 from ncml_codec.files import read_file, write_atomically
 
 
@@ -28,9 +30,11 @@ def bundle(files: tuple[Path, ...], run: Path, output: Path, batch: int, force: 
     """
     from tqdm import tqdm
 
+    from ncml_codec.learn import checkpoint
     from ncml_codec.pixels import decode_file
     from ncpn import bundles, presets
 
+    targets.check_outputs([output], [*files, *checkpoint.files_of(run)])
     names = [path.name for path in files]
     if len(set(names)) < len(names):
         raise UsageError("two of the files have the same name; a bundle keeps names without paths")
@@ -63,6 +67,7 @@ def unbundle(file: Path, run: Path, folder: Path, force: bool) -> None:
     """Restore the images of a bundle under the conditions that it was made under."""
     from tqdm import tqdm
 
+    from ncml_codec.learn import checkpoint
     from ncml_codec.pixels import encode_file, from_array
     from ncpn import bundles, presets
 
@@ -71,7 +76,10 @@ def unbundle(file: Path, run: Path, folder: Path, force: bool) -> None:
     data, model = read_file(file, bundles.MAX_BYTES), presets.from_pretrained(run)
     with tqdm(unit="pixel", disable=None) as bar:
         held = bundles.decode(data, model, lambda count: bar.update(count) and None)
-    for name, image in zip(held.names, held.images, strict=True):
-        restored = encode_file(from_array(image), name)
-        write_atomically(folder / name, restored, replace=force)
+    outputs = [folder / name for name in held.names]
+    targets.check_outputs(outputs, [file, *checkpoint.files_of(run)])
+    if not force and (taken := [path for path in outputs if os.path.lexists(path)]):
+        raise OutputError(f"{taken[0]}: exists already; -f replaces it")
+    for path, image in zip(outputs, held.images, strict=True):
+        write_atomically(path, encode_file(from_array(image), path.name), replace=force)
     click.echo(f"{file}: {len(held.images)} images restored")

@@ -25,6 +25,7 @@ from ncml_cli.targets import (
     plan,
     restored_name,
 )
+from ncml_codec import library
 from ncml_codec.errors import InputError, UsageError
 
 
@@ -84,10 +85,10 @@ def compress(wanted: Call, job: Compress) -> None:
     _convert(wanted, job, suffixes, lambda source: compressed_name(source, job.force), SUFFIX)
 
 
-def decompress(wanted: Call, job: Decompress, suffix: str | None) -> None:
-    """Restore; exit as `report` says. suffix: of the format to write, None for the name's."""
-    rename = partial(restored_name, suffix=suffix, part=job.part)
-    _convert(wanted, job, {SUFFIX}, rename, suffix)
+def decompress(wanted: Call, job: Decompress) -> None:
+    """Restore; exit as `report` says."""
+    rename = partial(restored_name, suffix=job.suffix, part=job.part)
+    _convert(wanted, job, {SUFFIX}, rename, job.suffix)
 
 
 def test(wanted: Call, job: Test) -> None:
@@ -134,7 +135,7 @@ def _convert(
     if wanted.stdout and not wanted.dry_run:
         pipes.refuse_terminal()
     if not (wanted.stdout or PIPE in inputs):
-        targets = plan(inputs, wanted.where, rename)
+        targets = plan(inputs, wanted.where, rename, _also_read(wanted, inputs))
         if wanted.where.mirror and wanted.where.folder and not wanted.dry_run:
             targets = make_folders(targets, wanted.where.folder)
         _run(wanted, job, targets, {})
@@ -145,7 +146,7 @@ def _convert(
     with pipes.opened(PIPE in inputs, suffix, bool(wanted.files)) as pipe:
         spooled = {_spooled(source, pipe): found for source, found in inputs.items()}
         where = Where(pipe.target) if wanted.stdout else wanted.where
-        targets = plan(spooled, where, rename)
+        targets = plan(spooled, where, rename, _also_read(wanted, inputs))
         _run(wanted, job, targets, pipe.names, pipe.target if wanted.stdout else None)
 
 
@@ -173,6 +174,17 @@ def _planned(job: Job, targets: Mapping[Path, Target]) -> Generator[Outcome, Non
 
     for source, target in targets.items():
         yield attempt(partial(one, source, target))
+
+
+def _also_read(wanted: Call, inputs: Collection[Path]) -> list[Path]:
+    """Files that the call reads beside its inputs: the model, the list, what stdin comes from."""
+    model, names = wanted.settings.model, wanted.files_from
+    found = [Path(model)] if model and model not in library.released() else []
+    if names is not None and names != PIPE:
+        found.append(names)
+    if PIPE in (*inputs, names):
+        found.append(Path("/dev/stdin"))  # a link to the file, if it is one and on Unix
+    return found
 
 
 def _spooled(source: Path, pipe: pipes.Pipes) -> Path:

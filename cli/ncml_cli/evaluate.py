@@ -12,6 +12,7 @@ from ncml_cli.ood import ood
 from ncml_cli.quality import classifier, quality
 from ncml_cli.report import failing_cleanly
 from ncml_cli.robustness import robustness
+from ncml_cli.targets import check_outputs
 
 
 @click.group(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
@@ -92,7 +93,9 @@ def bpd(
 def curves(runs: tuple[Path, ...], output: Path) -> None:
     """Draw the training curves of RUNS into one picture."""
     from ncml_codec.learn.curves import draw
+    from ncml_codec.learn.log import EVALUATIONS, LOG
 
+    check_outputs([output], [run / name for run in runs for name in (LOG, EVALUATIONS)])
     draw(runs, output)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ncml_cli.report import failing_cleanly
+from ncml_cli.targets import check_outputs
 
 if TYPE_CHECKING:
     from ncml_codec.learn.data import CropConfig, Images, Pixels
@@ -57,12 +58,15 @@ def main(
     """
     from ncml_codec.errors import UsageError
     from ncml_codec.files import write_atomically
+    from ncml_codec.learn.checkpoint import files_of
     from ncml_codec.learn.data import load_folders
+    from ncml_codec.learn.datasets import path_of
     from ncml_codec.model import read_model, write_model
     from ncml_codec.network import SUM_LIMIT
     from ncpn import calibration, export, presets, tuning, validation
     from ncpn.wave import WaveNCPN
 
+    check_outputs([output], [*files_of(run), *folders, *map(path_of, tuned_on)])
     model = presets.from_pretrained(run)
     if not isinstance(model, WaveNCPN):
         raise UsageError(f"{run}: not a wave NCPN; the codec runs no other network")

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ncml_cli.report import Done, NotKept
 from ncml_cli.settings import Settings, engine_of
-from ncml_cli.targets import Target, free_target, remove_input
+from ncml_cli.targets import Target, free_target, names_no_format, restored_name
 from ncml_codec import codec, images, library, readers
 from ncml_codec.codec import Effort
 from ncml_codec.errors import FormatError, NcmlError
-from ncml_codec.files import Written, read_file, status, write_atomically
+from ncml_codec.files import FileState, InputFile, read_file, remove, write_atomically
 from ncml_codec.images import Opened
 from ncml_codec.model import Model
 from ncml_codec.picture import Samples, Source
@@ -76,9 +76,9 @@ class Compress:
     def pixels(self, source: Path) -> int | None:
         return readers.size_of(source)
 
-    def opened(self, source: Path) -> Source:
+    def opened(self, file: InputFile) -> Source:
         """The image as it is to be kept. Raises InputError."""
-        picture = readers.open_image(source, self.settings.max_pixels, self.decoded)
+        picture = readers.open_image(file, self.settings.max_pixels, self.decoded)
         return readers.stripped(picture) if self.strip else picture
 
     def network(self) -> Model:
@@ -88,20 +88,23 @@ class Compress:
     def start(self, source: Path, target: Target, threads: int, bar: Meter | None) -> Rest:
         path = free_target(source, target, self.force)
         started = time.perf_counter()
-        picture = self.opened(source)
-        passes = 2 if self.check else 1
-        pixels = picture.width * picture.height
-        with self.settings.effort(threads, bar, pixels * passes, source) as effort:
-            data = images.encode(picture, self.model, effort, self.level)
-            if self.check:
-                images.verify(data, picture, self.model, effort)
-            not_kept = picture.not_kept
+        with InputFile(source) as file:
+            picture = self.opened(file)
+            passes = 2 if self.check else 1
+            pixels = picture.width * picture.height
+            with self.settings.effort(threads, bar, pixels * passes, source) as effort:
+                data = images.encode(picture, self.model, effort, self.level)
+                if self.check:
+                    images.verify(data, picture, self.model, effort)
+                not_kept = picture.not_kept
         more = f"{time.perf_counter() - started:.2f} s, {engine_of(effort, self.network())}"
-        return partial(self.finish, source, path, data, pixels * picture.planes, more, not_kept)
+        samples = pixels * picture.planes
+        return partial(self.finish, source, file.state, path, data, samples, more, not_kept)
 
     def finish(
         self,
         source: Path,
+        read: FileState,
         path: Path,
         data: bytes,
         samples: int,
@@ -110,11 +113,12 @@ class Compress:
     ) -> Done:
         """Write the file, remove the input if it is not to be kept.
 
-        samples: how many the image has; not_kept: as of `picture.Picture`. Raises NotKept after
-        writing if the input holds more than may be lost, and keeps it.
+        read: the input as it was read; samples: how many the image has; not_kept: as of
+        `picture.Picture`. Raises NotKept after writing if the input holds more than may be lost,
+        and keeps it.
         """
-        before = status(source).st_size
-        written = write_atomically(path, data, replace=self.force, like=source)
+        before = read.size
+        written = write_atomically(path, data, replace=self.force, like=read.status)
         bits = 8 * len(data) / samples
         facts = {
             "output": str(path),
@@ -132,7 +136,7 @@ class Compress:
                 facts,
             )
         if self.remove:
-            remove_input(source, path, written)
+            remove(source, read, path, written)
         return Done(
             f"{source} -> {path}: {before} -> {len(data)} bytes"
             f" ({100 * len(data) / max(before, 1):.1f} %), {bits:.3f} bits per sub-pixel",
@@ -147,7 +151,7 @@ class Decompress:
     """A `.ncmz` file to an image.
 
     models: looked at before the released ones. keep_going: write what is left of a damaged file.
-    part: write this part of the image alone.
+    part: write this part of the image alone. suffix: of the format to write; None for the name's.
     """
 
     settings: Settings
@@ -156,6 +160,7 @@ class Decompress:
     remove: bool
     keep_going: bool = False
     part: Region | None = None
+    suffix: str | None = None
 
     def pixels(self, source: Path) -> int | None:
         return _coded_pixels(source)
@@ -163,7 +168,9 @@ class Decompress:
     def start(self, source: Path, target: Target, threads: int, bar: Meter | None) -> Rest:
         path = free_target(source, target, self.force)
         started = time.perf_counter()
-        data = read_file(source)
+        with InputFile(source) as file:
+            data = file.read()
+        read = file.state
         salvaged = None
         with self.settings.effort(threads, bar, _coded_pixels(source), source) as effort:
             if self.keep_going:
@@ -176,30 +183,33 @@ class Decompress:
             small = opened.width * opened.height <= SMALL
             # Parts are computed as they are asked for.
             written = (
-                None if small else write_atomically(path, parts, replace=self.force, like=source)
+                None
+                if small
+                else write_atomically(path, parts, replace=self.force, like=read.status)
             )
             data = b"".join(parts)
         size = f"{opened.width} x {opened.height}"
         more = f"{time.perf_counter() - started:.2f} s, {engine_of(effort, opened.model)}"
         losses = salvaged.losses if salvaged else []
-        return partial(self.finish, source, path, written or data, size, more, losses)
+        return partial(self.finish, source, read, path, written or data, size, more, losses)
 
     def finish(
         self,
         source: Path,
+        read: FileState,
         path: Path,
-        data: bytes | Written,
+        data: bytes | FileState,
         size: str,
         more: str,
         losses: Sequence[Loss] = (),
     ) -> Done:
         """Write the image if it is not, remove the input if it is not to be kept.
 
-        Raises FormatError after writing if something is lost, and keeps the input.
+        read: the input as it was read. Raises FormatError after writing if something is lost, and
+        keeps the input.
         """
-        before = status(source).st_size
         if isinstance(data, bytes):
-            data = write_atomically(path, data, replace=self.force, like=source)
+            data = write_atomically(path, data, replace=self.force, like=read.status)
         if losses:
             from ncml_codec import salvage
 
@@ -208,9 +218,15 @@ class Decompress:
                 f" pixels in grey ({codec.LOST}); {source} is kept"
             )
         if self.remove:
-            remove_input(source, path, data)
-        facts = {"output": str(path), "input_bytes": before, "output_bytes": data.size}
-        return Done(f"{source} -> {path}: {size}", more, facts | {"size": size})
+            remove(source, read, path, data)
+        is_fallback = (
+            self.suffix is None
+            and names_no_format(source)
+            and path.name == restored_name(source, part=self.part)
+        )
+        note = ", as PNG, since the name has no suffix of a lossless format" if is_fallback else ""
+        facts = {"output": str(path), "input_bytes": read.size, "output_bytes": data.size}
+        return Done(f"{source} -> {path}: {size}{note}", more, facts | {"size": size})
 
 
 @dataclass(frozen=True)

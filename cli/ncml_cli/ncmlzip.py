@@ -114,9 +114,9 @@ def decompress(
     """Restore images: img.png.ncmz gives img.png back.
 
     The suffix of the output's name chooses its format: png, which holds every image,
-    webp, bmp, tif, ppm, pgm or pbm; --to replaces it. Without files, or with -, from standard
-    input to standard output, as PNG if --to does not say otherwise. Nothing goes
-    there before all of the file is decoded and found sound.
+    webp, bmp, tif, ppm, pgm or pbm; --to replaces it. A name without such a suffix gets .png.
+    Without files, or with -, from standard input to standard output, as PNG if --to does not say
+    otherwise. Nothing goes there before all of the file is decoded and found sound.
 
     Of a damaged file nothing is written, unless --keep-going is given: then its sound tiles are,
     the lost ones in grey and named, and the exit code is still 4.
@@ -143,8 +143,9 @@ def decompress(
     part = None if region is None else region_of(region)
     if part and (keep_going or remove):
         raise UsageError("--region gives a part: no --rm and no --keep-going with it")
-    job = jobs.Decompress(settings, settings.models(), force, remove, keep_going, part)
-    calls.decompress(wanted, job, None if to is None else f".{to}")
+    suffix = None if to is None else f".{to}"
+    job = jobs.Decompress(settings, settings.models(), force, remove, keep_going, part, suffix)
+    calls.decompress(wanted, job)
 
 
 @main.command()

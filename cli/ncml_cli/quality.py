@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ncml_cli.report import failing_cleanly
+from ncml_cli.targets import check_outputs
 from ncml_codec.errors import UsageError
 
 
@@ -88,8 +89,9 @@ def classifier(source: str, output: Path, steps: int, batch: int, seed: int, thr
     import torch
 
     from ncml_codec.learn import classifier as classifiers
-    from ncml_codec.learn.datasets import ArrayImages, open_dataset
+    from ncml_codec.learn.datasets import ArrayImages, open_dataset, path_of
 
+    check_outputs([output], [path_of(source)])
     torch.set_num_threads(threads)
     images, test = (open_dataset(source, split, 8) for split in ("train", "test"))
     if not isinstance(images, ArrayImages) or not isinstance(test, ArrayImages):

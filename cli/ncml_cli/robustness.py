@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ncml_cli.report import failing_cleanly
+from ncml_cli.targets import check_outputs
 
 if TYPE_CHECKING:
     import torch
@@ -60,11 +61,14 @@ def robustness(
     import torch
 
     from ncml_codec.errors import UsageError
-    from ncml_codec.learn.datasets import first, open_dataset
+    from ncml_codec.learn.checkpoint import files_of
+    from ncml_codec.learn.datasets import first, open_dataset, path_of
     from ncml_codec.learn.robustness import draw
 
     if not all(0 <= share <= 1 for share in shares):
         raise UsageError(f"pi = {', '.join(f'{s:g}' for s in shares)}: must be 0 to 1")
+    read = [file for run in runs for file in files_of(run)]
+    check_outputs([output], [*read, path_of(source)])
     torch.set_num_threads(threads)
     images = open_dataset(source, split, 1)
     images = images if limit is None else first(images, limit)

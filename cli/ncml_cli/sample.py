@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ncml_cli.report import failing_cleanly
+from ncml_cli.targets import check_outputs
 from ncml_codec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,10 +59,14 @@ def main(run: Path, output: Path, **options: Any) -> None:
     import torch
 
     from ncml_codec.learn.animation import enlarged, save_animation
+    from ncml_codec.learn.checkpoint import files_of
+    from ncml_codec.learn.datasets import path_of
     from ncml_codec.learn.pictures import grid, save_png
     from ncpn import presets
     from ncpn.generation import SampleConfig
 
+    given = [] if options["source"] is None else [path_of(options["source"])]
+    check_outputs([output, options["animation"], options["array"]], [*files_of(run), *given])
     torch.set_num_threads(options["threads"])
     process = presets.recorded_process(run)
     model = presets.from_pretrained(run).to(options["device"])

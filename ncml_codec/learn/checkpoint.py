@@ -51,6 +51,11 @@ class Snapshot:
         }
 
 
+def files_of(run: Path) -> list[Path]:
+    """The files of a run that are read again: its configuration, its model, what resuming needs."""
+    return [run / name for name in (CONFIG, MODEL, TRAINING)]
+
+
 def save_config(run: Path, config: Mapping[str, Any]) -> None:
     """Write config.json, making the folder if need be."""
     run.mkdir(parents=True, exist_ok=True)

@@ -102,6 +102,11 @@ def open_dataset(source: str, split: str, crop: int) -> ArrayImages | FolderImag
     return ArrayImages(np.require(images, requirements=["C", "W"]), labels)
 
 
+def path_of(source: str) -> Path:
+    """Where the images of a source of `open_dataset` lie: a file or a folder."""
+    return Path(source.partition(":")[2] or source)
+
+
 def open_training(sources: Sequence[str], crop: int) -> ArrayImages | FolderImages:
     """The training split of one source, or all images of several folders."""
     if len(sources) == 1:
