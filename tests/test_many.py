@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import doctest
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 
 import ncml_codec
 from ncml_codec import many
-from ncml_codec.errors import FormatError
+from ncml_codec.errors import FormatError, NcmlError
 from ncml_codec.many import compress_many, decompress_many
 
 IMAGES = [np.full((4, 5 + i), 9 * i, np.uint8) for i in range(5)]
@@ -46,3 +48,28 @@ def test_a_damaged_file_raises_when_its_turn_comes(processes: int) -> None:
     assert np.array_equal(next(results), IMAGES[0])
     with pytest.raises(FormatError):
         next(results)
+    assert np.array_equal(next(results), IMAGES[0])
+    with pytest.raises(StopIteration):
+        next(results)
+
+
+def deadly(number: int) -> int:
+    """Ends its process for 1 and 4, and has no memory for 2."""
+    if number in (1, 4):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if number == 2:
+        raise MemoryError
+    return 10 * number
+
+
+def test_a_killed_process_costs_its_image_alone() -> None:
+    results = many._each(deadly, range(6), 2)
+    assert next(results) == 0
+    with pytest.raises(NcmlError, match="image 1: a process"):
+        next(results)
+    with pytest.raises(MemoryError):
+        next(results)
+    assert next(results) == 30
+    with pytest.raises(NcmlError, match="image 4: a process"):
+        next(results)
+    assert list(results) == [50]

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from ncml_cli import targets
-from ncml_cli.report import failing_cleanly
+from ncml_cli.meter import Meter, on_terminal
+from ncml_cli.report import failing_cleanly, shown
 from ncml_codec.errors import OutputError, UnsupportedImage, UsageError
 from ncml_codec.files import read_file, write_atomically
 
@@ -28,8 +29,6 @@ def bundle(files: tuple[Path, ...], run: Path, output: Path, batch: int, force: 
     elsewhere; it holds pixels and names, no metadata. It is for measurements, not for keeping
     images: use compress for that.
     """
-    from tqdm import tqdm
-
     from ncml_codec.learn import checkpoint
     from ncml_codec.pixels import decode_file
     from ncpn import bundles, presets
@@ -45,9 +44,10 @@ def bundle(files: tuple[Path, ...], run: Path, output: Path, batch: int, force: 
             raise UnsupportedImage(f"{path}: {picture.kind} samples; a bundle holds 8-bit RGB")
     images = [picture.samples for picture in pictures]
     total = 2 * sum(image.shape[0] * image.shape[1] for image in images)
-    with tqdm(total=total, unit="pixel", disable=None) as bar:
+    with Meter(shown(str(output)), on_terminal()) as meter:
+        meter.expect(total)
         held = bundles.Bundle(names, images)
-        data = bundles.encode(held, model, batch, lambda count: bar.update(count) and None)
+        data = bundles.encode(held, model, batch, meter.advance)
     write_atomically(output, data, replace=force)
     payload, rest = bundles.sizes(data)
     samples = sum(image.size for image in images)
@@ -65,8 +65,6 @@ def bundle(files: tuple[Path, ...], run: Path, output: Path, batch: int, force: 
 @failing_cleanly
 def unbundle(file: Path, run: Path, folder: Path, force: bool) -> None:
     """Restore the images of a bundle under the conditions that it was made under."""
-    from tqdm import tqdm
-
     from ncml_codec.learn import checkpoint
     from ncml_codec.pixels import encode_file, from_array
     from ncpn import bundles, presets
@@ -74,8 +72,8 @@ def unbundle(file: Path, run: Path, folder: Path, force: bool) -> None:
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder")
     data, model = read_file(file, bundles.MAX_BYTES), presets.from_pretrained(run)
-    with tqdm(unit="pixel", disable=None) as bar:
-        held = bundles.decode(data, model, lambda count: bar.update(count) and None)
+    with Meter(shown(str(file)), on_terminal()) as meter:
+        held = bundles.decode(data, model, meter.advance)
     outputs = [folder / name for name in held.names]
     targets.check_outputs(outputs, [file, *checkpoint.files_of(run)])
     if not force and (taken := [path for path in outputs if os.path.lexists(path)]):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ncml_cli.meter import Meter, on_terminal
 from ncml_cli.report import failing_cleanly
 from ncml_cli.targets import check_outputs
 from ncml_codec.errors import UsageError
@@ -114,7 +115,6 @@ class _Plan:
     def drawn(self, process: Any, config: Any) -> tuple[Tensor, list[Tensor]]:
         """All images, and all of them at every step of the refinement if that is wanted."""
         import torch
-        from tqdm import tqdm
 
         from ncml_codec.learn.sampling import Given
         from ncpn.generation import draw
@@ -123,7 +123,8 @@ class _Plan:
         generator = torch.Generator(device).manual_seed(self.options["seed"])
         parts, films = [], []
         pixels = self.total * self.side * self.side
-        with tqdm(total=pixels, unit="pixel", disable=None) as bar:
+        with Meter("images", on_terminal()) as meter:
+            meter.expect(pixels)
             for first in range(0, self.total, self.options["batch"]):
                 here = slice(first, min(first + self.options["batch"], self.total))
                 count = here.stop - here.start
@@ -141,7 +142,7 @@ class _Plan:
                     generator,
                     labels=labels,
                     given=given,
-                    progress=lambda n, count=count: bar.update(n * count),  # type: ignore[misc]
+                    progress=lambda n, count=count: meter.advance(n * count),  # type: ignore[misc]
                     frame=lambda x, t, film=film: self._keep(film, x),  # type: ignore[misc]
                 )
                 parts.append(images.cpu())

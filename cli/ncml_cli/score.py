@@ -6,12 +6,14 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ncml_cli.meter import Meter, on_terminal
 from ncml_cli.report import attempt, failing_cleanly, shown
 from ncml_codec.errors import InputError, NcmlError, UsageError
 
@@ -126,5 +128,8 @@ def _bits(path: Path, model: Model, effort: Effort) -> float:
     from ncml_codec.files import read_file
     from ncml_codec.pixels import decode_file
 
-    picture = decode_file(read_file(path), str(path))
-    return about(path, lambda: scoring.bits_per_sub_pixel(picture, model, effort))
+    with Meter(shown(str(path)), on_terminal()) as meter:
+        picture = decode_file(read_file(path), str(path))
+        meter.expect(picture.width * picture.height)
+        watched = replace(effort, progress=meter.advance)
+        return about(path, lambda: scoring.bits_per_sub_pixel(picture, model, watched))
