@@ -32,9 +32,9 @@ from ncml_codec.learn.robustness import (
     under_perturbation,
 )
 from ncml_codec.learn.sampling import Given
-from ncpn import bundles, calibration, coding, generation, presets
+from ncpn import bundles, calibration, coding, generation, presets, runs
 from ncpn.generation import SampleConfig
-from ncpn.presets import NCPN
+from ncpn.network import NCPN
 from ncpn.wave import WaveNCPN
 
 SIDE = 32
@@ -45,7 +45,7 @@ Say = Callable[[str], None]
 
 def measure(run: Path, settings: Settings, say: Say) -> Measured:
     """Everything for one run. Raises InputError if it holds no network, or no data are there."""
-    model, process = presets.from_pretrained(run), presets.recorded_process(run)
+    model, process = runs.from_pretrained(run), runs.recorded_process(run)
     test = test_images(settings, settings.images)
     facts = {**_training(run, model, process), "settings": asdict(settings)}
     say(f"{run}: likelihoods of {len(test.images)} images")

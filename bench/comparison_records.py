@@ -19,7 +19,7 @@ from ncml_codec.errors import InputError
 from ncml_codec.files import write_atomically
 from ncml_codec.learn import outliers
 from ncml_codec.learn.checkpoint import load_config
-from ncpn import bundles, presets
+from ncpn import bundles, presets, runs
 
 SHARES = (0.0, 0.5, 1.0)
 
@@ -108,4 +108,4 @@ def kind(run: Path) -> str:
 
 def kept(run: Path, folder: Path) -> Path:
     """Where a run's figures are kept: by its network and weights."""
-    return folder / f"{bundles.identity(presets.from_pretrained(run))[:16]}.safetensors"
+    return folder / f"{bundles.identity(runs.from_pretrained(run))[:16]}.safetensors"

@@ -32,7 +32,8 @@ from ncml_codec.learn.perturbation import perturbed
 from ncml_codec.model import Model, identified
 from ncml_codec.network import PARAMETER_UNIT, Integers
 from ncml_codec.strength import STATIC
-from ncpn import calibration, presets, validation
+from ncpn import calibration, runs, validation
+from ncpn.network import NCPN
 from ncpn.wave import WaveNCPN
 
 Pixels = npt.NDArray[np.uint8]
@@ -84,7 +85,7 @@ def run(
     records = [record.header("likelihood", pi=list(shares), **settings)]
     for checkpoint in checkpoints:
         folder, _, made = checkpoint.partition("=")
-        network = presets.from_pretrained(Path(folder))
+        network = runs.from_pretrained(Path(folder))
         integers: Model | None = None
         used = images
         if not isinstance(network, WaveNCPN):
@@ -105,7 +106,7 @@ def run(
     return records
 
 
-def measure(network: presets.NCPN, integers: Model | None, image: Pixels) -> Chain:
+def measure(network: NCPN, integers: Model | None, image: Pixels) -> Chain:
     """The chain of one image, uint8 [height, width, 3]. integers: None for a network without."""
     floating = validation.float_bits(network, image)
     if integers is None:

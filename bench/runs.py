@@ -19,6 +19,7 @@ from ncml_codec.learn.evaluation import bits_by_image
 from ncml_codec.learn.log import EVALUATIONS, LOG, read_rows
 from ncml_codec.learn.noise import process_named
 from ncpn import presets
+from ncpn.runs import from_pretrained
 
 
 def run(
@@ -41,7 +42,7 @@ def run(
     reference = None
     for path in runs:
         config = load_config(path)
-        model = presets.from_pretrained(path).to(device)
+        model = from_pretrained(path).to(device)
         classes = presets.classes(model)
         check_labels(images, classes)
         bits, sizes = bits_by_image(

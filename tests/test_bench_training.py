@@ -15,7 +15,7 @@ from ncml_cli.train import main as train_main
 from ncml_codec.learn.datasets import open_dataset
 from ncml_codec.learn.evaluation import bits_by_image
 from ncml_codec.learn.noise import process_named
-from ncpn import presets
+from ncpn import presets, runs
 from tests.pictures import valley
 
 
@@ -49,7 +49,7 @@ def test_runs_are_compared_image_by_image(tmp_path: Path) -> None:
         words += ("--batch", 2, "--out", tmp_path / sde, "--warmup", 1)
         trained = CliRunner().invoke(train_main, [str(word) for word in words])
         assert trained.exit_code == 0, trained.output
-        model = presets.from_pretrained(tmp_path / sde)
+        model = runs.from_pretrained(tmp_path / sde)
         images = open_dataset(source, "test", 1)
         clean = process_named("none")
         found[sde] = bits_by_image(model, images, clean, 0.0, 5, torch.device("cpu"))[0]

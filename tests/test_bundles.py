@@ -19,7 +19,8 @@ from ncml_codec.errors import FormatError, RoundTripError, UnknownModel, Unsuppo
 from ncml_codec.learn.objective import image_bits
 from ncpn import bundles, presets
 from ncpn.bundles import Bundle
-from ncpn.presets import NCPN
+from ncpn.network import NCPN
+from ncpn.runs import from_pretrained
 from tests.runs import saved, thumbnails, trained
 
 
@@ -40,7 +41,7 @@ def some(count: int, side: int) -> Bundle:
 @pytest.mark.parametrize("name", ["wave-tiny", "tiny"])
 def test_pixels_come_back_and_bytes_are_the_likelihood(runs: dict[str, Path], name: str) -> None:
     """Within 0.5 % of the float likelihood of these images, and 8 bytes of the coder's flush."""
-    model, held = presets.from_pretrained(runs[name]), some(5, 12)
+    model, held = from_pretrained(runs[name]), some(5, 12)
     data = bundles.encode(held, model, batch=2)
     again = bundles.decode(data, model)
     assert list(again.names) == list(held.names)
@@ -54,7 +55,7 @@ def test_pixels_come_back_and_bytes_are_the_likelihood(runs: dict[str, Path], na
 
 
 def test_extreme_pixels_come_back(runs: dict[str, Path]) -> None:
-    model = presets.from_pretrained(runs["wave-tiny"])
+    model = from_pretrained(runs["wave-tiny"])
     random = np.random.default_rng(0)
     images = [np.zeros((4, 6, 3), np.uint8), np.full((4, 6, 3), 255, np.uint8)]
     images.append(random.integers(0, 256, (4, 6, 3), np.uint8))
@@ -65,7 +66,7 @@ def test_extreme_pixels_come_back(runs: dict[str, Path]) -> None:
 
 @pytest.fixture(scope="module")
 def made(runs: dict[str, Path]) -> tuple[bytes, NCPN]:
-    model = presets.from_pretrained(runs["wave-tiny"])
+    model = from_pretrained(runs["wave-tiny"])
     return bundles.encode(some(2, 8), model), model
 
 

@@ -12,7 +12,7 @@ from ncml_codec.learn.checkpoint import load_snapshot
 from ncml_codec.learn.data import CropConfig, FolderImages
 from ncml_codec.learn.noise import process_named
 from ncml_codec.learn.training import TrainConfig, train
-from ncpn import presets
+from ncpn import presets, runs
 from tests.pictures import valley
 
 FOLDER = Path(__file__).parent.parent / "models" / "ncpn" / "checkpoints"
@@ -26,15 +26,15 @@ def test_a_kept_run_goes_on(kept: Path, tmp_path: Path) -> None:
     step = int(load_snapshot(run).progress["step"])
     images = FolderImages([valley(0, 0, 64, 64)], [])
     config = TrainConfig(steps=step + 2)
-    model = presets.from_pretrained(run)
+    model = runs.from_pretrained(run)
     train(model, images, process_named("none"), CropConfig(16, 2), config, run, lambda _: None)
     assert load_snapshot(run).progress["step"] == step + 2
 
 
 @pytest.mark.parametrize("kept", WEIGHTS, ids=lambda path: path.name)
 def test_a_new_run_begins_as_a_kept_one(kept: Path) -> None:
-    old = presets.from_pretrained(kept)
+    old = runs.from_pretrained(kept)
     new = presets.build(presets.preset(f"wave-{kept.name.split('-')[0]}", 1.0))
-    presets.grow_from(new, kept)
+    runs.grow_from(new, kept)
     x, time = torch.from_numpy(valley(0, 0, 16, 16)).permute(2, 0, 1)[None].float(), torch.zeros(1)
     torch.testing.assert_close(new(x, time).means, old(x, time).means, rtol=0, atol=0.01)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ncml_codec.errors import UsageError
-from ncpn import presets
+from ncpn import presets, runs
 from ncpn.growth import grow
 from ncpn.wave import WaveConfig, WaveNCPN
 from tests.test_wave_network import network
@@ -75,4 +75,4 @@ def test_a_paper_network_does_not_grow(tmp_path: Path) -> None:
     save_file(network().state_dict(), tmp_path / "model.safetensors")
     paper = presets.build(presets.preset("tiny", 1.0))
     with pytest.raises(UsageError, match="only wave networks"):
-        presets.grow_from(paper, tmp_path)
+        runs.grow_from(paper, tmp_path)

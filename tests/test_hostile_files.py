@@ -30,7 +30,7 @@ from ncml_codec.learn import checkpoint, classifier, log
 from ncml_codec.learn.datasets import open_dataset
 from ncml_codec.learn.state import State, TrainConfig
 from ncml_codec.model import read_model
-from ncpn import bundles, presets
+from ncpn import bundles, presets, runs
 from ncpn.bundles import Bundle
 from tests.limited import run_limited
 from tests.pictures import VALLEY, valley
@@ -141,7 +141,7 @@ def test_models_that_are_no_files_or_too_large_are_refused(tmp_path: Path) -> No
 @pytest.fixture(scope="module")
 def made(kept: Path) -> bytes:
     images = [valley(top, 0, 4, 4) for top in (0, 9)]
-    return bundles.encode(Bundle(["a.png", "b.png"], images), presets.from_pretrained(kept))
+    return bundles.encode(Bundle(["a.png", "b.png"], images), runs.from_pretrained(kept))
 
 
 def with_header(data: bytes, text: bytes) -> bytes:
@@ -184,7 +184,7 @@ def test_bundles_that_claim_too_much_are_refused(made: bytes, claims: dict[str, 
 
 
 def test_a_bundle_is_not_written_if_it_would_not_be_read(kept: Path) -> None:
-    model = presets.from_pretrained(kept)
+    model = runs.from_pretrained(kept)
     for names in (["a/b.png"], ["\ud800"]):
         with pytest.raises(InputError, match="fit"):
             bundles.encode(Bundle(names, [valley(0, 0, 4, 4)]), model)
@@ -216,7 +216,7 @@ CONFIGS: list[bytes] = [
 def test_a_config_that_is_no_moderate_json_is_refused(run: Path, text: bytes) -> None:
     (run / checkpoint.CONFIG).write_bytes(text)
     with pytest.raises(InputError, match=r"config\.json"):
-        presets.from_pretrained(run)
+        runs.from_pretrained(run)
     refused(sample.main, run, "-o", run / "x.png")
 
 
@@ -245,7 +245,7 @@ def test_a_config_that_is_no_moderate_json_is_refused(run: Path, text: bytes) ->
 def test_networks_that_cannot_be_are_refused(run: Path, values: dict[str, object]) -> None:
     edited(run, "model", **values)
     with pytest.raises(InputError):
-        presets.from_pretrained(run)
+        runs.from_pretrained(run)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_networks_that_cannot_be_are_refused(run: Path, values: dict[str, object
 def test_processes_that_cannot_be_are_refused(run: Path, process: object) -> None:
     edited(run, None, process=process)
     with pytest.raises(InputError):
-        presets.recorded_process(run)
+        runs.recorded_process(run)
     refused(evaluate.main, "bpd", run, "--data", run)
 
 
@@ -330,7 +330,7 @@ def test_checkpoints_that_are_no_weights_of_the_network_are_refused(run: Path, n
         else:
             path.write_bytes(CHECKPOINTS[name])
     with pytest.raises(InputError, match=r"model\.safetensors"):
-        presets.from_pretrained(run)
+        runs.from_pretrained(run)
     network = presets.build(presets.preset("wave-tiny", 0.1))
     with pytest.raises(InputError, match=r"training\.safetensors"):
         State.resumed(network, TrainConfig(), run)
@@ -602,7 +602,7 @@ def test_mutated_configs_and_headers_of_checkpoints_give_errors_or_networks(run:
         config.write_bytes(changed)
         found = checkpoint.load_config(run).get("model")
         presets.from_json(found if isinstance(found, dict) else {})
-        presets.recorded_process(run)
+        runs.recorded_process(run)
 
     only_expected(from_config, text)
     config.write_bytes(text)
@@ -610,7 +610,7 @@ def test_mutated_configs_and_headers_of_checkpoints_give_errors_or_networks(run:
 
     def from_header(changed: bytes) -> None:
         model.write_bytes(struct.pack("<Q", len(changed)) + changed + data[8 + length :])
-        presets.from_pretrained(run)
+        runs.from_pretrained(run)
 
     only_expected(from_header, data[8 : 8 + length])
 
@@ -635,7 +635,7 @@ assert found == list(CLAIMS), found
 def _config_claims(folder: Path) -> None:
     run = Path(shutil.copytree(folder / "run", folder / "claimed"))
     edited(run, "model", width=4096, blocks=32, head_width=4096)
-    presets.from_pretrained(run)
+    runs.from_pretrained(run)
 
 
 def _sparse_checkpoint(folder: Path) -> None:
@@ -643,14 +643,14 @@ def _sparse_checkpoint(folder: Path) -> None:
     with (run / checkpoint.MODEL).open("wb") as file:
         file.write(tensors("[274877906944]", offsets=f"[0, {1 << 40}]"))
         file.truncate(file.tell() - 4 + (1 << 40))
-    presets.from_pretrained(run)
+    runs.from_pretrained(run)
 
 
 def _bundle_claims(folder: Path) -> None:
     data = (folder / "images.ncpb").read_bytes()
     claims = {"width": 4096, "height": 4096, "names": ["a"], "crc": [1], "batch": 4096}
     hostile = changed(data, lambda header: header.update(claims))
-    bundles.decode(hostile, presets.from_pretrained(folder / "run"))
+    bundles.decode(hostile, runs.from_pretrained(folder / "run"))
 
 
 def _model_claims(folder: Path) -> None:

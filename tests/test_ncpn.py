@@ -1,4 +1,4 @@
-"""What all networks share: loading by class, memory for time; and class conditioning to the end."""
+"""What all networks share: loading, memory for time; and class conditioning to the end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 
 from ncml_cli.evaluate import main as eval_main
 from ncml_cli.train import main as train_main
-from ncml_codec.errors import InputError, UsageError
+from ncml_codec.errors import UsageError
 from ncml_codec.learn import checkpoint
 from ncml_codec.learn.data import CropConfig, FolderImages
 from ncml_codec.learn.datasets import ArrayImages
@@ -23,7 +23,7 @@ from ncml_codec.learn.objective import given, ncml
 from ncml_codec.learn.optimiser import OptimiserConfig
 from ncml_codec.learn.training import TrainConfig, train
 from ncpn import network as network_module
-from ncpn import presets
+from ncpn import presets, runs
 from ncpn.network import NCPN
 from ncpn.pixelcnn import PixelCNN, PixelCNNConfig
 from ncpn.wave import WaveNCPN
@@ -70,7 +70,7 @@ def test_checkpointing_gives_the_same_gradients_and_computes_blocks_twice(
         assert one is None or torch.equal(one, other)
 
 
-def test_networks_load_from_a_run_by_their_class(tmp_path: Path) -> None:
+def test_a_network_loads_from_a_run_with_its_averaged_weights(tmp_path: Path) -> None:
     shape = presets.preset("wave-tiny", 1.0)
     checkpoint.save_config(tmp_path, {"model": presets.to_json(shape)})
     images = FolderImages([valley(0, 0, 32, 32)], [])
@@ -78,13 +78,11 @@ def test_networks_load_from_a_run_by_their_class(tmp_path: Path) -> None:
     model = presets.build(shape)
     train(model, images, process_named("none"), CropConfig(16, 2), config, tmp_path, str)
     saved = checkpoint.load_model(tmp_path)
-    for kind in (NCPN, WaveNCPN):
-        loaded = kind.from_pretrained(tmp_path)
+    for run in (tmp_path, str(tmp_path)):
+        loaded = runs.from_pretrained(run)
         assert isinstance(loaded, WaveNCPN)
         assert not loaded.training
         assert all(torch.equal(saved[name], w) for name, w in loaded.state_dict().items())
-    with pytest.raises(InputError, match="holds a WaveNCPN, not a PixelCNN"):
-        PixelCNN.from_pretrained(str(tmp_path))
 
 
 def test_dropout_and_classes_are_the_papers_network_s_alone() -> None:
@@ -161,7 +159,9 @@ def test_the_tools_train_and_evaluate_with_labels(tmp_path: Path) -> None:
     assert "test bpd" in done.output
     saved = json.loads((run / "config.json").read_text())["model"]
     assert (saved["classes"], saved["dropout"]) == (10, 0.25)
-    assert PixelCNN.from_pretrained(run).condition.classes is not None
+    loaded = runs.from_pretrained(run)
+    assert isinstance(loaded, PixelCNN)
+    assert loaded.condition.classes is not None
     assert tool(eval_main, "bpd", run, "--data", data, "--limit", 2).exit_code == 0
     unlabelled = tmp_path / "array.npy"
     np.save(unlabelled, np.zeros((2, 8, 8, 3), np.uint8))

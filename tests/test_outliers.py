@@ -19,7 +19,7 @@ from ncml_codec.errors import UsageError
 from ncml_codec.learn import outliers
 from ncml_codec.learn.outliers import auroc, measure, open_images
 from ncml_codec.learn.refinement import model_score
-from ncpn import presets, validation
+from ncpn import runs, validation
 from tests.runs import saved, thumbnails, trained
 
 CPU = torch.device("cpu")
@@ -44,7 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_statistics_are_those_of_single_images(run: Path) -> None:
-    images, model = thumbnails(3), presets.from_pretrained(run)
+    images, model = thumbnails(3), runs.from_pretrained(run)
     found = measure(model, images, 2, CPU)
     for index, image in enumerate(images):
         bits = validation.float_bits(model, image.transpose(1, 2, 0))

@@ -18,7 +18,7 @@ from ncml_codec.learn.data import CropConfig, FolderImages
 from ncml_codec.learn.noise import process_named
 from ncml_codec.learn.optimiser import is_matrix
 from ncml_codec.learn.training import TrainConfig, train
-from ncpn import presets
+from ncpn import presets, runs
 from ncpn.pixelcnn import PixelCNN, PixelCNNConfig
 from tests.pictures import valley
 
@@ -49,7 +49,7 @@ def test_the_paper_network_trains_and_loads_again(folder: Path, tmp_path: Path) 
     config = json.loads((run / "config.json").read_text())
     assert config["model"]["kind"] == "paper"
     assert config["model"]["time_scale"] == config["process"]["T"]
-    model = presets.from_pretrained(run)
+    model = runs.from_pretrained(run)
     assert isinstance(model, PixelCNN)
     assert not model.training
     saved = checkpoint.load_model(run)
@@ -95,4 +95,4 @@ def test_conditioning_is_not_trained_as_a_matrix() -> None:
 def test_a_run_without_a_model_is_refused(tmp_path: Path) -> None:
     checkpoint.save_config(tmp_path, {"model": 3})
     with pytest.raises(InputError, match="holds no model"):
-        presets.from_pretrained(tmp_path)
+        runs.from_pretrained(tmp_path)

@@ -17,7 +17,7 @@ from ncml_codec.learn.datasets import ArrayImages
 from ncml_codec.learn.noise import process_named
 from ncml_codec.learn.perturbation import perturbed
 from ncml_codec.learn.robustness import mean_absolute_perturbation, under_perturbation
-from ncpn import calibration, coding, presets, validation
+from ncpn import calibration, coding, runs, validation
 from ncpn.wave import WaveNCPN
 from tests.pictures import valley
 from tests.runs import saved, thumbnails, trained
@@ -31,7 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def network(run: Path) -> WaveNCPN:
-    model = presets.from_pretrained(run)
+    model = runs.from_pretrained(run)
     assert isinstance(model, WaveNCPN)
     return model
 

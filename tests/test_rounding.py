@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from ncml_codec.errors import UsageError
 from ncml_codec.learn.checkpoint import load_config
 from ncml_codec.network import LEAK_SHIFT
-from ncpn import presets, rounding
+from ncpn import presets, rounding, runs
 from ncpn.leak import leaky
 from ncpn.wave import WaveNCPN
 from tests.pictures import valley
@@ -70,7 +70,7 @@ def test_a_rounded_network_computes_something_near(tmp_path: Path) -> None:
     run = tmp_path / "run"
     folder = saved(tmp_path / "images", thumbnails(3))
     assert trained_by_command(folder, run, "--steps", 2).exit_code == 0
-    network = presets.from_pretrained(run)
+    network = runs.from_pretrained(run)
     image = valley(10, 20, 40, 50)
     x = torch.from_numpy(image).permute(2, 0, 1)[None].float()
     with torch.no_grad():
@@ -96,7 +96,7 @@ def test_a_run_is_rounded_by_another_and_goes_on_so(tmp_path: Path) -> None:
         result = trained_by_command(folder, run, "--steps", 6, "--resume")
         assert result.exit_code == 0, result.output
         assert ("units" in load_config(run)) == bool(more)
-        network = presets.from_pretrained(run)
+        network = runs.from_pretrained(run)
         assert isinstance(network, WaveNCPN)
         assert network.unit is None
         weights[name] = network.first.weight.detach().numpy()

@@ -15,7 +15,7 @@ from ncml_codec.errors import UsageError
 from ncml_codec.learn.animation import enlarged, save_animation
 from ncml_codec.learn.checkpoint import Snapshot, save_config, save_snapshot
 from ncml_codec.learn.sampling import Given
-from ncpn import generation, presets
+from ncpn import generation, presets, runs
 from ncpn.generation import SampleConfig, draw
 from ncpn.pixelcnn import PixelCNNConfig
 from tests.runs import saved, thumbnails, trained
@@ -34,7 +34,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 @pytest.mark.parametrize("method", ["plain", *generation.METHODS])
 def test_images_are_levels_and_repeat_with_their_seed(run: Path, method: str) -> None:
-    model, process = presets.from_pretrained(run), presets.recorded_process(run)
+    model, process = runs.from_pretrained(run), runs.recorded_process(run)
     config = SampleConfig()
     if method != "plain":
         config = SampleConfig(process.horizon, method, steps=4)
@@ -55,7 +55,7 @@ def test_images_are_levels_and_repeat_with_their_seed(run: Path, method: str) ->
 
 @pytest.mark.parametrize("start", [0.0, 1.0])
 def test_given_parts_stay_as_they_are(run: Path, start: float) -> None:
-    model, process = presets.from_pretrained(run), presets.recorded_process(run)
+    model, process = runs.from_pretrained(run), runs.recorded_process(run)
     values = torch.from_numpy(thumbnails(2)[:, :, :8, :12]).float()
     config = SampleConfig(start * process.horizon, steps=4)
     for mask in (generation.top_half(8, 12), generation.first_half(model, 8, 12)):
@@ -65,7 +65,7 @@ def test_given_parts_stay_as_they_are(run: Path, start: float) -> None:
 
 
 def test_noisy_images_are_within_reach(run: Path) -> None:
-    process = presets.recorded_process(run)
+    process = runs.recorded_process(run)
     images = torch.from_numpy(thumbnails(30)).float()
     for t in (0.0, process.horizon / 2, process.horizon):
         low, high = generation.reach(process, t)
@@ -85,7 +85,7 @@ def test_halves() -> None:
 
 
 def test_what_the_network_does_not_know_is_refused(run: Path) -> None:
-    model, process = presets.from_pretrained(run), presets.recorded_process(run)
+    model, process = runs.from_pretrained(run), runs.recorded_process(run)
     for config in (SampleConfig(2 * process.horizon), SampleConfig(process.horizon, "magic")):
         with pytest.raises(UsageError):
             draw(model, process, config, SHAPE, generator())

@@ -21,8 +21,8 @@ from ncml_codec.learn.sampling import (
     wave_order,
 )
 from ncpn import presets, walks
+from ncpn.network import NCPN
 from ncpn.pixelcnn import PixelCNNConfig
-from ncpn.presets import NCPN
 from ncpn.wave import WaveConfig
 
 HEIGHT, WIDTH = 8, 12

@@ -24,7 +24,7 @@ from ncml_codec.model import read_model
 from ncml_codec.network import Network
 from ncml_codec.picture import Picture
 from ncml_codec.strength import STATIC
-from ncpn import presets, validation
+from ncpn import presets, runs, validation
 from tests import plain_decoder
 from tests.networks import random_network
 from tests.pictures import GOLDEN, Samples, valley
@@ -227,7 +227,7 @@ def test_a_run_shows_images_as_another_codes_them_best(tmp_path: Path) -> None:
     assert trained_by_command(folder, first, "--steps", 3).exit_code == 0
     result = trained_by_command(folder, second, "--steps", 2, "--turned-by", first)
     assert result.exit_code == 0, result.output
-    chooser = presets.from_pretrained(first)
+    chooser = runs.from_pretrained(first)
     shown = [
         validation.best_turn(chooser, np.ascontiguousarray(image.transpose(1, 2, 0)))
         for image in thumbnails(5)

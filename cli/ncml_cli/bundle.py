@@ -31,13 +31,13 @@ def bundle(files: tuple[Path, ...], run: Path, output: Path, batch: int, force: 
     """
     from ncml_codec.learn import checkpoint
     from ncml_codec.pixels import decode_file
-    from ncpn import bundles, presets
+    from ncpn import bundles, runs
 
     targets.check_outputs([output], [*files, *checkpoint.files_of(run)])
     names = [path.name for path in files]
     if len(set(names)) < len(names):
         raise UsageError("two of the files have the same name; a bundle keeps names without paths")
-    model = presets.from_pretrained(run)
+    model = runs.from_pretrained(run)
     pictures = [decode_file(read_file(path), str(path)) for path in files]
     for path, picture in zip(files, pictures, strict=True):
         if not picture.kind.is_first_version:
@@ -67,11 +67,11 @@ def unbundle(file: Path, run: Path, folder: Path, force: bool) -> None:
     """Restore the images of a bundle under the conditions that it was made under."""
     from ncml_codec.learn import checkpoint
     from ncml_codec.pixels import encode_file, from_array
-    from ncpn import bundles, presets
+    from ncpn import bundles, runs
 
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder")
-    data, model = read_file(file, bundles.MAX_BYTES), presets.from_pretrained(run)
+    data, model = read_file(file, bundles.MAX_BYTES), runs.from_pretrained(run)
     with Meter(shown(str(file)), on_terminal()) as meter:
         held = bundles.decode(data, model, meter.advance)
     outputs = [folder / name for name in held.names]

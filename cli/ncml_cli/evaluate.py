@@ -59,13 +59,14 @@ def bpd(
     from ncml_codec.learn.datasets import check_labels, first, open_dataset
     from ncml_codec.learn.evaluation import bits_per_dimension
     from ncpn import presets
+    from ncpn.runs import from_pretrained, recorded_process
 
     torch.set_num_threads(threads)
-    process = presets.recorded_process(run)
+    process = recorded_process(run)
     beyond = [t for t in times if not 0 <= t <= process.horizon]
     if beyond:
         raise UsageError(f"t = {beyond[0]}: this run was trained on 0 to {process.horizon:g}")
-    model = presets.from_pretrained(run).to(device).eval()
+    model = from_pretrained(run).to(device).eval()
     images = open_dataset(source, split, 1)
     images = images if limit is None else first(images, limit)
     classes = presets.classes(model)

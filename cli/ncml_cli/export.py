@@ -63,11 +63,12 @@ def main(
     from ncml_codec.learn.datasets import path_of
     from ncml_codec.model import read_model, write_model
     from ncml_codec.network import SUM_LIMIT
-    from ncpn import calibration, export, presets, tuning, validation
+    from ncpn import calibration, export, tuning, validation
+    from ncpn.runs import from_pretrained
     from ncpn.wave import WaveNCPN
 
     check_outputs([output], [*files_of(run), *folders, *map(path_of, tuned_on)])
-    model = presets.from_pretrained(run)
+    model = from_pretrained(run)
     if not isinstance(model, WaveNCPN):
         raise UsageError(f"{run}: not a wave NCPN; the codec runs no other network")
     images = [central(image, crop) for image in load_folders(folders, 16).images]

@@ -52,7 +52,7 @@ def ood(
     import torch
 
     from ncml_codec.learn import outliers
-    from ncpn import presets
+    from ncpn.runs import from_pretrained
 
     torch.set_num_threads(threads)
     where = torch.device(device)
@@ -69,7 +69,7 @@ def ood(
         typical = outliers.open_images(reference, "train", limit, side, seed)
     found = []
     for run in runs:
-        model = presets.from_pretrained(run).to(where)
+        model = from_pretrained(run).to(where)
         entropy = None
         if typical is not None:
             entropy = outliers.measure(model, typical, batch, where).entropy

@@ -101,12 +101,12 @@ def _one(
         mean_absolute_perturbation,
         under_perturbation,
     )
-    from ncpn import presets
+    from ncpn.runs import from_pretrained, recorded_process
 
-    process = presets.recorded_process(run)
+    process = recorded_process(run)
     count = times if process.horizon > 0 else 1
     parts = [index / max(1, count - 1) for index in range(count)]
-    model = presets.from_pretrained(run).to(device)
+    model = from_pretrained(run).to(device)
     at = [part * process.horizon for part in parts]
     likelihoods = under_perturbation(model, images, shares, at, batch, device, seed)
     deltas = {pi: [line.delta for line in likelihoods if line.pi == pi] for pi in shares}
@@ -128,10 +128,11 @@ def _coded(
 
     from ncml_codec.errors import UsageError
     from ncml_codec.learn.perturbation import perturbed
-    from ncpn import calibration, coding, presets
+    from ncpn import calibration, coding
+    from ncpn.runs import from_pretrained
     from ncpn.wave import WaveNCPN
 
-    model = presets.from_pretrained(run)
+    model = from_pretrained(run)
     if not isinstance(model, WaveNCPN):
         raise UsageError(f"{run}: not a wave NCPN; the codec runs no other network: leave --coded")
     pixels = [image.transpose(1, 2, 0) for batch in images.batches(64) for image in batch]

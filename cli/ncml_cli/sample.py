@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ncml_codec.learn.sampling import Given
-    from ncpn.presets import NCPN
+    from ncpn.network import NCPN
 
 
 @click.command(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
@@ -63,14 +63,14 @@ def main(run: Path, output: Path, **options: Any) -> None:
     from ncml_codec.learn.checkpoint import files_of
     from ncml_codec.learn.datasets import path_of
     from ncml_codec.learn.pictures import grid, save_png
-    from ncpn import presets
+    from ncpn import runs
     from ncpn.generation import SampleConfig
 
     given = [] if options["source"] is None else [path_of(options["source"])]
     check_outputs([output, options["animation"], options["array"]], [*files_of(run), *given])
     torch.set_num_threads(options["threads"])
-    process = presets.recorded_process(run)
-    model = presets.from_pretrained(run).to(options["device"])
+    process = runs.recorded_process(run)
+    model = runs.from_pretrained(run).to(options["device"])
     start = process.horizon if options["start"] is None else options["start"]
     config = SampleConfig(0.0 if options["plain"] else start, options["method"], options["steps"])
     if options["animation"] is not None and config.start == 0:

@@ -175,7 +175,7 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
     from ncml_codec.learn.memory import keep_freed_memory
     from ncml_codec.learn.optimiser import OptimiserConfig
     from ncml_codec.learn.training import TrainConfig, train
-    from ncpn import presets, rounding, validation
+    from ncpn import presets, rounding, runs, validation
 
     run: Path = options["run"]
     if options["evaluate_every"] and not options["test_data"]:
@@ -206,7 +206,7 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
         before = load_config(run)
         turns, kept_units = before.get("turns"), before.get("units")
     elif options["turned_by"]:
-        chooser = presets.from_pretrained(options["turned_by"])
+        chooser = runs.from_pretrained(options["turned_by"])
         turns = [validation.best_turn(chooser, one) for one in datasets.of_folders(images).images]
     if turns is not None:
         images = datasets.in_turns(images, turns)
@@ -221,7 +221,7 @@ def _train(options: dict[str, Any], resolved: dict[str, Any], device: torch.devi
         first = torch.from_numpy(images.crops(crops, config.seed, 0)).to(device).float()
         presets.initialise(network, first, torch.zeros(len(first), device=device))
         if options["grow_from"]:
-            presets.grow_from(network, options["grow_from"])
+            runs.grow_from(network, options["grow_from"])
     if options["rounded_by"] and kept_units is None:
         plain = replace(crops, batch=_REACH_CROPS, grey=0.0, augment=0.0)
         shown = images.crops(plain, _REACH_SEED, 0).transpose(0, 2, 3, 1)

@@ -40,8 +40,9 @@ from ncml_codec.network import Integers
 from ncml_codec.packing import parse_json
 from ncml_codec.tables import weights
 from ncpn import walks
+from ncpn.network import NCPN
 from ncpn.pixelcnn import PixelCNN
-from ncpn.presets import NCPN, to_json
+from ncpn.presets import to_json
 from ncpn.wave import WaveNCPN
 
 MAGIC = b"\x89NCPB\x01"

@@ -22,7 +22,7 @@ from ncml_codec.learn import refinement
 from ncml_codec.learn.noise import CENTRE, Process
 from ncml_codec.learn.sampling import Given, Progress, ancestral, uniforms
 from ncpn import walks
-from ncpn.presets import NCPN
+from ncpn.network import NCPN
 
 METHODS = ("sde", "pc", "ode")
 

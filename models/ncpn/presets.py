@@ -1,19 +1,17 @@
-"""Named sizes of the networks, and building one from its name, a saved configuration or a run."""
+"""Named sizes of the networks, and building one from its name or a saved configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
 from ncml_codec.errors import InputError, UsageError
-from ncml_codec.learn.checkpoint import MODEL, load_config, numbers, with_weights
-from ncml_codec.learn.noise import Process, process_named
-from ncpn import growth, shifted
-from ncpn.network import NCPN as NCPN
+from ncml_codec.learn.checkpoint import numbers
+from ncpn import shifted
+from ncpn.network import NCPN
 from ncpn.pixelcnn import PixelCNN, PixelCNNConfig
 from ncpn.wave import WaveConfig, WaveNCPN
 
@@ -69,45 +67,6 @@ def initialise(model: NCPN, x: Tensor, t: Tensor) -> None:
         shifted.initialise(model, x, t)
 
 
-def from_pretrained(run: Path) -> NCPN:
-    """The averaged network of a training run's folder, ready to evaluate (dropout off).
-
-    Raises InputError if there is none, or its files are damaged or do not fit each other.
-    """
-    values = load_config(run).get("model")
-    if not isinstance(values, dict):
-        raise InputError(f"{run}: its config.json holds no model")
-    config = from_json(values)
-    return with_weights(lambda: build(config), run / MODEL).eval()
-
-
-def grow_from(network: NCPN, run: Path) -> None:
-    """Begin an untrained wave network as the smaller one of a run's folder, see `growth`.
-
-    Raises UsageError if one of them is no wave network or the sizes do not fit, and as
-    `from_pretrained`.
-    """
-    smaller = from_pretrained(run)
-    if not (isinstance(network, WaveNCPN) and isinstance(smaller, WaveNCPN)):
-        raise UsageError(f"{run}: only wave networks grow out of wave networks")
-    device = next(network.parameters()).device
-    growth.grow(network, smaller.to(device))
-
-
-def recorded_process(run: Path) -> Process:
-    """The noise process that a run was trained under. Raises InputError if it holds none."""
-    recorded = load_config(run).get("process")
-    if not isinstance(recorded, dict) or not isinstance(recorded.get("sde"), str):
-        raise InputError(f"{run}: its config.json holds no noise process")
-    strength = None
-    if recorded["sde"] != "none":
-        strength = numbers(recorded, f"{run}: its noise process", T=float)["T"]
-    try:
-        return process_named(recorded["sde"], strength)
-    except UsageError as error:
-        raise InputError(f"{run}: its config.json: {error}") from error
-
-
 def to_json(config: Config) -> dict[str, Any]:
     """A configuration as plain JSON values, for `from_json`."""
     (kind,) = (kind for kind, made in KINDS.items() if isinstance(config, made))
@@ -132,14 +91,6 @@ def from_json(values: Mapping[str, Any]) -> Config:
         if name.endswith("features") and value % 2:
             raise InputError(f"{what}: {name} {value} is odd")
     return KINDS[kind](**found)
-
-
-def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Put saved weights into a network. Raises InputError unless names and shapes are its own."""
-    try:
-        model.load_state_dict(dict(weights))
-    except RuntimeError as error:
-        raise InputError(f"weights do not fit the network: {error}") from error
 
 
 def classes(model: NCPN) -> int:

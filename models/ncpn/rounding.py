@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ncml_codec.errors import InputError, UsageError
 from ncml_codec.files import translated
-from ncpn import presets
+from ncpn import runs
 from ncpn.activations import Floats, Units, choose_units, finer, observe
 from ncpn.network import NCPN
 from ncpn.validation import Image
@@ -29,9 +29,9 @@ def units_of(run: Path, samples: Sequence[Image]) -> Units:
     """The units in which a run's activations on sample images are whole numbers.
 
     samples: uint8 [height, width, 3]. Raises UsageError for a network of another kind, and as
-    `presets.from_pretrained`.
+    `runs.from_pretrained`.
     """
-    shown = presets.from_pretrained(run)
+    shown = runs.from_pretrained(run)
     if not isinstance(shown, WaveNCPN):
         raise UsageError(f"{run}: only wave networks are rounded")
     return finer(choose_units(observe(shown, samples)), _FINER, _FINER)

@@ -20,8 +20,8 @@ from ncml_codec.learn.sampling import Places, Recomputed, Walk, raster_order, wa
 from ncml_codec.network import FEATURE_GAINS
 from ncml_codec.wave import Tap, block_taps, near_taps, window_taps
 from ncpn.leak import leaky
+from ncpn.network import NCPN
 from ncpn.pixelcnn import PixelCNN
-from ncpn.presets import NCPN
 from ncpn.raster import RasterWalk
 from ncpn.wave import WaveNCPN, apply_pointwise, clamped
 

@@ -85,8 +85,8 @@ def card(
         f"---\nlibrary_name: ncml-codec\n{f'license: {license}' if license else 'tags: [ncml]'}\n"
         f"---\n\n# {name}\n\nAn autoregressive network of images, trained by `ncml-train`"
         f" ({facts['objective']}). `config.json` holds every option.\n\n| | |\n|---|---|\n{table}\n"
-        f"License: {license or UNKNOWN_LICENSE}\n\n```python\nfrom ncpn.network import NCPN\n"
-        f'model = NCPN.from_pretrained("{name}")  # model(x, t): the distribution of every pixel\n'
+        f"License: {license or UNKNOWN_LICENSE}\n\n```python\nfrom ncpn import runs\n"
+        f'model = runs.from_pretrained("{name}")  # model(x, t): the distribution of every pixel\n'
         "```\n"
     )
 
