@@ -46,7 +46,8 @@ def compress(
 
     image: uint8 or uint16, [height, width] or [height, width, channels]: 1 grey, 2 grey and alpha,
     3 RGB, 4 RGBA; or a `picture.Picture`; or the path of an image file, whose kind, palette and
-    metadata are kept as by `ncmlzip compress`. model: a released model's name or a model file's
+    metadata are kept as by `ncmlzip compress`; what else it holds, `readers.open_image(path)` names
+    in its `not_kept`. model: a released model's name or a model file's
     path, None for the level's own. level: 1 (fastest) to 9 (smallest), 5 if None. The result is not
     decoded again, as `ncmlzip` does. Raises UnsupportedImage for what cannot be held, InputError
     for a file that cannot be read, UsageError for an unknown model or level.
