@@ -1,104 +1,125 @@
-"""Write tests/golden: files that must decode to the same pixels for ever, and files to refuse.
+"""Write tests/golden: files that must decode to the same images for ever, and files to refuse.
 
-Golden files are kept, not made again: a changed byte is a changed format. Run this only with a new
-format version: python tests/make_golden.py TINY.ncpn
+Golden files are kept, not made again: a changed byte is a changed format. After a change of the
+format that is meant: python -m tests.make_golden
+
+tests/golden holds photographs, tests/golden/kinds every other kind, transform and method. What a
+file decodes to is a PNG beside it: `scene.png` for `scene.ncmz` and for `scene-NAME.ncmz`.
 """
 
 from __future__ import annotations
 
 import struct
-import sys
 import zlib
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from ncml_codec import codec, images, levels, library, turns
+from ncml_codec import choice, codec, general, images, library, methods, png, transforms
+from ncml_codec.codec import Effort
 from ncml_codec.container import read_container
 from ncml_codec.errors import NcmlError
+from ncml_codec.general import General, Header, Layer
+from ncml_codec.kinds import Kind
 from ncml_codec.levels import Level
-from ncml_codec.model import Model, identified, read_model, write_model
-from ncml_codec.pixels import Picture, encode_file, from_array
-from ncml_codec.strength import BODY
+from ncml_codec.methods import Method, Tools
+from ncml_codec.model import Model, read_model, write_model
+from ncml_codec.picture import Picture
+from ncml_codec.pixels import decode_file, encode_file, from_array
+from ncml_codec.strength import BODY, STATIC
+from ncml_codec.transforms import Transformed
 from ncml_codec.turns import UPRIGHT
+from tests import kinds_of_images
 from tests.networks import random_network
 from tests.pictures import GOLDEN, Samples, extremes, through_ycbcr, valley
 
-IDAT = (b"IDAT", b"")
-_WHOLE = Level((BODY + 3,))  # of level 8 the whole network's learning alone
+KINDS = GOLDEN / "kinds"
+_HEADS, _WHOLE = 3, BODY + 3
 
 
-def level_of(name: str) -> Level:
-    """The level at which a golden file was made, by its name: level5_scene, or 1."""
-    level = int(name[5]) if name.startswith("level") else 1
-    return _WHOLE if level == 8 else levels.at(level)
+@dataclass(frozen=True)
+class Case:
+    """How a photograph is coded.
+
+    model: `tiny`, `wild` or a released one. strength: as of `strength`; tiles that are smaller
+    without learning are coded so. exponent: of the tiles' side.
+    """
+
+    model: str = "tiny"
+    strength: int = STATIC
+    exponent: int = 11
+    turn: int = UPRIGHT
+
+    @property
+    def level(self) -> Level:
+        return Level((self.strength,))
 
 
-def turn_of(name: str) -> int:
-    """The turn in which a golden file was coded, by its name: level5_turned6, or upright."""
-    return int(name[-1]) if "_turned" in name else UPRIGHT
+CASES = {
+    "pixel": Case(),
+    "column": Case(strength=_WHOLE),
+    "grey": Case(strength=_HEADS),
+    "scene": Case(),
+    **{f"scene-strength{n}": Case(strength=n) for n in (1, 3, 5, BODY + 1, BODY + 3, BODY + 5)},
+    "tiles": Case(strength=_WHOLE, exponent=5),  # of the noise without learning
+    "chunks": Case(),
+    "trailer": Case(),
+    **{f"colours-{n}": Case(strength=n, exponent=6) for n in (STATIC, _HEADS, _WHOLE)},
+    **{f"turned-{n}": Case(strength=_HEADS, exponent=5, turn=n) for n in (1, 4, 7)},
+    **{
+        f"released-{name}": Case(name, _HEADS)
+        for name in ("photo", "photo-cid22", "fast", "fast-cid22", "max")
+    },
+    "released-photo-whole": Case("photo", _WHOLE),
+    "noise": Case("wild"),
+    "primaries": Case("wild"),
+}
 
 
-def pictures() -> dict[str, tuple[Picture, int]]:
-    """Name to picture and tile exponent."""
+def truth_of(path: Path) -> Path:
+    """The PNG of what a golden file decodes to."""
+    found = path.with_suffix(".png")
+    return found if found.exists() else path.with_name(f"{path.stem.partition('-')[0]}.png")
+
+
+def model_of(case: Case) -> Model:
+    """The network that a photograph is coded by."""
+    kept = GOLDEN / f"{case.model}.ncpn"
+    return read_model(kept.read_bytes()) if kept.exists() else library.load(case.model)
+
+
+def encoded(name: str, picture: Picture, engine: str = "auto") -> bytes:
+    """The golden file of this name, coded again."""
+    case = CASES[name]
+    effort = Effort(engine)
+    return codec.encode(picture, model_of(case), effort, case.exponent, case.level, case.turn)
+
+
+def _photographs() -> dict[str, Picture]:
+    """By the name of the PNG."""
     scene = valley(100, 200, 37, 29)
-    made = {
-        "scene": (from_array(scene), 11),
-        "grey": (from_array(scene[:, :, 1]), 11),
-        "pixel": (from_array(scene[:1, :1]), 11),
-        "column": (from_array(scene[:, :1]), 11),
-        "row": (from_array(scene[:1]), 11),
-        "tiles": (from_array(valley(180, 90, 70, 45)), 5),
-        "chunks": (Picture(scene[:9, :8], [(b"gAMA", b"\0\0\xb1\x8f"), IDAT, *_texts()]), 11),
-        "trailer": (Picture(scene[:7, :9], [IDAT, (b"IEND", b"behind the end")]), 11),
-    }
-    for name, samples in extremes(12, 17).items():
-        made[name] = (from_array(samples), 11)
     noise = np.random.default_rng(1).integers(0, 256, (33, 40, 3), np.uint8)
-    by_tile = np.concatenate([valley(180, 90, 33, 40), noise])  # noise has nothing to be learned
-    for level in (1, 5, 8):
-        made[f"level{level}_colours"] = (from_array(_on_lattices()), 6)
-    for level in (5, 8):
-        made[f"level{level}_scene"] = (from_array(scene), 11)
-        made[f"level{level}_grey"] = (from_array(scene[:, :, 1]), 11)
-        made[f"level{level}_column"] = (from_array(scene[:, :1]), 11)
-        made[f"level{level}_by_tile"] = (from_array(by_tile), 5)
-    for turn in range(1, turns.COUNT):
-        made[f"level5_turned{turn}"] = (from_array(valley(180, 90, 21, 40)), 5)
-    return made
-
-
-def refused(good: bytes) -> dict[str, bytes]:
-    """Name to bytes that must be refused; `good` is sound."""
-    head = len(good) - len(read_container(good).tiles[0].payload) - 8
-    flipped = bytearray(good)
-    flipped[head + 7] ^= 16
-    wrong_samples = good[:-4] + struct.pack("<I", struct.unpack("<I", good[-4:])[0] ^ 1)
-    return {
-        "empty": b"",
-        "magic": b"\x89PNG" + good[4:],
-        "text_mode": good.replace(b"\x89NCZ", b"NCZ"),
-        "version": good[:4] + b"\x02" + good[5:],
-        "kind": _resealed(good, head, 5, 9),
-        "kind_beyond_turns": _resealed(good, head, 5, 33),
-        "adaptation": _resealed(good, head, 6, 8),
-        "adaptation_of_tile": _resealed(good, head, 6, 255),
-        "exponent": _resealed(good, head, 7, 15),
-        "header_flip": good[:9] + bytes([good[9] ^ 1]) + good[10:],
-        "unknown_model": _resealed(good, head, 9, good[9] ^ 1),
-        "cut_header": good[:10],
-        "cut_payload": good[:-20],
-        "cut_last_byte": good[:-1],
-        "longer": good + b"\0",
-        "payload_flip": bytes(flipped),
-        "samples_checksum": wrong_samples,
+    unlike = extremes(9, 10)
+    made = {
+        "pixel": scene[:1, :1],
+        "column": scene[:, :1],
+        "grey": scene[:, :, 1],
+        "scene": scene,
+        "tiles": np.concatenate([valley(180, 90, 33, 40), noise]),
+        "colours": _on_lattices(),
+        "turned": valley(180, 90, 21, 40),
+        "released": valley(60, 300, 12, 16),
+        "noise": unlike["noise"],
+        "primaries": unlike["primaries"],
     }
-
-
-def _resealed(good: bytes, head: int, at: int, value: int) -> bytes:
-    """One byte of the header changed, its checksum made right again."""
-    changed = good[:at] + bytes([value]) + good[at + 1 : head - 4]
-    return changed + struct.pack("<I", zlib.crc32(changed)) + good[head:]
+    chunks = [(b"gAMA", b"\0\0\xb1\x8f"), (png.PIXELS, b""), *_texts()]
+    return {
+        **{name: from_array(samples) for name, samples in made.items()},
+        "chunks": Picture(scene[:9, :8], chunks),
+        "trailer": Picture(scene[:7, :9], [(png.PIXELS, b""), (b"IEND", b"behind the end")]),
+    }
 
 
 def _on_lattices() -> Samples:
@@ -113,43 +134,120 @@ def _texts() -> list[tuple[bytes, bytes]]:
     return [(b"tEXt", b"Title\0golden"), (b"tIME", bytes([7, 234, 1, 2, 3, 4, 5]))]
 
 
-def main(tiny: Path) -> None:
-    """Write everything into tests/golden."""
-    (GOLDEN / "refuse").mkdir(parents=True, exist_ok=True)
-    (GOLDEN / "tiny.ncpn").write_bytes(tiny.read_bytes())
-    model = read_model(tiny.read_bytes())
-    for name, (picture, exponent) in pictures().items():
-        _write(name, picture, model, exponent)
-    wild = random_network(5)
-    (GOLDEN / "wild.ncpn").write_bytes(write_model(wild))
-    for name, samples in extremes(9, 10).items():
-        _write(f"wild_{name}", from_array(samples), identified(wild), 11)
-    for name in ("photo", "photo-cid22"):
-        photo = library.load(name)
-        for level in (5,) if name == "photo-cid22" else (1, 5, 8):
-            _write(f"level{level}_{name}", from_array(valley(60, 300, 40, 48)), photo, 11)
-            _write(f"level{level}_{name}_colours", from_array(_on_lattices()), photo, 6)
-    for name in ("fast", "fast-cid22", "max"):
-        _write(f"level5_{name}", from_array(valley(60, 300, 12, 16)), library.load(name), 11)
-    good = (GOLDEN / "scene.ncmz").read_bytes()
-    for name, data in refused(good).items():
+def _refused(good: bytes) -> dict[str, bytes]:
+    """Name to bytes that must be refused; `good` is sound."""
+    head = len(good) - len(read_container(good).tiles[0].payload) - 8
+    flipped = bytearray(good)
+    flipped[head + 7] ^= 16
+    wrong_samples = good[:-4] + struct.pack("<I", struct.unpack("<I", good[-4:])[0] ^ 1)
+    return {
+        "text_mode": good.replace(b"\x89NCZ", b"NCZ"),
+        "version": good[:4] + b"\x7f" + good[5:],
+        "kind_beyond_turns": _resealed(good, head, 5, 33),
+        "adaptation": _resealed(good, head, 6, 8),
+        "exponent": _resealed(good, head, 7, 15),
+        "header_flip": good[:9] + bytes([good[9] ^ 1]) + good[10:],
+        "unknown_model": _resealed(good, head, 9, good[9] ^ 1),
+        "cut_header": good[:10],
+        "cut_payload": good[:-20],
+        "longer": good + b"\0",
+        "payload_flip": bytes(flipped),
+        "samples_checksum": wrong_samples,
+    }
+
+
+def _resealed(good: bytes, head: int, at: int, value: int) -> bytes:
+    """One byte of the header changed, its checksum made right again."""
+    changed = good[:at] + bytes([value]) + good[at + 1 : head - 4]
+    return changed + struct.pack("<I", zlib.crc32(changed)) + good[head:]
+
+
+class Kinds:
+    """Files of version 2. Transforms, and the methods that code layers, take turns."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._turn = 0
+
+    def write(self) -> None:
+        """One of each kind, some of a small photograph, and an interlaced one."""
+        for index, kind in enumerate(kinds_of_images.ALL):
+            made = kinds_of_images.picture(kind, 13, 11)
+            self._write(str(kind).replace(" ", "_"), encode_file(made, "x.png"), index)
+        scene = valley(100, 200, 17, 23)
+        alpha = scene[:, :, :1] // 16 * 16
+        rgba = Picture(np.concatenate([scene, alpha], axis=2))
+        self._write("photo_rgba", encode_file(rgba, "x.png"), 0)
+        deep = Picture(scene.astype(np.uint16) * 15 + alpha % 13)  # 12 bits of 16 are used
+        self._write("photo_12_bits", encode_file(deep, "x.png"), -1, methods.MIXING)
+        interlaced = kinds_of_images.picture(Kind(2, 16), 13, 11)
+        self._write("interlaced", kinds_of_images.png_file(interlaced, interlaced=True), None)
+
+    def _write(self, name: str, data: bytes, index: int | None, method: int | None = None) -> None:
+        """index: of the transform; None for the stream of the PNG as it is. method: of all planes
+        in one layer; None for several layers and the methods in turn."""
+        picture = decode_file(data, name)
+        if index is None:
+            assert picture.image_data is not None
+            payload = methods.kept_stream(picture.image_data, picture.kind.bit_depth)
+            table, layers = b"", [Layer(methods.DEFLATE, 2 * picture.planes, payload)]
+            transform, low_bits = general.SAMPLES, 8
+        else:
+            choices = list(transforms.choices(picture.samples, picture.kind))
+            made = choices[index % len(choices)]
+            table, transform, low_bits = made.table, made.transform, made.low_bits
+            layers = self._layers(made, picture.kind, method)
+        header = Header(picture.width, picture.height, picture.kind, transform, low_bits)
+        section, crc = png.pack_chunks(picture.chunks), transforms.samples_crc(picture.samples)
+        file = general.write(General(header, section, table, layers, crc))
+        images.verify(file, picture, self._model)
+        (KINDS / f"{name}.png").write_bytes(data)
+        (KINDS / f"{name}.ncmz").write_bytes(file)
+
+    def _layers(self, made: Transformed, kind: Kind, number: int | None) -> list[Layer]:
+        planes = made.planes.shape[2]
+        edges = [0, planes] if number is not None else list(choice.cuts(made, kind))[-1]
+        wide = made.low_bits == 8 and len(edges) == 2
+        tools = Tools([self._model], Effort(), 5, wide=wide)
+        layers = []
+        for start, stop in pairwise(edges):
+            part = np.ascontiguousarray(made.planes[:, :, start:stop])
+            method = self._next(part) if number is None else methods.by_number(number)
+            layers.append(Layer(method.number, stop - start, method.encode(part, tools)))
+        return layers
+
+    def _next(self, part: Samples) -> Method:
+        able = [method for method in methods.METHODS if method.takes(part.shape)]
+        self._turn += 1
+        return able[(self._turn - 1) % len(able)]
+
+
+def main() -> None:
+    """Write everything into tests/golden but `tiny.ncpn`, a trained network, which stays."""
+    for folder in (GOLDEN / "refuse", KINDS):
+        folder.mkdir(exist_ok=True)
+    for path in (*GOLDEN.rglob("*.ncmz"), *GOLDEN.rglob("*.png")):
+        path.unlink()
+    (GOLDEN / "wild.ncpn").write_bytes(write_model(random_network(5)))
+    made = _photographs()
+    for name, picture in made.items():
+        (GOLDEN / f"{name}.png").write_bytes(encode_file(picture, f"{name}.png"))
+    for name, case in CASES.items():
+        picture = made[name.partition("-")[0]]
+        data = encoded(name, picture)
+        images.verify(data, picture, model_of(case))
+        (GOLDEN / f"{name}.ncmz").write_bytes(data)
+    tiny = model_of(Case())
+    for name, data in _refused((GOLDEN / "scene.ncmz").read_bytes()).items():
         (GOLDEN / "refuse" / f"{name}.ncmz").write_bytes(data)
         try:
-            images.decode(data, [model])
+            images.decode(data, [tiny])
         except NcmlError as error:
             print(f"{name}: {error}")
         else:
             raise SystemExit(f"{name} was not refused")
-
-
-def _write(name: str, picture: Picture, model: Model, exponent: int) -> None:
-    data = codec.encode(
-        picture, model, tile_exponent=exponent, level=level_of(name), turn=turn_of(name)
-    )
-    images.verify(data, picture, model)
-    (GOLDEN / f"{name}.ncmz").write_bytes(data)
-    (GOLDEN / f"{name}.png").write_bytes(encode_file(picture, f"{name}.png"))
+    Kinds(tiny).write()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

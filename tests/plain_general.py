@@ -127,7 +127,7 @@ def layer(
     """A layer's planes [height, width, planes]."""
     height, width, planes = shape
     if method == 1:
-        require(payload[5:6] != b"" and payload[5] < 2, "a network's file with metadata")
+        require(payload[5:6] != b"" and not payload[5] & 2, "a network's file with metadata")
         found = plain_decoder.decode(payload, models).samples.astype(np.int64)
         require(found.shape == shape, "a network's file of another size")
         return found

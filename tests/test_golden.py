@@ -1,4 +1,5 @@
-"""Golden files decode to the same pixels for ever, on every engine and by the plain decoder."""
+"""Golden files of photographs decode to the same pixels for ever, by all engines and the plain
+decoder, and are encoded to the same bytes. Other kinds: `test_golden_kinds`."""
 
 from __future__ import annotations
 
@@ -8,24 +9,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ncml_codec import codec, images, library
+from ncml_codec import images, library
 from ncml_codec.codec import Effort
-from ncml_codec.container import read_container, read_header
+from ncml_codec.container import read_container
 from ncml_codec.errors import FormatError
 from ncml_codec.model import Model
 from ncml_codec.pixels import decode_file, encode_file
-from ncml_codec.strength import colour_mode
+from ncml_codec.strength import colour_mode, learning
 from tests import plain_decoder
-from tests.make_golden import level_of
+from tests.make_golden import CASES, encoded, truth_of
 from tests.pictures import GOLDEN, Samples
 from tests.test_engines import INSTRUCTION_SETS, native
 
-FILES = sorted(GOLDEN.glob("*.ncmz"))
+FILES = [GOLDEN / f"{name}.ncmz" for name in CASES]
 REFUSED = sorted((GOLDEN / "refuse").glob("*.ncmz"))
 
 
 def truth(path: Path) -> Samples:
-    with Image.open(path.with_suffix(".png")) as image:
+    with Image.open(truth_of(path)) as image:
         array = np.asarray(image)
     return array if array.ndim == 3 else array[:, :, None]
 
@@ -38,48 +39,44 @@ def model_files() -> list[bytes]:
     return [*(path.read_bytes() for path in GOLDEN.glob("*.ncpn")), *released]
 
 
-def test_there_are_golden_files() -> None:
-    assert len(FILES) >= 16
-    assert len(REFUSED) >= 15
+def test_golden_files_are_those_that_their_command_writes() -> None:
+    assert sorted(GOLDEN.glob("*.ncmz")) == sorted(FILES)
+    assert {truth_of(path) for path in FILES} == set(GOLDEN.glob("*.png"))
+    assert len(REFUSED) >= 12
 
 
-@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*_colours.ncmz")), ids=lambda path: path.stem)
-def test_golden_files_of_colours_have_tiles_with_and_without(path: Path) -> None:
-    tiles = read_container(path.read_bytes()).tiles
-    assert [colour_mode(tile.adaptation) for tile in tiles] == [2, 3, 0]
+def test_golden_files_have_every_feature() -> None:
+    containers = [read_container(path.read_bytes()) for path in FILES]
+    headers = [container.header for container in containers]
+    released = {library.load(name).identity for name in library.released()}
+    assert released < {header.identity for header in headers}
+    assert {header.planes for header in headers} == {1, 3}
+    assert {header.turn for header in headers} == {0, 1, 4, 7}
+    assert any(len({tile.adaptation for tile in each.tiles}) > 2 for each in containers)
+    adaptations = [tile.adaptation for container in containers for tile in container.tiles]
+    assert {learning(each) for each in adaptations} == {0, 1, 3, 5, 9, 11, 13}
+    assert {colour_mode(each) for each in adaptations} == {0, 2, 3}
 
 
+@pytest.mark.parametrize("engine", ["numpy", *INSTRUCTION_SETS])
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_golden_files_decode(path: Path, tiny: Model, wild: Model) -> None:
-    picture = images.decode(path.read_bytes(), [tiny, wild], Effort("numpy"))
-    assert np.array_equal(picture.samples, truth(path))
-
-
-@pytest.mark.parametrize("isa", INSTRUCTION_SETS)
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_golden_files_decode_and_encode_on_native(
-    path: Path, isa: str, tiny: Model, wild: Model, monkeypatch: pytest.MonkeyPatch
+def test_golden_files_decode(
+    path: Path, engine: str, tiny: Model, wild: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    native(tiny.network, isa)  # skips if this instruction set is not here
-    monkeypatch.setenv("NCML_NATIVE_ISA", isa)
-    data = path.read_bytes()
-    header = read_header(data)
-    _, model = library.find(header.identity, [tiny, wild])
-    effort = Effort("native", threads=2)
-    picture = images.decode(data, [model], effort)
+    if engine in INSTRUCTION_SETS:
+        native(tiny.network, engine)  # skips if this instruction set is not here
+        monkeypatch.setenv("NCML_NATIVE_ISA", engine)
+        effort = Effort("native", threads=2)
+    else:
+        effort = Effort(engine)
+    picture = images.decode(path.read_bytes(), [tiny, wild], effort)
     assert np.array_equal(picture.samples, truth(path))
-    level = level_of(path.stem)
-    assert codec.encode(picture, model, effort, header.tile_exponent, level, header.turn) == data
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_golden_files_are_encoded_to_the_same_bytes(path: Path, tiny: Model, wild: Model) -> None:
-    data = path.read_bytes()
-    header = read_header(data)
-    _, model = library.find(header.identity, [tiny, wild])
-    picture = images.decode(data, [model])
-    level = level_of(path.stem)
-    assert codec.encode(picture, model, None, header.tile_exponent, level, header.turn) == data
+def test_golden_files_are_encoded_to_the_same_bytes(path: Path) -> None:
+    data = truth_of(path).read_bytes()
+    assert encoded(path.stem, decode_file(data, path.name)) == path.read_bytes()
 
 
 def test_golden_metadata_comes_back(tiny: Model) -> None:
@@ -90,17 +87,17 @@ def test_golden_metadata_comes_back(tiny: Model) -> None:
     assert decode_file(restored, "chunks.png").chunks == original.chunks
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_plain_decoder_reads_golden_files(path: Path) -> None:
+    decoded = plain_decoder.decode(path.read_bytes(), model_files())
+    assert np.array_equal(decoded.samples, truth(path))
+
+
 @pytest.mark.parametrize("path", REFUSED, ids=lambda path: path.stem)
 def test_damaged_and_foreign_files_are_refused(path: Path, tiny: Model) -> None:
     with pytest.raises(FormatError) as caught:
         images.decode(path.read_bytes(), [tiny])
     assert len(str(caught.value)) > 15
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_the_plain_decoder_reads_golden_files(path: Path) -> None:
-    decoded = plain_decoder.decode(path.read_bytes(), model_files())
-    assert np.array_equal(decoded.samples, truth(path))
 
 
 @pytest.mark.parametrize("path", REFUSED, ids=lambda path: path.stem)

@@ -19,7 +19,7 @@ from ncml_codec.container import read_header
 from ncml_codec.model import Model
 from ncml_codec.network import Integers
 from ncml_codec.tables import Weights, weights
-from tests.make_golden import level_of
+from tests.make_golden import CASES
 from tests.pictures import GOLDEN
 from tests.plain_decoder import RangeDecoder as PlainDecoder
 
@@ -173,7 +173,7 @@ def test_native_refuses_what_does_not_fit() -> None:
 @pytest.mark.parametrize(
     "without", [["constriction"], ["ncml_codec.engines._native", "constriction"]]
 )
-@pytest.mark.parametrize("stem", ["level5_photo", "level8_grey", "tiles", "wild_noise"])
+@pytest.mark.parametrize("stem", ["released-photo", "column", "tiles", "noise"])
 def test_files_are_the_same_without(
     stem: str, without: list[str], tiny: Model, wild: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,7 +185,7 @@ def test_files_are_the_same_without(
     header = read_header(data)
     _, model = library.find(header.identity, [tiny, wild])
     picture = images.decode(data, [model], Effort("auto"))
-    level = level_of(stem)
+    level = CASES[stem].level
     assert codec.encode(picture, model, Effort("auto"), header.tile_exponent, level) == data
 
 
