@@ -152,11 +152,11 @@ def test_existing_outputs_are_skipped_on_request(photo: Path) -> None:
 def test_a_file_that_may_not_be_read_is_no_wrong_usage(
     photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(self: Path) -> bytes:
+    def refused(self: Path, mode: str) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "access", lambda *_: False)
-    monkeypatch.setattr(Path, "read_bytes", refused)
+    monkeypatch.setattr(Path, "open", refused)
     result = ncmlzip("test", photo)
     assert result.exit_code == 1
     assert "Permission denied" in result.stderr
