@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from ncml_codec import engines, lattice, levels, library, png
+from ncml_codec import engines, lattice, levels, library, memory, png
 from ncml_codec.coder import Coder, Decoder, Encoder
 from ncml_codec.container import (
     MAX_TILES,
@@ -49,12 +49,14 @@ class Effort:
     """How to compute; no choice here changes a byte of a file or a pixel.
 
     engine: see `engines.load`; threads: over tiles, and over a wave's pixels if there are fewer
-    tiles; progress: told the pixels just done.
+    tiles; progress: told the pixels just done; memory: bytes that the process may take by the
+    estimates of `memory`, None for any: what needs more has fewer threads or is refused.
     """
 
     engine: str = "auto"
     threads: int = 1
     progress: Progress = lambda pixels: None
+    memory: int | None = None
 
 
 def encode(
@@ -79,6 +81,7 @@ def encode(
     header = Header(*size, model.identity, tile_exponent, turn)
     if header.tile_count() > MAX_TILES:
         raise UnsupportedImage(f"{header.tile_count()} tiles: a file has at most {MAX_TILES}")
+    effort = within(effort, header, model, 0, encoding=True)
     engine, at_once = engine_for(effort, model, [place[2:] for place in header.tiles()])
 
     def one(samples: Samples) -> Tile:
@@ -241,6 +244,15 @@ def engine_for(
     return engines.load(name, model.network, share.threads), share.at_once
 
 
+def within(effort: Effort, header: Header, model: Model, held: int, encoding: bool) -> Effort:
+    """With as many threads as its memory allows. held: bytes besides. Raises BeyondLimit."""
+
+    def need(threads: int) -> int:
+        return held + memory.of_tiles(header, model.network, threads, encoding)
+
+    return replace(effort, threads=memory.threads_within(effort.memory, effort.threads, need))
+
+
 def _samples(picture: Source, header: Header) -> Iterator[Samples]:
     """The samples of every tile in order, views of one row of tiles after the other."""
     band = _NOTHING
@@ -266,6 +278,8 @@ def bands_of(
     damaged are added; all of them become grey. None: the first one is raised.
     """
     header = container.header
+    held = 2 * sum(len(tile.payload) for tile in container.tiles)
+    effort = within(effort, header, model, held, encoding=False)
     engine, at_once = engine_for(effort, model, [place[2:] for place in header.tiles()])
 
     def one(item: tuple[int, Place, Tile]) -> tuple[Place, Samples]:

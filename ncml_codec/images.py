@@ -20,6 +20,7 @@ from ncml_codec import (
     levels,
     library,
     look,
+    memory,
     methods,
     png,
     transforms,
@@ -69,6 +70,8 @@ def encode(
             first = min([first, *more], key=len)
         if is_photograph and choice.is_as_small_as_expected(picture, len(first)):
             return first
+    byte_planes = picture.kind.channels * (2 if picture.kind.bit_depth == 16 else 1)
+    _check_memory(effort, picture.height, picture.width, byte_planes, encoding=True)
     second = general.write(choice.smallest(picture.whole(), tools))
     return second if first is None or len(second) < len(first) else first
 
@@ -120,6 +123,7 @@ def open_file(
     container.check_pixels(width, height, max_pixels)
     chunks = png.unpack_chunks(file.metadata)
     tools = Tools(list(models), effort or Effort())
+    _check_memory(effort, height, width, file.header.byte_planes, encoding=False)
     layers = ((layer.method, layer.planes, layer.payload) for layer in file.layers)
     methods.work(layers, (height, width), tools).check(max_work)
     return Opened(width, height, kind, chunks, _decoded(file, tools), _model(file, tools))
@@ -176,6 +180,14 @@ def read_header(head: bytes) -> Header:
     Raises FormatError, Truncated if more of the file is needed.
     """
     return general.read_header(head) if general.is_general(head) else container.read_header(head)
+
+
+def _check_memory(
+    effort: Effort | None, height: int, width: int, byte_planes: int, encoding: bool
+) -> None:
+    most = effort.memory if effort else None
+    need = memory.of_layers(height, width, byte_planes, encoding)
+    memory.threads_within(most, 1, lambda threads: need)
 
 
 def _model(file: General, tools: Tools) -> Model | None:

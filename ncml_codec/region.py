@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ncml_codec import costs, general, images, library, png
-from ncml_codec.codec import Effort, Place, decode_tile, engine_for
+from ncml_codec.codec import Effort, Place, decode_tile, engine_for, within
 from ncml_codec.container import Header, Tile, read_head, read_tile, section_bytes
 from ncml_codec.errors import UsageError
 from ncml_codec.images import Opened
@@ -121,6 +121,7 @@ def _bands(
     effort: Effort,
 ) -> Iterator[Samples]:
     """The region's samples, a row of tiles at a time."""
+    effort = within(effort, header, model, 0, encoding=False)
     engine, at_once = engine_for(effort, model, [place[2:] for _, place, _ in touched])
 
     def one(item: tuple[int, Place, Tile]) -> tuple[Place, Samples]:

@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,7 +56,8 @@ def run(job: Job, targets: Mapping[Path, Target]) -> Generator[Outcome, None, No
 
     Memory: for each process what it needs by itself, an image of at most SMALL pixels, and outputs
     of at most _WRITERS such images; large images come one at a time, unless the settings say how
-    many files are worked on at once: then it is so many images of any size.
+    many files are worked on at once: then it is so many images of any size. With a limit of memory
+    files come one at a time, or the limit is shared out.
     """
     settings = job.settings
     if len(targets) == 1:
@@ -66,7 +67,9 @@ def run(job: Job, targets: Mapping[Path, Target]) -> Generator[Outcome, None, No
         yield found
         return
     items = [_item(job, source, target) for source, target in targets.items()]
-    if settings.at_once is None:
+    if settings.at_once is None and settings.memory is not None:
+        count = 1
+    elif settings.at_once is None:
         count = workers([item.pixels or 0 for item in items if not item.alone], settings.threads)
     else:
         count = min(settings.at_once, max(1, len(items)))
@@ -168,6 +171,9 @@ def _with_processes(job: Job, items: Sequence[Item], count: int) -> Iterator[Out
         meter.advance(len(found))
         yield from found
 
+    settings = job.settings
+    if settings.memory is not None:
+        job = replace(job, settings=replace(settings, memory=settings.memory // count))
     with Processes(job, count) as processes:
         for chunk in _chunks(items):
             alone = chunk[0].alone

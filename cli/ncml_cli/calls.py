@@ -65,6 +65,7 @@ def call(options: Mapping[str, Any], summary: str) -> Call:
             bars=not given["quiet"],
             max_pixels=given["max_pixels"],
             max_work=given.get("max_work"),
+            memory=given["memory"],
         ),
         speech=Speech(
             given["quiet"],

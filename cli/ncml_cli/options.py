@@ -71,7 +71,7 @@ def region(command: Command) -> Command:
 
 
 def effort(command: Command) -> Command:
-    """model, engine, threads, at_once, max_pixels."""
+    """model, engine, threads, at_once, max_pixels, memory."""
     return _with(
         command,
         click.option("-m", "--model", help="A released model's name, or a model file."),
@@ -90,6 +90,12 @@ def effort(command: Command) -> Command:
             help="Files at once, each in a process. By default small ones only, where it pays.",
         ),
         _MAX_PIXELS,
+        click.option(
+            "--memory",
+            metavar="SIZE",
+            callback=_size,
+            help="Take no more memory, by an estimate: fewer threads, or refuse. 200MiB, 1G.",
+        ),
     )
 
 

@@ -20,7 +20,8 @@ from ncml_codec.pixels import MAX_PIXELS
 class Settings:
     """model: as given, None for the default; threads: for all files together; at_once: files, each
     in a process; None for as many as seem worth it. bars: whether a terminal shows progress.
-    max_pixels: larger images are refused; max_work: see `costs.Work.check`."""
+    max_pixels: larger images are refused; max_work: see `costs.Work.check`; memory:
+    see `codec.Effort`, of all processes together."""
 
     model: str | None
     engine: str
@@ -29,6 +30,7 @@ class Settings:
     bars: bool = True
     max_pixels: int = MAX_PIXELS
     max_work: int | None = None
+    memory: int | None = None
 
     def models(self) -> list[Model]:
         """The model that was given, if one was. Raises UsageError, InputError or FormatError."""
@@ -44,7 +46,7 @@ class Settings:
     ) -> Iterator[Effort]:
         """How to compute. bar: hears of the work, of so many pixels, on the file."""
         if bar is None:
-            yield Effort(self.engine, threads, interrupts.check)
+            yield Effort(self.engine, threads, interrupts.check, self.memory)
             return
         bar.expect(pixels or 0)
 
@@ -52,7 +54,7 @@ class Settings:
             interrupts.check()
             bar.advance(pixels)
 
-        yield Effort(self.engine, threads, progress)
+        yield Effort(self.engine, threads, progress, self.memory)
 
 
 def engine_of(effort: Effort, model: Model | None) -> str:
