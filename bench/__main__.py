@@ -291,6 +291,15 @@ def report(results: tuple[Path, ...], output: Path, plots: Path | None) -> None:
             click.echo(str(path))
 
 
+@main.command()
+@click.option("--pixels", type=click.IntRange(64), default=4096, help="That each file claims.")
+def hostile(pixels: int) -> None:
+    """CPU time and memory of hostile `.ncmz` files, each decoded in a process of its own."""
+    from bench import hostile as found
+
+    click.echo(found.table([(case, found.measured(case)) for case in found.cases(pixels)]))
+
+
 main.add_command(comparison)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from ncml_codec.model import read_model, write_model
 from ncml_codec.network import Network
 from ncml_codec.picture import from_array
 from ncml_codec.strength import BODY, COLOURS, STATIC
+from tests.limited import run_limited
 from tests.pictures import GOLDEN
 from tests.plain_decoder import Refused
 from tests.plain_decoder import decode as plain_decode
@@ -188,3 +190,16 @@ def test_info_says_the_work_and_the_tools_limit_it(tmp_path: Path) -> None:
             assert refused.exit_code == 1
             assert "beyond the limit" in refused.stderr
     assert run("test", f"--max-work={told['work']}", path).exit_code == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no limit of address space")
+def test_info_on_as_many_tiles_as_there_may_be_takes_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "tiles.ncmz"
+    path.write_bytes(blank(1 << 21, 32, STATIC, exponent=5, planes=1))
+    told = run_limited([sys.executable, "-m", "ncml_cli.ncmlzip", "info", path], 400)
+    assert "sections:             65537" in told.stdout, told.stderr
+    refused = run_limited(
+        [sys.executable, "-m", "ncml_cli.ncmlzip", "info", "--max-pixels=1000000", path], 300
+    )
+    assert refused.returncode == 1
+    assert "beyond the limit of 1000000" in refused.stderr
