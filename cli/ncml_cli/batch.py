@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ncml_cli.jobs import SMALL, Job, Rest
+from ncml_cli.jobs import SMALL, Compress, Decompress, Job, Rest, Test
 from ncml_cli.report import Outcome, attempt
 from ncml_cli.targets import Target
 from ncml_codec.errors import NcmlError
@@ -172,7 +172,7 @@ def _with_processes(job: Job, items: Sequence[Item], count: int) -> Iterator[Out
         yield from found
 
     settings = job.settings
-    if settings.memory is not None:
+    if settings.memory is not None and isinstance(job, Compress | Decompress | Test):
         job = replace(job, settings=replace(settings, memory=settings.memory // count))
     with Processes(job, count) as processes:
         for chunk in _chunks(items):
