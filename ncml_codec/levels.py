@@ -44,8 +44,9 @@ _HEADS, _WHOLE = 3, BODY + 3
 LEVELS = {
     1: Level((STATIC,), _FAST),
     2: Level((_HEADS,), _FAST),
-    3: Level((_HEADS,), _FAST),
-    4: Level((_HEADS,)),
+    # 3 and 4 keep the small network, which is the quicker one to decode.
+    3: Level((2, 3, 4), _FAST),
+    4: Level((STATIC, 1, 2, 3, 4, 5), _FAST),
     5: Level((_HEADS,)),
     6: Level((2, 3, 4)),
     7: Level((STATIC, 1, 2, 3, 4, 5)),

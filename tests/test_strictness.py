@@ -116,3 +116,12 @@ def test_what_is_surely_larger_is_not_coded(monkeypatch: pytest.MonkeyPatch) -> 
     tile = encode_tile(engines.load("numpy", TINY.network), valley(60, 100, 40, 50), (3,))
     assert tile.adaptation == 3
     assert strengths == []
+
+
+def test_every_level_means_something_else_and_tries_no_less_than_the_one_before() -> None:
+    assert list(levels.LEVELS) == list(range(1, 10))
+    assert len(set(levels.LEVELS.values())) == 9
+    for lower, higher in ((2, 3), (3, 4), (5, 6), (6, 7)):
+        one, other = levels.at(lower), levels.at(higher)
+        assert one.models == other.models
+        assert set(one.strengths) < set(other.strengths)

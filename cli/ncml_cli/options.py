@@ -129,8 +129,9 @@ def levels(command: Command) -> Command:
     """level: 1 to 9, or None."""
     said = {
         1: "Fastest: the network stays as it is.",
-        5: "The default: its heads learn from the image (-2 to -4 are the same).",
-        6: "With three learning rates tried; -7: with five.",
+        2: "Its heads learn from the image; -3 tries three learning rates, -4 five.",
+        5: "The default: as -2, with a larger network.",
+        6: "As -5 with three learning rates tried; -7: with five.",
         8: "The whole network learns.",
         9: "Smallest: several rates tried, of two networks.",
     }
