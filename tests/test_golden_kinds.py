@@ -56,7 +56,7 @@ def test_the_plain_decoder_reads_them(path: Path) -> None:
 
 
 @given(st.sampled_from(FILES), st.data())
-@settings(deadline=None, max_examples=600)
+@settings(deadline=None, max_examples=200)
 def test_damaged_files_are_refused(path: Path, data: st.DataObject) -> None:
     damaged = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 3))):
@@ -69,7 +69,7 @@ def test_damaged_files_are_refused(path: Path, data: st.DataObject) -> None:
 
 
 @given(st.sampled_from(FILES), st.data())
-@settings(deadline=None, max_examples=600)
+@settings(deadline=None, max_examples=200)
 def test_wrong_payloads_with_right_checksums_are_refused_or_the_image(
     path: Path, data: st.DataObject
 ) -> None:
