@@ -75,7 +75,7 @@ def test_a_rounded_network_computes_something_near(tmp_path: Path) -> None:
     x = torch.from_numpy(image).permute(2, 0, 1)[None].float()
     with torch.no_grad():
         before = network(x, torch.zeros(1))
-        units = rounding.units_of(run, [image])
+        units = rounding.units_of(network, [image])
         rounding.round_leaks(network, rounding.from_json(rounding.to_json(units)))
         after = network(x, torch.zeros(1))
     assert not torch.equal(before.means, after.means)
@@ -108,7 +108,7 @@ def test_a_network_of_another_shape_or_kind_is_refused(tmp_path: Path) -> None:
     folder = saved(tmp_path / "images", thumbnails(2))
     run = tmp_path / "run"
     assert trained_by_command(folder, run, "--steps", 1).exit_code == 0
-    units = rounding.units_of(run, [valley(0, 0, 20, 20)])
+    units = rounding.units_of(runs.from_pretrained(run), [valley(0, 0, 20, 20)])
     other = presets.build(presets.preset("wave-fast", 0.0))
     with pytest.raises(UsageError, match="another shape"):
         rounding.round_leaks(other, units)

@@ -16,12 +16,13 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from ncml_cli import watching
 from ncml_cli.evaluate import main as eval_main
 from ncml_cli.train import main as train_main
 from ncml_codec.learn import checkpoint
 from ncml_codec.learn.log import read_rows
+from ncpn import watching
 from ncpn.pixelcnn import PixelCNN, PixelCNNConfig
+from ncpn.training_options import TrainingOptions
 from tests.pictures import valley
 
 RECIPES = Path(__file__).parent.parent / "models" / "ncpn" / "recipes"
@@ -92,7 +93,7 @@ def test_a_class_conditional_network_is_sampled_by_class(tmp_path: Path) -> None
     network = PixelCNN(PixelCNNConfig(16, 1, mixtures=2, features=8, classes=2)).eval()
     asked: list[list[int]] = []
     network.condition.register_forward_hook(lambda _, inputs, __: asked.append(inputs[1].tolist()))
-    options = {"samples": 3, "seed": 0, "sample_every": 1, "run": tmp_path}
+    options = TrainingOptions(data=(), out=tmp_path, samples=3, sample_every=1)
     visit = watching.sample_grids(options, (8, 4), torch.device("cpu"), None)
     visit.look(7, network)
     assert asked == [[0, 1, 0]]
@@ -119,7 +120,8 @@ def test_the_picture_and_the_card_say_what_happened(data: str, tmp_path: Path) -
         "curves.png",
     ):
         assert words in card, words
-    training(data, run, "--steps", 9, *BESIDE, "--resume", "--license", "cc-by-4.0")
+    more = ("--noise-levels", 10, "--resume", "--license", "cc-by-4.0")
+    training(data, run, "--steps", 9, *BESIDE, *more)
     card = (run / "README.md").read_text()
     assert "9 steps" in card
     assert "\nlicense: cc-by-4.0\n" in card

@@ -103,6 +103,7 @@ def _training_images(run: Path, sources: tuple[str, ...]) -> tuple[Images, CropC
     from ncml_codec.learn import datasets
     from ncml_codec.learn.checkpoint import load_config, numbers
     from ncml_codec.learn.data import CropConfig
+    from ncpn.runs import recorded_turns
 
     config = load_config(run)
     recorded, options = config.get("crops"), config.get("options")
@@ -116,7 +117,7 @@ def _training_images(run: Path, sources: tuple[str, ...]) -> tuple[Images, CropC
     if "images" in options:
         count = numbers(options, f"{run}: its options", images=int)["images"]
         images = datasets.first(images, max(1, count))
-    turns = config.get("turns")
+    turns = recorded_turns(run)
     return (images if turns is None else datasets.in_turns(images, turns)), crops
 
 

@@ -7,16 +7,14 @@ left to `export` and `calibration` (bench/notebook/integers.md).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ncml_codec.errors import InputError, UsageError
 from ncml_codec.files import translated
-from ncpn import runs
 from ncpn.activations import Floats, Units, choose_units, finer, observe
 from ncpn.network import NCPN
 from ncpn.validation import Image
@@ -25,16 +23,15 @@ from ncpn.wave import WaveNCPN
 _FINER = 1.25  # than what clips nothing: about what `calibration` ends up with
 
 
-def units_of(run: Path, samples: Sequence[Image]) -> Units:
-    """The units in which a run's activations on sample images are whole numbers.
+def units_of(network: nn.Module, samples: Sequence[Image]) -> Units:
+    """The units in which a network's activations on sample images are whole numbers.
 
-    samples: uint8 [height, width, 3]. Raises UsageError for a network of another kind, and as
-    `runs.from_pretrained`.
+    network: on the CPU. samples: uint8 [height, width, 3]. Raises UsageError for a network of
+    another kind.
     """
-    shown = runs.from_pretrained(run)
-    if not isinstance(shown, WaveNCPN):
-        raise UsageError(f"{run}: only wave networks are rounded")
-    return finer(choose_units(observe(shown, samples)), _FINER, _FINER)
+    if not isinstance(network, WaveNCPN):
+        raise UsageError("only wave networks are rounded")
+    return finer(choose_units(observe(network, samples)), _FINER, _FINER)
 
 
 def round_leaks(network: NCPN, units: Units) -> None:
@@ -62,7 +59,7 @@ def round_leaks(network: NCPN, units: Units) -> None:
 
 
 def to_json(units: Units) -> dict[str, Any]:
-    """As a run's config.json keeps them, to go on with."""
+    """As a run keeps them, to go on with."""
     return {
         "stream": units.stream.tolist(),
         "hidden": [values.tolist() for values in units.hidden],
@@ -72,11 +69,11 @@ def to_json(units: Units) -> dict[str, Any]:
 
 def from_json(kept: Mapping[str, Any]) -> Units:
     """The units that `to_json` wrote. Raises InputError for anything else."""
-    with translated("the units of a run's config.json"):
+    with translated("the units of a run"):
         lists = [kept["stream"], *kept["hidden"], *kept["heads"]]
         arrays = [np.array(values, np.float64) for values in lists]
         if not all(values.ndim == 1 and (values > 0).all() for values in arrays):
-            raise InputError("the units of a run's config.json: not lists of numbers above 0")
+            raise InputError("the units of a run: not lists of numbers above 0")
         return Units(arrays[0], arrays[1 : 1 + len(kept["hidden"])], arrays[-len(kept["heads"]) :])
 
 

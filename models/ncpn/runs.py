@@ -6,9 +6,16 @@ What a run's files hold is said by `ncml_codec.learn.checkpoint`.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ncml_codec.errors import InputError, UsageError
-from ncml_codec.learn.checkpoint import MODEL, load_config, numbers, with_weights
+from ncml_codec.learn.checkpoint import (
+    MODEL,
+    load_config,
+    numbers,
+    saved_progress,
+    with_weights,
+)
 from ncml_codec.learn.noise import Process, process_named
 from ncpn import growth, presets
 from ncpn.network import NCPN
@@ -37,6 +44,17 @@ def grow_from(network: NCPN, run: Path) -> None:
     if not (isinstance(network, WaveNCPN) and isinstance(smaller, WaveNCPN)):
         raise UsageError(f"{run}: only wave networks grow out of wave networks")
     growth.grow(network, smaller.to(next(network.parameters()).device))
+
+
+def recorded_turns(run: Path) -> Any:
+    """The turn in which each training image was shown at the end, as recorded; None for all turns.
+
+    For `datasets.in_turns`, which checks it. Raises InputError.
+    """
+    config = load_config(run)
+    if "turns" in config:
+        return config["turns"]
+    return saved_progress(run, MODEL).get("found", {}).get("turns")
 
 
 def recorded_process(run: Path) -> Process:

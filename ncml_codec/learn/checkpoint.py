@@ -124,10 +124,15 @@ def load_snapshot(run: Path, like: Snapshot | None = None) -> Snapshot:
 
 def saved_step(run: Path) -> int:
     """The step that resuming starts from: 0 without a checkpoint."""
-    if not has_snapshot(run):
-        return 0
-    path = run / TRAINING
-    return int(_progress(read_header(path), path)["step"])
+    return int(saved_progress(run)["step"]) if has_snapshot(run) else 0
+
+
+def saved_progress(run: Path, file: str = TRAINING) -> dict[str, Any]:
+    """The progress of a run's last checkpoint, without its tensors. Raises InputError.
+
+    file: TRAINING, what resuming reads, or MODEL, which a run without a checkpoint may have too.
+    """
+    return _progress(read_header(run / file), run / file)
 
 
 def load_model(run: Path) -> dict[str, Tensor]:
@@ -204,4 +209,6 @@ def _progress(header: Mapping[str, str], path: Path) -> dict[str, Any]:
     """What a snapshot's header says of its progress. Raises InputError."""
     found = json_of(header.get("progress", "").encode(), f"{path}: its progress")
     numbers(found, f"{path}: its progress", step=int, seconds=float)
+    if not isinstance(found.get("found", {}), dict):
+        raise InputError(f"{path}: its progress: found is not a JSON object")
     return found

@@ -7,6 +7,7 @@ compared with the file before memory is taken for them, see `ncml_codec.learn.ar
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import zipfile
@@ -124,6 +125,18 @@ def first(images: ArrayImages | FolderImages, count: int) -> ArrayImages | Folde
     return ArrayImages(
         images.images[:count], None if images.labels is None else images.labels[:count]
     )
+
+
+def identity(images: ArrayImages | FolderImages) -> dict[str, int | str]:
+    """The number of images and the SHA-256 of their sizes, pixels and labels, in order, as JSON."""
+    digest, count = hashlib.sha256(), 0
+    for batch in images.batches(1024):
+        digest.update(f"{batch.shape}".encode())
+        digest.update(np.ascontiguousarray(batch).data)
+        count += len(batch)
+    if images.labels is not None:
+        digest.update(images.labels.astype("<i8").tobytes())
+    return {"count": count, "sha256": digest.hexdigest()}
 
 
 def in_turns(images: ArrayImages | FolderImages, turns: Sequence[int]) -> FolderImages:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ncml_codec.errors import UsageError
+
+Json = TypeVar("Json")
 
 
 @contextmanager
@@ -67,6 +70,15 @@ def agreed(value: float) -> float:
     tensor = torch.tensor(value, dtype=torch.float64, device=device)
     distributed.broadcast(tensor, 0)
     return float(tensor)
+
+
+def of_the_first(value: Json) -> Json:
+    """Rank 0's value of a thing that every process found; processes may round differently."""
+    if world() == 1:
+        return value
+    found = [value]
+    distributed.broadcast_object_list(found, 0)
+    return found[0]
 
 
 def mean(value: float) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -57,6 +58,10 @@ class TrainConfig:
     log_every: int = 100
     save_minutes: float = 5.0
 
+    def share(self, step: int, seconds: float) -> float:
+        """How much of a run is done after so many steps and seconds: 1 at its end."""
+        return max(step / self.steps, seconds / 60 / self.minutes)
+
 
 class Diverged(NcmlError):
     """The loss or its gradient is no longer finite."""
@@ -73,6 +78,7 @@ class State:
         )
         self.step, self.updates, self.pixels = 0, 0, 0
         self.running: dict[str, float] = {}
+        self.found: dict[str, Any] = {}  # by the changes of `training` so far, as JSON
         self._seconds_before, self._started, self._clock = 0.0, time.monotonic(), 0.0
         self._named = dict(model.named_parameters())
         self._averaged = {name: p.detach().clone() for name, p in self._named.items()}
@@ -84,7 +90,8 @@ class State:
     def resumed(cls, model: nn.Module, config: TrainConfig, run: Path) -> State:
         """The state that `run` was saved in. Raises InputError if it does not fit the model.
 
-        Snapshots from before fp16 hold neither `updates`, which were as many as steps, nor `scale`.
+        Snapshots from before fp16 hold neither `updates`, which were as many as steps, nor `scale`;
+        those from before `training.Change` hold no `found`.
         """
         state = cls(model, config)
         snapshot = load_snapshot(run, like=state.snapshot())
@@ -94,6 +101,7 @@ class State:
         with translated(f"{run}: its checkpoint"), torch.no_grad():
             state.updates = int(progress.get("updates", state.step))
             state.running = {name: float(value) for name, value in progress["running"].items()}
+            state.found = dict(progress.get("found", {}))
             state._scale.load_state(progress.get("scale", {}))
             for name, parameter in state._named.items():
                 parameter.copy_(snapshot.weights[name])
@@ -183,7 +191,7 @@ class State:
 
     def share_done(self) -> float:
         """How much of the run is done: 1 at its end."""
-        return max(self.step / self.config.steps, self._clock / 60 / self.config.minutes)
+        return self.config.share(self.step, self._clock)
 
     def seconds_left(self) -> float:
         """An estimate from what is done; nan at the start."""
@@ -215,5 +223,6 @@ class State:
             "seconds": self.seconds(),
             "running": self.running,
             "scale": self._scale.state(),
+            "found": self.found,
         }
         return Snapshot(self._named, self._averaged, self._optimiser.moments(), progress)

@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 from tqdm import tqdm
 
 from ncml_codec.errors import UsageError
 from ncml_codec.learn import parallel
-from ncml_codec.learn.checkpoint import has_snapshot, save_snapshot
+from ncml_codec.learn.checkpoint import has_snapshot, save_snapshot, saved_progress
 from ncml_codec.learn.data import CropConfig, Images
 from ncml_codec.learn.log import LOG, Board, Table
 from ncml_codec.learn.noise import Process
@@ -42,6 +43,28 @@ class Visit:
     look: Callable[[int, nn.Module], None]
 
 
+@dataclass(frozen=True)
+class Change:
+    """What changes for the rest of a run as soon as a share of it, 0 to 1, is done.
+
+    look(network, images): what the averaged network says, as JSON; checkpoints keep it by `name`.
+    begin(images, found): makes the change and returns the images to train on from now on. It is
+    called with what `look` returned, and again when a run that has it resumes.
+    """
+
+    name: str
+    share: float
+    look: Callable[[nn.Module, Images], Any]
+    begin: Callable[[Images, Any], Images]
+
+
+def check_unfinished(run: Path, config: TrainConfig) -> None:
+    """Raises UsageError if the checkpoint of `run` is the end of what `config` asks for."""
+    progress = saved_progress(run)
+    if config.share(progress["step"], progress["seconds"]) >= 1:
+        raise UsageError(f"{run}: finished at step {progress['step']}; give more steps or minutes")
+
+
 def train(
     model: nn.Module,
     images: Images,
@@ -53,6 +76,7 @@ def train(
     visits: Sequence[Visit] = (),
     saved: Callable[[int], None] = lambda step: None,
     board: Board | None = None,
+    changes: Sequence[Change] = (),
 ) -> None:
     """Train `model` in place and leave checkpoints in `run`, resuming from the one found there.
 
@@ -63,9 +87,14 @@ def train(
     not finite.
     """
     model.train()
-    state = State.resumed(model, config, run) if has_snapshot(run) else State(model, config)
-    if state.share_done() >= 1:
-        raise UsageError(f"{run}: finished at step {state.step}; give more steps or minutes")
+    if has_snapshot(run):
+        check_unfinished(run, config)
+        state = State.resumed(model, config, run)
+    else:
+        state = State(model, config)
+    for change in changes:
+        if change.name in state.found:
+            images = change.begin(images, state.found[change.name])
     first = parallel.rank() == 0
     shown = first and sys.stderr.isatty()
     bar = tqdm(total=100, unit="%", disable=not shown, bar_format=_BAR)
@@ -73,6 +102,10 @@ def train(
     pixels = 0
     with bar, Table(run / LOG, LOG_FIELDS, state.step, board) if first else nullcontext() as log:
         while state.share_done() < 1:
+            for change in changes:
+                if change.name not in state.found and state.share_done() >= change.share:
+                    images = _changed(state, images, change)
+                    say(f"step {state.step}: {change.name} from the averaged network")
             for parts in state.advance(images, process, crops):
                 for name in _PARTS:
                     _average(state.running, name, float(getattr(parts, name).detach()))
@@ -92,6 +125,12 @@ def train(
                 save_snapshot(run, state.snapshot())
                 saved(state.step)
                 last_save = now
+
+
+def _changed(state: State, images: Images, change: Change) -> Images:
+    with state.averaged_network() as network:
+        state.found[change.name] = parallel.of_the_first(change.look(network, images))
+    return change.begin(images, state.found[change.name])
 
 
 def _receive(state: State, visits: Sequence[Visit]) -> None:

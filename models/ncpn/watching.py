@@ -1,4 +1,4 @@
-"""What `ncml-train` does beside training: evaluations, sample grids, the picture and the card.
+"""What a training run does beside training: evaluations, sample grids, the picture and the card.
 
 Only the first process does it. Nothing here changes what is trained.
 """
@@ -8,63 +8,71 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Any
 
-import click
 import torch
 
 from ncml_codec.learn import card, curves, datasets, pictures, sampling
 from ncml_codec.learn.checkpoint import saved_step
+from ncml_codec.learn.data import Images
 from ncml_codec.learn.evaluation import EVALUATION_FIELDS, Evaluator
 from ncml_codec.learn.log import EVALUATIONS, LOG, Board, Table, read_rows
 from ncml_codec.learn.noise import Process
 from ncml_codec.learn.training import Visit
 from ncpn import presets, walks
 from ncpn.network import NCPN
+from ncpn.training_options import TrainingOptions
 
 SAMPLES = "samples"
 
 
-def board(options: dict[str, Any], stack: ExitStack) -> Board | None:
+def board(options: TrainingOptions, stack: ExitStack) -> Board | None:
     """TensorBoard's files, if they are wanted, open until the stack closes."""
-    run: Path = options["run"]
-    if not options["tensorboard"]:
+    if not options.tensorboard:
         return None
-    return stack.enter_context(Board(run, saved_step(run)))
+    return stack.enter_context(Board(options.out, saved_step(options.out)))
+
+
+def held_out(options: TrainingOptions) -> Images:
+    """The images whose likelihoods are evaluated, labelled if the network is."""
+    assert options.test_data is not None
+    images = datasets.open_dataset(options.test_data, "test", 1)
+    images = datasets.first(images, options.test_images)
+    datasets.check_labels(images, options.classes)
+    return images
 
 
 def evaluation(
-    options: dict[str, Any],
+    options: TrainingOptions,
+    images: Images,
     process: Process,
     device: torch.device,
     shown: Board | None,
     stack: ExitStack,
+    say: Callable[[str], None],
 ) -> Visit:
-    """Likelihoods of the held-out images, in evaluations.csv."""
-    run: Path = options["run"]
-    held_out = datasets.open_dataset(options["test_data"], "test", 1)
-    held_out = datasets.first(held_out, options["test_images"])
-    datasets.check_labels(held_out, options["classes"])
+    """Likelihoods of held-out images every `evaluate_every` steps, in evaluations.csv."""
+    assert options.evaluate_every is not None
+    run = options.out
     table = Table(run / EVALUATIONS, EVALUATION_FIELDS, saved_step(run), shown)
     look = Evaluator(
-        held_out,
+        images,
         process,
-        options["batch"],
+        options.batch,
         device,
-        options["classes"] > 0,
+        options.classes > 0,
         stack.enter_context(table),
-        click.echo,
+        say,
     )
-    return Visit(options["evaluate_every"], look)
+    return Visit(options.evaluate_every, look)
 
 
 def sample_grids(
-    options: dict[str, Any], size: tuple[int, int], device: torch.device, shown: Board | None
+    options: TrainingOptions, size: tuple[int, int], device: torch.device, shown: Board | None
 ) -> Visit:
     """Images of `size`, height and width, drawn at t = 0 with the same random numbers each time."""
-    count, seed = options["samples"], options["seed"]
-    folder: Path = options["run"] / SAMPLES
+    assert options.sample_every is not None
+    count, seed = options.samples, options.seed
+    folder = options.out / SAMPLES
 
     def look(step: int, network: torch.nn.Module) -> None:
         assert isinstance(network, NCPN)
@@ -75,7 +83,7 @@ def sample_grids(
         if shown is not None:
             shown.picture(SAMPLES, drawn, step)
 
-    return Visit(options["sample_every"], look)
+    return Visit(options.sample_every, look)
 
 
 def _walk(network: NCPN, count: int) -> sampling.Begin:
@@ -90,14 +98,14 @@ def _walk(network: NCPN, count: int) -> sampling.Begin:
     return begin
 
 
-def keeping_the_card(options: dict[str, Any], network: str, images: str) -> Callable[[int], None]:
+def keeping_the_card(options: TrainingOptions, network: str, images: str) -> Callable[[int], None]:
     """Called after each checkpoint: draw the curves and write the card."""
-    run: Path = options["run"]
+    run = options.out
     drawing = importlib.util.find_spec("matplotlib") is not None
 
     def saved(_: int) -> None:
         if drawing and read_rows(run / LOG):
             curves.draw([run], run / card.CURVES)
-        card.write_card(run, network, images, options["device"], options["license"])
+        card.write_card(run, network, images, options.device, options.license)
 
     return saved
