@@ -144,7 +144,7 @@ def _option(flag: str, **attributes: Any) -> Callable[[Callable[..., Any]], Call
     type=click.FloatRange(0, 1),
     help="As --rounded-by, from this share of the run on, by the run's own averaged network.",
 )
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out: see below.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out: see above.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved options and stop.")
 @failing_cleanly
 def main(resume: bool, dry_run: bool, **options: Any) -> None:
