@@ -29,6 +29,7 @@ WRITABLE = (".png", *_BY_PILLOW, ".ppm", ".pgm", ".pbm")
 MAX_PIXELS = 1 << 29  # of an image, read or decoded: 1.6 GB of RGB samples
 _KNOWN_CRITICAL = {b"PLTE", png.PIXELS, png.TRAILER}
 IMAGE_DATA_LEFT = "image data behind the last row"  # for `Picture.not_kept`
+_CHUNKS = {b"iCCP": "colour profile", b"eXIf": "EXIF", b"pHYs": "resolution"}  # for `not_held`
 _ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
 
 
@@ -89,6 +90,30 @@ def encode_parts(
     if suffix in pnm.SUFFIXES:
         return _pnm_parts(shape, kind, chunks, bands, name)
     return _pillow_parts(shape, kind, chunks, bands, name)
+
+
+def not_held(chunks: Sequence[png.Chunk], kind: Kind, name: str) -> list[str]:
+    """What an image file of this name's format cannot hold of the chunks, in words as those of
+    `Picture.not_kept`.
+
+    Of what would make the image look different, transparency, `encode_parts` refuses to write it.
+    """
+    suffix = PurePath(name).suffix.lower()
+    if suffix == ".png":
+        return []
+    kept = {b"PLTE"} if kind.colour_type == kinds.PALETTE else set()
+    if suffix in (".webp", ".tif", ".tiff") and png.icc_profile(chunks) is not None:
+        kept.add(b"iCCP")
+    if suffix == ".webp":
+        kept.add(b"eXIf")
+    found: dict[str, None] = {}  # in order, each once
+    for key, content in chunks:
+        if key not in (png.PIXELS, png.TRAILER) and key not in kept:
+            found[_CHUNKS.get(key) or f"chunk {key.decode('latin-1')}"] = None
+        elif key == png.TRAILER:
+            found[f"trailer of {len(content)} bytes"] = None
+        kept.discard(key)  # another one of its kind is lost
+    return list(found)
 
 
 def _pnm_parts(

@@ -14,13 +14,14 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from ncml_cli import jobs
 from ncml_cli.ncmlzip import main
 from ncml_codec import images, png, readers
 from ncml_codec.errors import InputError, RoundTripError, UnsupportedImage, UsageError
 from ncml_codec.kinds import Kind
 from ncml_codec.model import Model
 from ncml_codec.picture import Picture
-from ncml_codec.pixels import decode_file, encode_file, from_array
+from ncml_codec.pixels import WRITABLE, decode_file, encode_file, from_array, not_held
 from tests import plain_decoder
 from tests.pictures import GOLDEN, valley
 
@@ -264,3 +265,122 @@ def test_json_lists_what_is_not_kept(scan: Path, option: str, status: str) -> No
     assert [record["status"] for record in records] == [status, "done"]
     assert [record["not_kept"] for record in records] == [["resolution", "tag Artist"], []]
     assert all(Path(record["output"]).exists() for record in records)
+
+
+METADATA = [
+    (b"iCCP", b"ICC profile\0\0" + zlib.compress(b"icc" * 9)),
+    (b"eXIf", b"II*\0\x08\0\0\0\0\0\0\0\0\0"),
+    (b"pHYs", bytes(9)),
+    (b"tEXt", b"Title\0hill"),
+    (png.PIXELS, b""),
+    (b"tEXt", b"Author\0somebody"),
+    (png.TRAILER, TRAILER),
+]
+ALL_NAMED = [
+    "colour profile",
+    "EXIF",
+    "resolution",
+    "chunk tEXt",
+    f"trailer of {len(TRAILER)} bytes",
+]
+
+
+def held(picture: Picture, suffix: str) -> list[bytes]:
+    """Contents of what comes back from a file of the format."""
+    chunks = decode_file(encode_file(picture, "x" + suffix), "x").chunks
+    return [png.icc_profile(chunks) or b"", png.exif(chunks) or b"", *(c for _, c in chunks)]
+
+
+@pytest.mark.parametrize("suffix", WRITABLE)
+@pytest.mark.parametrize("one", [each for each in METADATA if each[0] != png.PIXELS])
+def test_what_a_format_does_not_hold_is_named(suffix: str, one: png.Chunk) -> None:
+    is_last = one[0] == png.TRAILER
+    chunks = [(png.PIXELS, b""), one] if is_last else [one, (png.PIXELS, b"")]
+    picture = Picture(valley(0, 0, 3, 4), chunks)
+    named = not_held(picture.chunks, picture.kind, "x" + suffix)
+    content = png.icc_profile(chunks) or one[1]
+    assert len(named) == (content not in held(picture, suffix))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
+def test_a_palette_is_held_and_a_suggested_one_named(suffix: str) -> None:
+    chunks = [(b"PLTE", bytes(range(9))), (png.PIXELS, b"")]
+    picture = Picture(np.zeros((3, 4, 1), np.uint8), chunks, Kind(3, 8))
+    assert not_held(chunks, picture.kind, "x" + suffix) == []
+    assert any(content.startswith(bytes(range(9))) for content in held(picture, suffix))
+    suggested = [] if suffix == ".png" else ["chunk PLTE"]
+    assert not_held(chunks, Kind(2, 8), "x" + suffix) == suggested
+
+
+def test_a_second_profile_is_named() -> None:
+    assert not_held(METADATA[:1] * 2, Kind(2, 8), "x.webp") == ["colour profile"]
+
+
+def decompress(*arguments: object) -> Result:
+    tiny = GOLDEN / "tiny.ncpn"
+    return CliRunner().invoke(main, ["decompress", "-m", str(tiny), *map(str, arguments)])
+
+
+@pytest.fixture
+def archived(tmp_path: Path) -> Path:
+    """A `.ncmz` file with all kinds of metadata, and beside it one with none."""
+    for name, chunks in (("a.png", METADATA), ("b.png", [])):
+        (tmp_path / name).write_bytes(encode_file(Picture(valley(0, 0, 9, 12), chunks), name))
+        assert compress("--rm", tmp_path / name).exit_code == 0
+    return tmp_path / "a.png.ncmz"
+
+
+@pytest.mark.parametrize("small", [0, 1 << 21])
+@pytest.mark.parametrize("more", [(), ("-j", "2")])
+def test_an_archive_that_holds_more_than_the_image_written_stays(
+    archived: Path, monkeypatch: pytest.MonkeyPatch, small: int, more: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(jobs, "SMALL", small)
+    other = archived.with_name("b.png.ncmz")
+    result = decompress("--rm", "--to", "ppm", *more, archived, other)
+    assert result.exit_code == 1
+    assert result.stderr.count(", ".join(ALL_NAMED)) == 1
+    assert "--strip lets them go" in result.stderr
+    assert archived.exists()
+    assert archived.with_name("a.ppm").exists()
+    assert not other.exists()
+
+
+def test_an_archive_goes_where_all_comes_back_or_strip_is_given(archived: Path) -> None:
+    data = archived.read_bytes()
+    result = decompress("--rm", "--strip", "--to", "ppm", archived)
+    assert result.exit_code == 0, result.output
+    assert "not kept: colour profile, resolution\n" in result.stderr
+    assert not archived.exists()
+    archived.write_bytes(data)
+    assert decompress("--rm", archived).exit_code == 0
+    assert not archived.exists()
+    assert png.split(archived.with_suffix("").read_bytes(), "a.png")[1] == METADATA
+
+
+def test_strip_leaves_metadata_out_of_a_restored_png(archived: Path) -> None:
+    assert decompress("--strip", archived).exit_code == 0
+    found = png.split(archived.with_suffix("").read_bytes(), "a.png")[1]
+    assert [kind for kind, _ in found] == [b"iCCP", b"pHYs", png.PIXELS]
+
+
+@pytest.mark.parametrize(("option", "status"), [("--keep", "done"), ("--rm", "failed")])
+def test_json_lists_what_the_image_written_does_not_hold(
+    archived: Path, option: str, status: str
+) -> None:
+    result = decompress("--json", option, "--to", "bmp", archived)
+    (record,) = [json.loads(line) for line in result.stdout.splitlines()]
+    assert (record["status"], record["not_kept"]) == (status, ALL_NAMED)
+    assert result.exit_code == (status == "failed")
+
+
+def test_what_standard_output_does_not_hold_is_named(archived: Path) -> None:
+    result = decompress("-c", "--to", "ppm", archived)
+    assert result.exit_code == 0
+    assert result.stderr.count(f"{archived}: not kept: {', '.join(ALL_NAMED)}") == 1
+    assert "not kept" not in decompress("-c", archived).stderr
+
+
+def test_info_calls_a_trailer_so(archived: Path) -> None:
+    result = CliRunner().invoke(main, ["info", "--json", str(archived)])
+    assert json.loads(result.stdout)[0]["metadata"][-1] == "trailer"

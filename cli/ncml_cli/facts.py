@@ -55,7 +55,7 @@ def facts_of(
         "ratio": round(raw / len(data), 4),
         "bits_per_sub_pixel": round(8 * len(data) / samples, 4),
         "metadata_bytes": len(file.metadata),
-        "metadata": [kind.decode("latin-1") for kind, _ in records if kind != png.PIXELS],
+        "metadata": [_named(kind) for kind, _ in records if kind != png.PIXELS],
         "sections": _sections(file, len(data)),
     }
 
@@ -65,6 +65,10 @@ def described(kind: Kind, chunks: Sequence[png.Chunk]) -> str:
     if kind.colour_type != kinds.PALETTE:
         return str(kind)
     return f"{kind} of {len(dict(chunks).get(b'PLTE', b'')) // 3} colours"
+
+
+def _named(kind: bytes) -> str:
+    return "trailer" if kind == png.TRAILER else kind.decode("latin-1")
 
 
 def _of_tiles(file: Container, models: Sequence[Model]) -> dict[str, Any]:

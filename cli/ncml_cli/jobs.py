@@ -7,23 +7,23 @@ process; what it would say to the user it returns.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ncml_cli.report import Done, NotKept
 from ncml_cli.settings import Settings, engine_of
 from ncml_cli.targets import Target, free_target, names_no_format, restored_name
-from ncml_codec import codec, images, library, readers
+from ncml_codec import codec, images, library, png, readers
 from ncml_codec.codec import Effort
 from ncml_codec.errors import FormatError, NcmlError
 from ncml_codec.files import FileState, InputFile, read_file, remove, write_atomically
 from ncml_codec.images import Opened
 from ncml_codec.model import Model
 from ncml_codec.picture import Samples, Source
-from ncml_codec.pixels import encode_parts
+from ncml_codec.pixels import encode_parts, not_held
 
 if TYPE_CHECKING:
     from ncml_cli.meter import Meter
@@ -128,21 +128,16 @@ class Compress:
             "checked": self.check,
             "not_kept": list(not_kept),
         }
-        named = ", ".join(not_kept)
-        if self.remove and not_kept and not self.strip:
-            raise NotKept(
-                f"{source}: {path} is written, but {source} stays, since these would be lost:"
-                f" {named}; --strip lets them go",
-                facts,
-            )
         if self.remove:
+            if not self.strip:
+                _check_kept(source, path, not_kept, facts)
             remove(source, read, path, written)
         return Done(
             f"{source} -> {path}: {before} -> {len(data)} bytes"
             f" ({100 * len(data) / max(before, 1):.1f} %), {bits:.3f} bits per sub-pixel",
             f"{more}, {'checked' if self.check else 'not checked'}",
             facts,
-            f"{source}: not kept: {named}" if not_kept else "",
+            _warning(source, not_kept),
         )
 
 
@@ -152,6 +147,7 @@ class Decompress:
 
     models: looked at before the released ones. keep_going: write what is left of a damaged file.
     part: write this part of the image alone. suffix: of the format to write; None for the name's.
+    strip: as of `Compress`.
     """
 
     settings: Settings
@@ -161,6 +157,7 @@ class Decompress:
     keep_going: bool = False
     part: Region | None = None
     suffix: str | None = None
+    strip: bool = False
 
     def pixels(self, source: Path) -> int | None:
         return _coded_pixels(source)
@@ -179,7 +176,8 @@ class Decompress:
             else:
                 opened = about(source, lambda: _open(data, self, effort))
             bands = _bands_about(source, opened.bands)
-            parts = encode_parts(opened.shape, opened.chunks, bands, str(path), opened.kind)
+            chunks = png.needed(opened.chunks) if self.strip else opened.chunks
+            parts = encode_parts(opened.shape, chunks, bands, str(path), opened.kind)
             small = opened.width * opened.height <= SMALL
             # Parts are computed as they are asked for.
             written = (
@@ -191,7 +189,8 @@ class Decompress:
         size = f"{opened.width} x {opened.height}"
         more = f"{time.perf_counter() - started:.2f} s, {engine_of(effort, opened.model)}"
         losses = salvaged.losses if salvaged else []
-        return partial(self.finish, source, read, path, written or data, size, more, losses)
+        lost = not_held(chunks, opened.kind, str(path))
+        return partial(self.finish, source, read, path, written or data, size, more, lost, losses)
 
     def finish(
         self,
@@ -201,12 +200,14 @@ class Decompress:
         data: bytes | FileState,
         size: str,
         more: str,
+        not_kept: Sequence[str] = (),
         losses: Sequence[Loss] = (),
     ) -> Done:
         """Write the image if it is not, remove the input if it is not to be kept.
 
-        read: the input as it was read. Raises FormatError after writing if something is lost, and
-        keeps the input.
+        read: the input as it was read; not_kept: what the image's format cannot hold. Raises
+        FormatError after writing if tiles are lost, and NotKept as `Compress.finish` does; both
+        keep the input.
         """
         if isinstance(data, bytes):
             data = write_atomically(path, data, replace=self.force, like=read.status)
@@ -217,7 +218,16 @@ class Decompress:
                 f"{source}: damaged: {salvage.summary(losses)}. What is left is in {path}, lost"
                 f" pixels in grey ({codec.LOST}); {source} is kept"
             )
+        facts = {
+            "output": str(path),
+            "input_bytes": read.size,
+            "output_bytes": data.size,
+            "size": size,
+            "not_kept": list(not_kept),
+        }
         if self.remove:
+            if not self.strip:
+                _check_kept(source, path, not_kept, facts)
             remove(source, read, path, data)
         is_fallback = (
             self.suffix is None
@@ -225,8 +235,7 @@ class Decompress:
             and path.name == restored_name(source, part=self.part)
         )
         note = ", as PNG, since the name has no suffix of a lossless format" if is_fallback else ""
-        facts = {"output": str(path), "input_bytes": read.size, "output_bytes": data.size}
-        return Done(f"{source} -> {path}: {size}{note}", more, facts | {"size": size})
+        return Done(f"{source} -> {path}: {size}{note}", more, facts, _warning(source, not_kept))
 
 
 @dataclass(frozen=True)
@@ -260,6 +269,22 @@ class Test:
     def finish(self, source: Path, length: int, size: str, more: str) -> Done:
         """What is said of a sound file of so many bytes."""
         return Done(f"{source}: sound, {size}", more, {"input_bytes": length, "size": size})
+
+
+def _check_kept(
+    source: Path, path: Path, not_kept: Sequence[str], facts: Mapping[str, Any]
+) -> None:
+    """Raise NotKept if the input holds what its output does not. facts: of the output."""
+    if not_kept:
+        raise NotKept(
+            f"{source}: {path} is written, but {source} stays, since these would be lost:"
+            f" {', '.join(not_kept)}; --strip lets them go",
+            facts,
+        )
+
+
+def _warning(source: Path, not_kept: Sequence[str]) -> str:
+    return f"{source}: not kept: {', '.join(not_kept)}" if not_kept else ""
 
 
 def _open(data: bytes, job: Decompress | Test, effort: Effort) -> Opened:

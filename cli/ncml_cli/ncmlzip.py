@@ -102,6 +102,11 @@ def compress(strip: bool, no_check: bool, decoded: bool, level: int | None, **gi
 @options.inputs
 @options.outputs
 @click.option("--to", type=click.Choice(options.FORMATS), help="Write this format.")
+@click.option(
+    "--strip",
+    is_flag=True,
+    help="Leave out metadata that no colour depends on; let go what the format cannot hold.",
+)
 @click.option("--keep-going", is_flag=True, help="Write what is left of a damaged file.")
 @options.region
 @options.effort
@@ -109,12 +114,13 @@ def compress(strip: bool, no_check: bool, decoded: bool, level: int | None, **gi
 @options.speech
 @failing_cleanly
 def decompress(
-    to: str | None, keep_going: bool, region: Sequence[int] | None, **given: Any
+    to: str | None, strip: bool, keep_going: bool, region: Sequence[int] | None, **given: Any
 ) -> None:
     """Restore images: img.png.ncmz gives img.png back.
 
     The suffix of the output's name chooses its format: png, which holds every image,
     webp, bmp, tif, ppm, pgm or pbm; --to replaces it. A name without such a suffix gets .png.
+    Metadata that the format cannot hold is named; with --rm such an input stays without --strip.
     Without files, or with -, from standard input to standard output, as PNG if --to does not say
     otherwise. Nothing goes there before all of the file is decoded and found sound.
 
@@ -144,7 +150,9 @@ def decompress(
     if part and (keep_going or remove):
         raise UsageError("--region gives a part: no --rm and no --keep-going with it")
     suffix = None if to is None else f".{to}"
-    job = jobs.Decompress(settings, settings.models(), force, remove, keep_going, part, suffix)
+    job = jobs.Decompress(
+        settings, settings.models(), force, remove, keep_going, part, suffix, strip
+    )
     calls.decompress(wanted, job)
 
 
