@@ -13,7 +13,13 @@ from scipy.io import savemat
 
 from ncml_codec.errors import InputError, UsageError
 from ncml_codec.learn.data import CropConfig, FolderImages
-from ncml_codec.learn.datasets import ArrayImages, check_augmentation, open_dataset, open_training
+from ncml_codec.learn.datasets import (
+    ArrayImages,
+    check_augmentation,
+    first,
+    open_dataset,
+    open_training,
+)
 from tests.pictures import real_images
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (10, 3, 32, 32), np.uint8)
@@ -116,6 +122,22 @@ def test_celeba_is_cropped_and_split(tmp_path: Path) -> None:
     (tmp_path / "list_eval_partition.txt").write_text("0.png 0\n1.png 2\n2.png 1\n3.png 0\n")
     assert arrays(f"celeba64:{tmp_path}").images[:, 0, 0, 0].tolist() == [0, 30]
     assert arrays(f"celeba64:{tmp_path}", "test").images.shape == (1, 3, 64, 64)
+
+
+@pytest.mark.parametrize("kind", ["imagenet32", "celeba64"])
+def test_an_unreadable_image_of_a_data_set_is_named_and_left_out(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / ("train" if kind == "imagenet32" else "img_align_celeba")
+    folder.mkdir()
+    bad, side = folder / "1.png", 32 if kind == "imagenet32" else 200
+    bad.write_bytes(b"no image")
+    with pytest.raises(InputError, match="no images; 1 left out"):
+        open_dataset(f"{kind}:{tmp_path}", "train", 8)
+    for name in ("0.png", "2.png"):
+        Image.new("RGB", (side, side), (7, 0, 0)).save(folder / name)
+    found = arrays(f"{kind}:{tmp_path}")
+    assert len(found.images) == 2
+    assert found.describe().endswith(f"; 1 left out, cannot be read: {bad}")
+    assert str(bad) in first(found, 1).describe()
 
 
 @pytest.mark.parametrize("last", [False, True])

@@ -111,10 +111,7 @@ class FolderImages:
         if self.skipped:
             names = ", ".join(path.name for path in self.skipped)
             text += f"; left out, smaller than the crop: {names}"
-        if self.unreadable:
-            names = ", ".join(map(str, self.unreadable))
-            text += f"; {len(self.unreadable)} left out, cannot be read: {names}"
-        return text
+        return text + left_out(self.unreadable)
 
     def _crop(
         self,
@@ -166,6 +163,14 @@ def load_folders(folders: Sequence[Path], minimum_side: int) -> FolderImages:
             f" ({len(skipped)} smaller ones, {len(unreadable)} that cannot be read)"
         )
     return FolderImages(images, skipped, unreadable=unreadable)
+
+
+def left_out(unreadable: Sequence[Path]) -> str:
+    """How many files could not be read, and their names, to be appended to a description."""
+    if not unreadable:
+        return ""
+    names = ", ".join(map(str, unreadable))
+    return f"; {len(unreadable)} left out, cannot be read: {names}"
 
 
 def image_files(folder: Path) -> list[Path]:

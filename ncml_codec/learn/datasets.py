@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from ncml_codec import turns as all_turns
-from ncml_codec.errors import InputError, UsageError
+from ncml_codec.errors import InputError, UnsupportedImage, UsageError
 from ncml_codec.files import read_file, translated
 from ncml_codec.learn.array_files import PickledArray, npy, unpickled, whole_numbers
 from ncml_codec.learn.data import (
@@ -28,11 +28,13 @@ from ncml_codec.learn.data import (
     Labels,
     Pixels,
     image_files,
+    left_out,
     load_folders,
     read_rgb,
 )
 
-Reader = Callable[[Path, str], tuple[Pixels, Labels | None]]
+Read = tuple[Pixels, Labels | None]
+Reader = Callable[[Path, str], "Read | ArrayImages"]
 
 SPLITS = ("train", "test")
 _CIFAR = "https://www.cs.toronto.edu/~kriz/cifar.html"
@@ -46,10 +48,14 @@ _CELEBA = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 
 @dataclass(frozen=True)
 class ArrayImages:
-    """Images of one size: uint8 [count, 3, height, width], and labels [count] if there are any."""
+    """Images of one size: uint8 [count, 3, height, width], and labels [count] if there are any.
+
+    unreadable: files of the data set that could not be read.
+    """
 
     images: Pixels
     labels: Labels | None = None
+    unreadable: Sequence[Path] = ()
 
     def crops(self, config: CropConfig, seed: int, step: int) -> Pixels:
         """The batch of training step `step`: epochs shuffled by (seed, epoch), mirrored at random.
@@ -60,7 +66,7 @@ class ArrayImages:
 
     def describe(self) -> str:
         count, _, height, width = self.images.shape
-        return f"{count} images of {width} x {height}"
+        return f"{count} images of {width} x {height}{left_out(self.unreadable)}"
 
     def batches(self, size: int) -> Iterator[Pixels]:
         """All images once, in order; the last batch may be smaller."""
@@ -95,12 +101,15 @@ def open_dataset(source: str, split: str, crop: int) -> ArrayImages | FolderImag
         return load_folders([Path(rest if colon else source)], crop)
     if kind not in _READERS:
         raise UsageError(f"data {source!r}: not one of {', '.join(_READERS)}, folder")
-    images, labels = _READERS[kind](Path(rest), split)
+    found = _READERS[kind](Path(rest), split)
+    if not isinstance(found, ArrayImages):
+        found = ArrayImages(*found)
+    images, labels = found.images, found.labels
     if not images.size:
         raise InputError(f"{rest}: no images")
     if labels is not None and (labels.shape != images.shape[:1] or labels.min() < 0):
         raise InputError(f"{rest}: {len(images)} images, not a label from 0 up for each of them")
-    return ArrayImages(np.require(images, requirements=["C", "W"]), labels)
+    return replace(found, images=np.require(images, requirements=["C", "W"]))
 
 
 def path_of(source: str) -> Path:
@@ -122,9 +131,8 @@ def first(images: ArrayImages | FolderImages, count: int) -> ArrayImages | Folde
     """The first `count` images."""
     if isinstance(images, FolderImages):
         return replace(images, images=images.images[:count])
-    return ArrayImages(
-        images.images[:count], None if images.labels is None else images.labels[:count]
-    )
+    labels = None if images.labels is None else images.labels[:count]
+    return replace(images, images=images.images[:count], labels=labels)
 
 
 def identity(images: ArrayImages | FolderImages) -> dict[str, int | str]:
@@ -226,7 +234,7 @@ def read_svhn(folder: Path, split: str) -> tuple[Pixels, Labels]:
 def read_imagenet(side: int) -> Reader:
     """Downsampled ImageNet (Chrabaszcz et al. 2017): the official npz files, or a folder of PNG."""
 
-    def read(folder: Path, split: str) -> tuple[Pixels, Labels | None]:
+    def read(folder: Path, split: str) -> Read | ArrayImages:
         pattern = "train_data_batch_*.npz" if split == "train" else "val_data.npz"
         files = sorted(folder.glob(pattern))
         if files:
@@ -238,13 +246,13 @@ def read_imagenet(side: int) -> Reader:
         }
         for name in names[split]:
             if (folder / name).is_dir():
-                return _folder(folder / name, side, side), None
+                return _stacked(image_files(folder / name), lambda path: _of_side(path, side))
         raise InputError(f"{folder}: no {pattern} and no folder of PNG; see {_IMAGENET}")
 
     return read
 
 
-def read_celeba64(folder: Path, split: str) -> tuple[Pixels, None]:
+def read_celeba64(folder: Path, split: str) -> ArrayImages:
     """CelebA, aligned and cropped: the central 148 x 148 at 64 x 64, as in the NCML paper.
 
     The paper does not say how it crops; this is what most generative work does. Split by
@@ -266,7 +274,7 @@ def read_celeba64(folder: Path, split: str) -> tuple[Pixels, None]:
         paths = paths[:edge] if split == "train" else paths[edge:]
     if not paths:
         raise InputError(f"{folder}: no images; CelebA (aligned and cropped) is at {_CELEBA}")
-    return np.stack([_celeba_image(path) for path in paths]), None
+    return _stacked(paths, _celeba_image)
 
 
 def read_array(path: Path, split: str) -> tuple[Pixels, None]:
@@ -327,21 +335,36 @@ def _imagenet_npz(path: Path, side: int) -> tuple[Pixels, Labels]:
         return parts[0].reshape(-1, 3, side, side), whole_numbers(parts[1]) - 1
 
 
-def _folder(folder: Path, height: int, width: int) -> Pixels:
-    paths = image_files(folder)
-    images = [read_rgb(path) for path in paths]
-    for path, image in zip(paths, images, strict=True):
-        if image.shape != (height, width, 3):
-            raise InputError(f"{path}: {image.shape[1]} x {image.shape[0]}, not {width} x {height}")
+def _stacked(paths: Sequence[Path], prepared: Callable[[Path], Pixels]) -> ArrayImages:
+    """All images of the files that can be read. prepared: the image of a file, uint8 [3, height,
+    width]. Raises InputError if there are none, UnsupportedImage for one of another size."""
+    images: list[Pixels] = []
+    unreadable: list[Path] = []
+    for path in paths:
+        try:
+            images.append(prepared(path))
+        except UnsupportedImage:  # it can be read, but the data set is another one
+            raise
+        except InputError:
+            unreadable.append(path)
     if not images:
-        raise InputError(f"{folder}: no images")
-    return np.stack(images).transpose(0, 3, 1, 2)
+        where = paths[0].parent if paths else "the folder"
+        raise InputError(f"{where}: no images{left_out(unreadable)}")
+    return ArrayImages(np.stack(images), unreadable=unreadable)
+
+
+def _of_side(path: Path, side: int) -> Pixels:
+    image = read_rgb(path)
+    if image.shape != (side, side, 3):
+        size = f"{image.shape[1]} x {image.shape[0]}"
+        raise UnsupportedImage(f"{path}: {size}, not {side} x {side}")
+    return image.transpose(2, 0, 1)
 
 
 def _celeba_image(path: Path) -> Pixels:
     image = Image.fromarray(read_rgb(path))
     if min(image.size) < 148:
-        raise InputError(f"{path}: {image.width} x {image.height}, smaller than 148 x 148")
+        raise UnsupportedImage(f"{path}: {image.width} x {image.height}, smaller than 148 x 148")
     left, top = (image.width - 148) // 2, (image.height - 148) // 2
     small = image.crop((left, top, left + 148, top + 148)).resize((64, 64), Image.Resampling.BOX)
     return np.asarray(small).transpose(2, 0, 1)
