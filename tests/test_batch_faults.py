@@ -9,6 +9,8 @@ import itertools
 import json
 import os
 import signal
+import struct
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from click.testing import CliRunner, Result
 from PIL import Image
 
@@ -24,8 +27,9 @@ from ncml_cli.meter import Meter
 from ncml_cli.ncmlzip import main
 from ncml_cli.settings import Settings
 from ncml_cli.targets import Target
-from ncml_codec import images, readers, salvage
+from ncml_codec import container, images, library, png, readers, salvage
 from ncml_codec.errors import InputError, NcmlError
+from tests.limited import run_limited
 from tests.pictures import GOLDEN, valley
 
 TINY = str(GOLDEN / "tiny.ncpn")
@@ -64,11 +68,14 @@ class Scene:
             (folder / name).write_bytes(data)
         return folder
 
-    def run(self, folder: Path) -> Result:
-        return ncmlzip(self.command, *(folder / name for name in self.files))
+    def run(self, folder: Path, *options: str) -> Result:
+        return ncmlzip(self.command, *options, *(folder / name for name in self.files))
 
-    def check(self, result: Result, folder: Path) -> set[str]:
-        """The names of the files that failed, after a look at everything that must hold."""
+    def check(self, result: Result, folder: Path, removes: bool = False) -> set[str]:
+        """The names of the files that failed, after a look at everything that must hold.
+
+        removes: whether the call had --rm: the inputs of those that did not fail are gone.
+        """
         records = [json.loads(line) for line in result.stdout.splitlines()]
         assert [Path(one["file"]).name for one in records] == list(self.files), result.output
         assert "Traceback" not in result.stderr
@@ -80,7 +87,8 @@ class Scene:
             assert (folder / name).read_bytes() == (self.files | self.outputs)[name]
         for name, output in outputs.items():
             assert name in failed or (folder / output).exists()
-        assert all((folder / name).exists() for name in self.files)
+        for name in self.files:
+            assert (folder / name).exists() == (not removes or name in failed)
         return failed
 
 
@@ -160,7 +168,7 @@ def struck(folder: Path, number: int, error: BaseException) -> Iterator[list[str
 
     with pytest.MonkeyPatch.context() as patch:
         names = ("open", "stat", "lstat", "fstat", "chmod", "utime", "fsync", "link", "replace")
-        for name in {*names, "rename"}.difference(looks):
+        for name in {*names, "rename", "unlink"}.difference(looks):
             patch.setattr(os, name, wrapped(name, getattr(os, name)))
         patch.setattr(os, "fdopen", lambda *a, **o: File(fdopen(*a, **o)))
         patch.setattr(io, "open", open_counted)
@@ -181,29 +189,34 @@ def remembered(encode: Callable[..., bytes]) -> Callable[..., bytes]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
-@pytest.mark.parametrize("command", ["compress", "decompress", "test"])
+@pytest.mark.parametrize(
+    "call", [["compress"], ["compress", "--rm"], ["decompress"], ["decompress", "--rm"], ["test"]]
+)
 @pytest.mark.parametrize("kind", ["system", "memory"])
 def test_an_error_at_any_call_to_the_system_is_one_files_alone(
     scenes: dict[str, Scene],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    command: str,
+    call: list[str],
     kind: str,
 ) -> None:
-    scene, failures = scenes[command], 0
+    command, *options = call
+    scene, failures, found = scenes[command], 0, set()
     monkeypatch.setattr(images, "encode", remembered(images.encode))
     for number in itertools.count(1):
         folder = scene.laid_out(tmp_path / str(number))
         error = MemoryError() if kind == "memory" else ERRORS[number % len(ERRORS)]
         with struck(folder, number, error) as calls:
-            result = scene.run(folder)
-        failed = scene.check(result, folder)
+            result = scene.run(folder, *options)
+        failed = scene.check(result, folder, "--rm" in options)
         assert len(failed) <= 1, (calls[-1], result.output)
+        found.update(calls)
         failures += len(failed)
         if len(calls) < number:
             break
     assert failures >= 3  # of three files, at the least their opening
     assert number > 10
+    assert {"rename", "unlink"} <= found or "--rm" not in options
 
 
 @pytest.mark.parametrize(
@@ -260,6 +273,46 @@ def test_a_lack_of_memory_in_a_library_is_named(
     assert result.exit_code == 1
     assert result.stderr.count("not enough memory") == len(names)
     assert result.stderr.count("-T 1") == len(names)
+    assert result.stderr.count("--memory") == len(names)
+
+
+def metadata_bomb() -> bytes:
+    """A small `.ncmz` file whose metadata unpacks to 2^28 bytes."""
+    header = container.Header(8, 8, 3, library.load(TINY).identity, 11)
+    length = png.MAX_METADATA
+    packer = zstandard.ZstdCompressor(1).compressobj(size=length)
+    zeros = bytes(1 << 20)
+    head = bytes(4) + png.PIXELS + (length - 16).to_bytes(4, "little") + b"zzZz"
+    packed = packer.compress(head) + packer.compress(zeros[len(head) :])
+    packed += b"".join(packer.compress(zeros) for _ in range(length // len(zeros) - 1))
+    tile = container.Tile(b"", 0, 0)
+    return container.write_container(container.Container(header, packed + packer.flush(), [tile]))
+
+
+@pytest.mark.parametrize(("command", "hungry"), [("compress", "0.bmp"), ("test", "0.png.ncmz")])
+def test_a_file_for_which_memory_lacks_gives_one_message(
+    scenes: dict[str, Scene], tmp_path: Path, command: str, hungry: str
+) -> None:
+    """Within a limit of address space: a BMP of 81 megapixels, a bomb of 8 kB."""
+    pytest.importorskip("resource")
+    folder = scenes[command].laid_out(tmp_path / "folder")
+    if command == "test":
+        (folder / hungry).write_bytes(metadata_bomb())
+    else:
+        fields = (b"BM", 0, 0, 0, 54, 40, 9000, 9000, 1, 24, 0, 0, 0, 0, 0, 0)
+        with (folder / hungry).open("wb") as file:
+            file.write(struct.pack("<2sIHHIIiiHHIIiiII", *fields))
+            file.truncate(54 + 3 * 9000 * 9000)
+    sound = list(scenes[command].files)[1:2]
+    names = [str(folder / name) for name in (hungry, *sound)]
+    program = [sys.executable, "-m", "ncml_cli.ncmlzip", command, "-m", TINY, "-T", "1", "--json"]
+    result = run_limited([*program, *names], 410)
+    assert result.returncode == 1, result.stderr
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [one["status"] for one in records] == ["failed", *["done"] * len(sound)]
+    (said,) = result.stderr.splitlines()
+    assert said.startswith(f"ncmlzip: {folder / hungry}: ")
+    assert "not enough memory" in said
 
 
 def test_a_name_too_long_for_its_output_is_one_files_alone(tmp_path: Path) -> None:

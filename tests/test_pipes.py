@@ -14,7 +14,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from ncml_cli import inputs, pipes
+from ncml_cli.meter import Meter
 from ncml_cli.ncmlzip import main
+from ncml_cli.settings import Settings
 from ncml_codec.errors import UsageError
 from tests.pictures import GOLDEN, valley
 
@@ -87,6 +89,18 @@ def test_a_name_tells_the_format_of_standard_output(packed: bytes, tmp_path: Pat
 def test_files_are_restored_in_another_format(photo: Path, packed: bytes) -> None:
     assert ncmlzip("decompress", "--to", "ppm", f"{photo}.ncmz").exit_code == 0
     assert pixels(photo.with_suffix(".ppm").read_bytes()) == pixels(photo.read_bytes())
+
+
+def test_progress_names_standard_input(packed: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels: list[str] = []
+
+    def meter(how: Settings, label: str) -> Meter:
+        labels.append(label)
+        return Meter(label, on=False)
+
+    monkeypatch.setattr(Settings, "meter", meter)
+    assert ncmlzip("test", "-", data=packed).exit_code == 0
+    assert labels == ["(stdin)"]
 
 
 def test_nothing_of_a_damaged_file_comes_out(packed: bytes) -> None:
@@ -169,6 +183,26 @@ def test_a_reader_that_goes_away_is_met_with_silence(photo: Path) -> None:
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_reader_that_stops_in_the_middle_is_met_with_silence(tmp_path: Path) -> None:
+    """As `decompress -c | head` does, with more than a pipe holds."""
+    photo = tmp_path / "photo.png"
+    Image.fromarray(np.tile(valley(90, 90, 12, 15), (50, 60, 1))).save(photo)
+    assert ncmlzip("compress", "-1", photo).exit_code == 0
+    call = ["decompress", "-m", TINY, "-c", "--to", "ppm", f"{photo}.ncmz"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ncml_cli.ncmlzip", *call],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout
+    assert process.stderr
+    assert process.stdout.read(2) == b"P6"
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 141
+    process.stderr.close()
 
 
 def test_temporary_files_go(photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,9 +51,12 @@ class Item:
         return self.pixels is not None and self.pixels <= SMALL
 
 
-def run(job: Job, targets: Mapping[Path, Target]) -> Generator[Outcome, None, None]:
+def run(
+    job: Job, targets: Mapping[Path, Target], names: Mapping[str, str] | None = None
+) -> Generator[Outcome, None, None]:
     """What comes of every file in order, whatever happens to the others.
 
+    names: what the temporary file of standard input, which is always alone, stands for.
     Memory: for each process what it needs by itself, an image of at most SMALL pixels, and outputs
     of at most _WRITERS such images; large images come one at a time, unless the settings say how
     many files are worked on at once: then it is so many images of any size. With a limit of memory
@@ -62,7 +65,8 @@ def run(job: Job, targets: Mapping[Path, Target]) -> Generator[Outcome, None, No
     settings = job.settings
     if len(targets) == 1:
         ((source, target),) = targets.items()
-        with settings.meter(str(source)) as meter:
+        label = (names or {}).get(str(source), str(source))
+        with settings.meter(label) as meter:
             found = attempt(lambda: job.start(source, target, settings.threads, meter)(), source)
         yield found
         return

@@ -158,7 +158,7 @@ def _run(
     names: Mapping[str, str],
     piped: Path | None = None,
 ) -> None:
-    outcomes = _planned(job, targets) if wanted.dry_run else batch.run(job, targets)
+    outcomes = _planned(job, targets) if wanted.dry_run else batch.run(job, targets, names)
     if piped:
         outcomes = pipes.delivered(outcomes, piped)
     with closing(outcomes):

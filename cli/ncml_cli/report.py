@@ -146,7 +146,8 @@ def expected(error: BaseException, source: Path | None = None) -> NcmlError | No
     about = f"{source}: " if source else ""
     if _is_for_want_of_memory(error):
         return NotEnoughMemory(
-            f"{about}there is not enough memory for it; -T 1 takes less, as do smaller images"
+            f"{about}there is not enough memory for it; -T 1 takes less, as do smaller images;"
+            " --memory SIZE refuses what would take more before it is begun"
         )
     if isinstance(error, NcmlError):
         return error
