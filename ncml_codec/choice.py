@@ -10,12 +10,12 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
-import zstandard
 
 from ncml_codec import general, methods, png, png_rows, transforms
 from ncml_codec.general import SAMPLES, General, Header, Layer
 from ncml_codec.kinds import Kind
 from ncml_codec.methods import Method, Tools
+from ncml_codec.packing import pack
 from ncml_codec.picture import Picture, Samples, Source
 from ncml_codec.transforms import Planes, Transformed
 
@@ -68,7 +68,7 @@ def is_as_small_as_expected(picture: Source, size: int) -> bool:
     for band in _looked_at(picture):
         flat = np.ascontiguousarray(band).reshape(len(band), -1)
         filtered = png_rows.filter_rows(flat[1:], flat[:-1], picture.planes, 4)
-        estimate += len(zstandard.ZstdCompressor(level=1).compress(filtered.tobytes()))
+        estimate += len(pack(filtered.tobytes(), level=1))
         rows += len(filtered)
     return rows == 0 or size <= _EXPECTED * estimate * picture.height / rows
 

@@ -86,7 +86,9 @@ class InputFile:
             raise InputError(f"{self.path}: {size} bytes, more than the {at_most} that it may have")
         try:
             self.file.seek(0)
-            data = self.file.read() if at_most is None else self.file.read(at_most)
+            # `read` makes room for all that it is asked for, before it reads.
+            wanted = -1 if at_most is None else min(at_most, size + 1)
+            data = self.file.read(wanted)
         except OSError as error:
             raise InputError(f"{self.path}: {_reason(error)}") from error
         self.check_unchanged()

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import zstandard
 
 from ncml_codec import codec, costs, library, look, mixing, packing, png_rows
 from ncml_codec.codec import Effort
@@ -157,8 +156,8 @@ class Zstd:
     def encode(self, planes: Planes, tools: Tools) -> bytes:
         depth, candidates = filtered_rows(planes)
         level = 22 if len(candidates[0]) <= _SLOWEST or tools.level == 9 else 19
-        packer = zstandard.ZstdCompressor(level=level)
-        return bytes([depth]) + min((packer.compress(rows) for rows in candidates), key=len)
+        frames = (packing.pack(rows, level) for rows in candidates)
+        return bytes([depth]) + min(frames, key=len)
 
     def decode(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Planes:
         depth, interlaced, need = _layout(payload, shape)
@@ -251,9 +250,8 @@ def filtered_rows(planes: Planes) -> tuple[int, list[bytes]]:
         depth = next(d for d in (1, 2, 4, 8) if int(planes.max()) < 1 << d)
     rows = png_rows.pack(planes, depth)
     above = np.concatenate([np.zeros((1, rows.shape[1]), np.uint8), rows[:-1]])
-    quick = zstandard.ZstdCompressor(level=3)
     made = [png_rows.filter_rows(rows, above, planes.shape[2], kind).tobytes() for kind in _FILTERS]
-    return depth, sorted(made, key=lambda content: len(quick.compress(content)))[:2]
+    return depth, sorted(made, key=lambda content: len(packing.pack(content, 3)))[:2]
 
 
 def _layout(payload: bytes | memoryview, shape: Shape) -> tuple[int, bool, int]:

@@ -16,9 +16,12 @@ _MAX_DEPTH = 16
 _MAX_NUMBER = 1 << 64  # so that int and float convert into each other
 
 
-def pack(data: bytes) -> bytes:
-    """One zstd frame that states its content size."""
-    return zstandard.ZstdCompressor(level=LEVEL).compress(data)
+def pack(data: bytes, level: int = LEVEL) -> bytes:
+    """One zstd frame that states its content size. level: of zstd, 1 to 22."""
+    try:
+        return zstandard.ZstdCompressor(level=level).compress(data)
+    except zstandard.ZstdError as error:  # sound arguments leave no other reason
+        raise MemoryError(f"zstd: {error}") from error
 
 
 def unpack(packed: bytes, what: str, *, exactly: int | None = None, at_most: int) -> bytes:
@@ -34,6 +37,8 @@ def unpack(packed: bytes, what: str, *, exactly: int | None = None, at_most: int
         unpacker = zstandard.ZstdDecompressor()
         return unpacker.decompress(packed, max_output_size=max(1, size), allow_extra_data=False)
     except zstandard.ZstdError as error:
+        if "not enough memory" in str(error):
+            raise MemoryError(f"zstd: {error}") from error
         raise FormatError(f"{what}: cannot be unpacked: {error}") from error
 
 

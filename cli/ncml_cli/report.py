@@ -31,6 +31,8 @@ _NO_MEMORY = (  # what libraries say that have no exception of their own for it
     "Resource temporarily unavailable",
     "not enough memory",
     "std::bad_alloc",
+    "Error -4 while",  # zlib's
+    "failed to map segment from shared object",  # a module that is loaded late
 )
 
 
@@ -124,7 +126,7 @@ def failing_cleanly(command: Callable[P, None]) -> Callable[P, None]:
     return wrapped
 
 
-_EXPECTED = (NcmlError, OSError, MemoryError, RuntimeError)
+_EXPECTED = (NcmlError, OSError, MemoryError, RuntimeError, ImportError)
 
 
 def attempt(action: Callable[[], T], source: Path | None = None) -> T | NcmlError:
