@@ -83,12 +83,12 @@ def scenes(height: int = 24, width: int = 31) -> list[Scene]:
     return found
 
 
-def made(height: int, width: int) -> tuple[bytes, bytes]:
-    """An image as PNG, written as ncmlzip would, and its `.ncmz` file."""
+def made(height: int, width: int, top: int = 90) -> tuple[bytes, bytes]:
+    """An image as PNG, written as ncmlzip would, and its `.ncmz` file. top: in the photograph."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         out = BytesIO()
-        Image.fromarray(valley(90, 90, height, width)).save(out, "PNG")
+        Image.fromarray(valley(top, 90, height, width)).save(out, "PNG")
         (folder / "a.png").write_bytes(out.getvalue())
         model = ("-m", TINY, "-q")
         in_child(lambda: run(["compress", *model, f"{folder}/a.png"]))
@@ -126,7 +126,7 @@ def kill_at_every_call(scene: Scene) -> Counter[str]:
     found: Counter[str] = Counter()
     for number in range(1, 1000):
         with folder_of(scene) as folder:
-            status = in_child(lambda n=number, f=folder: counted_run(scene, f, n))
+            status = in_child(lambda n=number, f=folder: counted_run(scene, f, n, end_now))
             found[lawful(scene, folder)] += 1
             found["temporary"] += sum(p.name.startswith(TEMPORARY) for p in folder.iterdir())
             if os.WIFEXITED(status):
@@ -149,16 +149,20 @@ def kill_at_random(scene: Scene, seconds: float) -> str:
         return lawful(scene, folder)
 
 
-def counted_run(scene: Scene, folder: Path, fatal: int) -> None:
-    """Run the scene, and end this process by SIGKILL before its `fatal`-th call that changes or
-    opens a file of the folder; the middle of a write counts as a call."""
+def end_now() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def counted_run(scene: Scene, folder: Path, number: int, action: Callable[[], None]) -> None:
+    """Run the scene, with the action before its `number`-th call that changes or opens a file of
+    the folder; the middle of a write counts as a call."""
     calls = 0
 
     def count() -> None:
         nonlocal calls
         calls += 1
-        if calls == fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if calls == number:
+            action()
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event in _WATCHED and str(folder) in str(arguments[0]):
