@@ -11,6 +11,7 @@ the cases that were found.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import random
 import signal
 import sys
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ncml_codec.engines import _native
 from ncml_codec.strength import BODY, COLOURS, STRONGEST
 from tests.native_cases import (
     Case,
@@ -233,6 +235,11 @@ def run_round(
     return done, counts, None
 
 
+def sanitized() -> bool:
+    """Whether the address sanitizer watches this process."""
+    return hasattr(ctypes.CDLL(None), "__asan_init")
+
+
 def report(done: int, seconds: float, counts: Counter[str]) -> str:
     listed = "; ".join(f"{name}: {counts[name]}" for name in sorted(counts))
     return f"{done} cases in {seconds / 60:.1f} minutes of CPU: {listed}"
@@ -252,7 +259,8 @@ def main() -> None:
         parser.error("--keep FOLDER is needed")
     options.keep.mkdir(parents=True, exist_ok=True)
     seed = random.getrandbits(32) if options.seed is None else options.seed
-    print(f"seed {seed}", flush=True)
+    how = "under" if sanitized() else "WITHOUT"
+    print(f"seed {seed}, {how} sanitizers: {_native.__file__}", flush=True)
     _, _, problem = run_round(seed, options.keep, 60 * options.minutes)
     if problem:
         print(problem)
