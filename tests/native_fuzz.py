@@ -214,23 +214,30 @@ def run_round(
         now.write_bytes(case.to_bytes())
 
     started = said = time.process_time()
-    while done < most and time.process_time() - started < seconds:
+    try:
+        while done < most and time.process_time() - started < seconds:
+            if hasattr(signal, "setitimer"):
+                signal.setitimer(signal.ITIMER_PROF, LONGEST)
+            if chance.random() < 0.1:
+                networks[chance.randrange(_NETWORKS)] = a_network(chance)
+            try:
+                case = draw(chance, networks, save)
+                save(case)
+                counts.update(run_case(case))
+            except Exception:
+                data = now.read_bytes()
+                (keep / f"native-{zlib.crc32(data):08x}").write_bytes(data)
+                return done, counts, traceback.format_exc()
+            done += 1
+            if time.process_time() - said > _SAID:
+                said = time.process_time()
+                print(
+                    f"{time.strftime('%H:%M:%S')} {report(done, said - started, counts)}",
+                    flush=True,
+                )
+    finally:
         if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_PROF, LONGEST)
-        if chance.random() < 0.1:
-            networks[chance.randrange(_NETWORKS)] = a_network(chance)
-        try:
-            case = draw(chance, networks, save)
-            save(case)
-            counts.update(run_case(case))
-        except Exception:
-            data = now.read_bytes()
-            (keep / f"native-{zlib.crc32(data):08x}").write_bytes(data)
-            return done, counts, traceback.format_exc()
-        done += 1
-        if time.process_time() - said > _SAID:
-            said = time.process_time()
-            print(f"{time.strftime('%H:%M:%S')} {report(done, said - started, counts)}", flush=True)
+            signal.setitimer(signal.ITIMER_PROF, 0)  # or it ends the process that goes on
     print(report(done, time.process_time() - started, counts), flush=True)
     return done, counts, None
 
