@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+THREAD = "meter"  # name of the thread that draws a line
 AFTER = 2.0  # seconds of work after which the line appears, and an estimate may
 _EVERY = 0.5  # seconds between two states of the line
 _LEAST_SHARE = 0.02  # of the work, before which an estimate means nothing
@@ -34,7 +35,7 @@ class Meter:
     def __enter__(self) -> Meter:
         if self._on:
             self._stop.clear()
-            self._thread = threading.Thread(target=self._run, daemon=True)
+            self._thread = threading.Thread(target=self._run, name=THREAD, daemon=True)
             try:
                 self._thread.start()
             except RuntimeError:  # no thread can be started: no line
