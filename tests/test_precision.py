@@ -17,7 +17,7 @@ from torch import Tensor
 from ncml_codec.learn import checkpoint
 from ncml_codec.learn.data import CropConfig, FolderImages
 from ncml_codec.learn.noise import process_named
-from ncml_codec.learn.precision import LossScale
+from ncml_codec.learn.precision import MOST_SCALE, LossScale
 from ncml_codec.learn.training import Diverged, TrainConfig, train
 from ncpn import presets, validation
 from ncpn.wave import WaveNCPN
@@ -72,6 +72,18 @@ def test_the_scale_halves_at_an_overflow_and_says_so() -> None:
     assert not scale.may_skip()
 
 
+def test_the_greatest_scale_stays_and_a_checkpoint_holds_it() -> None:
+    weight = torch.tensor([0.0], requires_grad=True)
+    scale = LossScale(CPU, "fp16")
+    scale.load_state({**scale.state(), "scale": MOST_SCALE, "growth_interval": 1})
+    for _ in range(2):
+        scale.scaled(weight.sum()).backward()
+        scale.unscale([weight])
+        scale.update()
+    assert scale.state()["scale"] == MOST_SCALE
+    assert checkpoint.json_of(json.dumps(scale.state()).encode(), "it") == scale.state()
+
+
 def test_half_precision_learns_as_float32_does(tmp_path: Path) -> None:
     bits = {}
     for precision in ("float32", "bf16", "fp16"):
@@ -98,13 +110,13 @@ def test_half_precision_resumes_to_the_bit(precision: str, tmp_path: Path) -> No
 def test_an_overflow_leaves_out_one_update_and_training_goes_on(tmp_path: Path) -> None:
     fit(tmp_path, network(), steps=2, precision="fp16")
     before = checkpoint.load_snapshot(tmp_path)
-    _edit_progress(tmp_path, {"scale": {**before.progress["scale"], "scale": 2.0**127}})
+    _edit_progress(tmp_path, {"scale": {**before.progress["scale"], "scale": MOST_SCALE}})
     fit(tmp_path, network(), steps=3, precision="fp16")
     skipped = checkpoint.load_snapshot(tmp_path)
     assert all(torch.equal(before.weights[name], skipped.weights[name]) for name in before.weights)
     assert skipped.progress["step"] == 3
     assert skipped.progress["updates"] == 2
-    assert skipped.progress["scale"]["scale"] == 2.0**126
+    assert skipped.progress["scale"]["scale"] == MOST_SCALE / 2
 
 
 def test_snapshots_from_before_fp16_resume(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 Weights, their average and the optimiser's moments stay in float32 (Micikevicius et al. 2018, "Mixed
 precision training"). bf16 has float32's range and needs no more. In fp16 small gradients vanish, so
 the loss is multiplied by a scale that halves when a gradient overflows (that update is left out)
-and doubles after 2000 updates without; torch's GradScaler keeps it.
+and doubles after 2000 updates without, up to `MOST_SCALE`; torch's GradScaler keeps it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from torch import Tensor
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
+# No gradient needs a greater one, and a checkpoint holds no number beyond 2**64.
+MOST_SCALE = 2.0**60
 # Below, gradients overflow whatever the scale: the run is lost, not the precision short.
 LEAST_SCALE = 2.0**-10
 
@@ -50,6 +52,8 @@ class LossScale:
     def update(self) -> None:
         """Once a step, after `unscale`: the next step's scale."""
         self._scaler.update()
+        if self._scaler.is_enabled() and self._scaler.get_scale() > MOST_SCALE:
+            self._scaler.update(MOST_SCALE)
 
     def state(self) -> dict[str, Any]:
         """Plain numbers for a checkpoint; empty unless fp16."""
