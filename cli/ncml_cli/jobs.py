@@ -93,9 +93,9 @@ class Compress:
             passes = 2 if self.check else 1
             pixels = picture.width * picture.height
             with self.settings.effort(threads, bar, pixels * passes, source) as effort:
-                data = images.encode(picture, self.model, effort, self.level)
+                data = about(source, lambda: images.encode(picture, self.model, effort, self.level))
                 if self.check:
-                    images.verify(data, picture, self.model, effort)
+                    about(source, lambda: images.verify(data, picture, self.model, effort))
                 not_kept = picture.not_kept
         more = f"{time.perf_counter() - started:.2f} s, {engine_of(effort, self.network())}"
         samples = pixels * picture.planes
@@ -320,6 +320,8 @@ def about(source: Path, action: Callable[[], T]) -> T:
     try:
         return action()
     except NcmlError as error:
+        if str(error).startswith(f"{source}: "):
+            raise
         raise type(error)(f"{source}: {error}") from error
 
 
