@@ -27,7 +27,7 @@ from ncml_codec.errors import ChecksumMismatch, FormatError, UnsupportedImage
 from ncml_codec.levels import Level, Trials
 from ncml_codec.model import Model
 from ncml_codec.network import PLANES, Integers
-from ncml_codec.picture import Source
+from ncml_codec.picture import Picture, Source
 from ncml_codec.pixels import MAX_PIXELS
 from ncml_codec.schedule import Shares, in_order, shares
 from ncml_codec.strength import STATIC
@@ -46,11 +46,12 @@ Place = tuple[int, int, int, int]  # top, left, height, width
 
 @dataclass(frozen=True)
 class Effort:
-    """How to compute; no choice here changes a byte of a file or a pixel.
+    """How to compute; no choice here changes a pixel, and `memory` alone may change a file's bytes.
 
     engine: see `engines.load`; threads: over tiles, and over a wave's pixels if there are fewer
     tiles; progress: told the pixels just done; memory: bytes that the process may take by the
     estimates of `memory`, None for any: what needs more has fewer threads or is refused.
+    Further trials for a smaller file, see `images.encode`, are left out.
     """
 
     engine: str = "auto"
@@ -81,7 +82,7 @@ def encode(
     header = Header(*size, model.identity, tile_exponent, turn)
     if header.tile_count() > MAX_TILES:
         raise UnsupportedImage(f"{header.tile_count()} tiles: a file has at most {MAX_TILES}")
-    effort = within(effort, header, model, 0, encoding=True)
+    effort = within(effort, header, model, held_by(picture), encoding=True)
     engine, at_once = engine_for(effort, model, [place[2:] for place in header.tiles()])
 
     def one(samples: Samples) -> Tile:
@@ -161,6 +162,7 @@ def open_file(
     effort = effort or Effort()
     container = read_container(data, max_pixels)
     header = container.header
+    memory.check(effort.memory, memory.of_metadata(container.metadata))
     chunks = png.unpack_chunks(container.metadata)
     _, model = library.find(header.identity, models)
     return Opened(container, model, chunks, bands_of(container, model, effort))
@@ -253,6 +255,14 @@ def within(effort: Effort, header: Header, model: Model, held: int, encoding: bo
     return replace(effort, threads=memory.threads_within(effort.memory, effort.threads, need))
 
 
+def held_by(picture: Source) -> int:
+    """Bytes that a picture takes besides coding: its metadata; if it is not read by rows, all."""
+    held = memory.of_chunks(picture.chunks)
+    if isinstance(picture, Picture):
+        held += picture.samples.nbytes + (picture.packed_bytes or 0)
+    return held
+
+
 def _samples(picture: Source, header: Header) -> Iterator[Samples]:
     """The samples of every tile in order, views of one row of tiles after the other."""
     band = _NOTHING
@@ -279,6 +289,7 @@ def bands_of(
     """
     header = container.header
     held = 2 * sum(len(tile.payload) for tile in container.tiles)
+    held += 2 * len(container.metadata) + memory.of_metadata(container.metadata)
     effort = within(effort, header, model, held, encoding=False)
     engine, at_once = engine_for(effort, model, [place[2:] for place in header.tiles()])
 

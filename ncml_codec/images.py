@@ -6,6 +6,7 @@ every other kind, is tried in several ways, and the smallest file is kept.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -26,7 +27,7 @@ from ncml_codec import (
     transforms,
 )
 from ncml_codec.codec import Effort
-from ncml_codec.errors import ChecksumMismatch, FormatError, RoundTripError
+from ncml_codec.errors import BeyondLimit, ChecksumMismatch, FormatError, RoundTripError
 from ncml_codec.general import General
 from ncml_codec.kinds import Kind
 from ncml_codec.methods import Tools
@@ -62,18 +63,44 @@ def encode(
         turn, by = look.chosen(picture, models, effort)
         first = codec.encode(picture, by, effort, level=strengths, turn=turn)
         if others and (is_photograph or choice.is_small(picture)):
-            more = [
-                codec.encode(picture, each, beside, level=tried, turn=turn)
-                for several, tried in others
-                for each in several
-            ]
-            first = min([first, *more], key=len)
+            for several, tried in others:
+                for each in several:
+                    with contextlib.suppress(BeyondLimit):  # of memory, before anything is done
+                        more = codec.encode(picture, each, beside, level=tried, turn=turn)
+                        first = min(first, more, key=len)
         if is_photograph and choice.is_as_small_as_expected(picture, len(first)):
             return first
-    byte_planes = picture.kind.channels * (2 if picture.kind.bit_depth == 16 else 1)
-    _check_memory(effort, picture.height, picture.width, byte_planes, encoding=True)
+    try:
+        need = _of_layers(picture.kind, picture.height, picture.width, models)
+        memory.threads_within(effort.memory, 1, lambda threads: need + codec.held_by(picture))
+    except BeyondLimit:
+        if first is None:
+            raise
+        return first
+    if effort.memory is not None:  # which is checked: what is tried within takes one thread
+        tools = replace(tools, effort=replace(beside, threads=1, memory=None))
     second = general.write(choice.smallest(picture.whole(), tools))
     return second if first is None or len(second) < len(first) else first
+
+
+def check_memory(
+    most: int | None,
+    level: int,
+    model: Model | None,
+    kind: Kind,
+    size: tuple[int, int],
+    held: int,
+) -> None:
+    """Raise BeyondLimit if to encode an image takes more than `most` bytes, by its header alone.
+
+    size: height, width; held: bytes that its file and its samples take besides.
+    """
+    (models, _), *_ = library.of_level(level, model)
+    if kind.is_first_version:
+        need = min(_of_tiles(kind, *size, each) for each in models)
+    else:
+        need = _of_layers(kind, *size, models)
+    memory.threads_within(most, 1, lambda threads: held + need)
 
 
 @dataclass(frozen=True)
@@ -121,11 +148,13 @@ def open_file(
     file = general.read(data)
     width, height, kind = file.header.width, file.header.height, file.header.kind
     container.check_pixels(width, height, max_pixels)
-    chunks = png.unpack_chunks(file.metadata)
     tools = Tools(list(models), effort or Effort())
-    _check_memory(effort, height, width, file.header.byte_planes, encoding=False)
+    _check_memory(file, len(data), tools)
+    chunks = png.unpack_chunks(file.metadata)
     layers = ((layer.method, layer.planes, layer.payload) for layer in file.layers)
     methods.work(layers, (height, width), tools).check(max_work)
+    if tools.effort.memory is not None:  # which is checked: layers take one thread
+        tools = replace(tools, effort=replace(tools.effort, threads=1, memory=None))
     return Opened(width, height, kind, chunks, _decoded(file, tools), _model(file, tools))
 
 
@@ -182,12 +211,25 @@ def read_header(head: bytes) -> Header:
     return general.read_header(head) if general.is_general(head) else container.read_header(head)
 
 
-def _check_memory(
-    effort: Effort | None, height: int, width: int, byte_planes: int, encoding: bool
-) -> None:
-    most = effort.memory if effort else None
-    need = memory.of_layers(height, width, byte_planes, encoding)
-    memory.threads_within(most, 1, lambda threads: need)
+def _of_tiles(kind: Kind, height: int, width: int, model: Model) -> int:
+    header = container.Header(width, height, kind.channels, model.identity, codec.TILE_EXPONENT)
+    return memory.of_tiles(header, model.network, 1, encoding=True)
+
+
+def _of_layers(kind: Kind, height: int, width: int, models: Sequence[Model]) -> int:
+    """What encoding in layers takes, the network among what is tried."""
+    byte_planes = kind.channels * (2 if kind.bit_depth == 16 else 1)
+    networks = [each.network for each in models]
+    return memory.of_layers(height, width, byte_planes, encoding=True, networks=networks)
+
+
+def _check_memory(file: General, length: int, tools: Tools) -> None:
+    """Raise BeyondLimit if a file of so many bytes takes more memory than the tools may."""
+    header, held = file.header, 2 * length + memory.of_metadata(file.metadata)
+    size, model = (header.height, header.width), _model(file, tools)
+    networks = [model.network] if model else []
+    need = held + memory.of_layers(*size, header.byte_planes, encoding=False, networks=networks)
+    memory.threads_within(tools.effort.memory, 1, lambda threads: need)
 
 
 def _model(file: General, tools: Tools) -> Model | None:

@@ -6,12 +6,13 @@ holds estimates against measured peaks: above them, and below twice them and 64 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from ncml_codec.container import Header
+from ncml_codec.container import TILE_EXPONENTS, Header
 from ncml_codec.errors import BeyondLimit
 from ncml_codec.mixing.contexts import slot_bits
 from ncml_codec.network import Network
+from ncml_codec.packing import unpacked_bytes
 
 MIB = 1 << 20
 
@@ -28,6 +29,8 @@ _LEARNING = 48  # by parameter: its values, averages and rounded copies, for eve
 # mixing coder's tables.
 _LAYERS_PIXEL, _DECODED_PLANE, _ENCODED_PLANE = 40, 28, 70
 _SLOT = 56
+# By byte of metadata: its chunks, the section that they are cut from, and what is made of them.
+_METADATA = 6
 
 
 def of_tiles(header: Header, network: Network, threads: int, encoding: bool) -> int:
@@ -37,19 +40,52 @@ def of_tiles(header: Header, network: Network, threads: int, encoding: bool) -> 
     pixels = max(height * width for height, width, _ in shapes)
     planes = header.planes
     tile = pixels * planes * (_TILE_ENCODED if encoding else _TILE_DECODED)
-    tile += (len(network.blocks) + 1) * network.width * (height + 64) * _RING
-    if header.may_adapt:
-        tile += network.multiply_adds() * _LEARNING + (_COLOURS if planes == 3 else 0)
+    tile += _of_network(network, height, planes, header.may_adapt)
     rows = min(header.height, 1 << header.tile_exponent)
     band = rows * header.width * planes * _BAND
     return _PROCESS + band + min(threads, header.tile_count()) * tile
 
 
-def of_layers(height: int, width: int, byte_planes: int, encoding: bool) -> int:
-    """What version 2 takes; threads do not matter to it."""
+def of_layers(
+    height: int, width: int, byte_planes: int, encoding: bool, networks: Iterable[Network] = ()
+) -> int:
+    """What version 2 takes with one thread. networks: of which one at a time codes a layer."""
+    rows = min(max(height, width), 1 << TILE_EXPONENTS[-1])
+    walks = [_of_network(each, rows, min(byte_planes, 3), adapts=True) for each in networks]
     plane = _ENCODED_PLANE if encoding else _DECODED_PLANE
     tables = _SLOT << slot_bits(height * width, byte_planes)
-    return _PROCESS + tables + height * width * (_LAYERS_PIXEL + byte_planes * plane)
+    return (
+        max(walks, default=0)
+        + _PROCESS
+        + tables
+        + height * width * (_LAYERS_PIXEL + byte_planes * plane)
+    )
+
+
+def _of_network(network: Network, height: int, planes: int, adapts: bool) -> int:
+    """What the walk through a tile takes besides its samples."""
+    walk = (len(network.blocks) + 1) * network.width * (height + 64) * _RING
+    if adapts:
+        walk += network.multiply_adds() * _LEARNING + (_COLOURS if planes == 3 else 0)
+    return walk
+
+
+def of_metadata(section: bytes | memoryview) -> int:
+    """What a file's metadata section takes beside the process, before it is unpacked.
+
+    Raises FormatError if it does not state its size.
+    """
+    return _METADATA * unpacked_bytes(section, "metadata") if section else 0
+
+
+def of_chunks(chunks: Iterable[tuple[bytes, bytes]]) -> int:
+    """What an image's chunks take beside the process while they are packed and checked."""
+    return _METADATA * sum(len(content) for _, content in chunks)
+
+
+def check(most: int | None, held: int) -> None:
+    """Raise BeyondLimit if the process takes more than `most` bytes with `held` in memory."""
+    threads_within(most, 1, lambda threads: _PROCESS + held)
 
 
 def threads_within(most: int | None, threads: int, need: Callable[[int], int]) -> int:

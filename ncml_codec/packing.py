@@ -24,16 +24,24 @@ def pack(data: bytes, level: int = LEVEL) -> bytes:
         raise MemoryError(f"zstd: {error}") from error
 
 
+def unpacked_bytes(packed: bytes | memoryview, what: str) -> int:
+    """Bytes of a zstd frame's content, by its header. Raises FormatError."""
+    try:
+        return int(zstandard.get_frame_parameters(packed).content_size)
+    except zstandard.ZstdError as error:
+        raise FormatError(f"{what}: cannot be unpacked: {error}") from error
+
+
 def unpack(packed: bytes, what: str, *, exactly: int | None = None, at_most: int) -> bytes:
     """The content of one zstd frame, of `exactly` or `at_most` so many bytes.
 
     what: names the section in errors. Raises FormatError for any other bytes, before allocating.
     """
+    size = unpacked_bytes(packed, what)
+    if size > at_most or (exactly is not None and size != exactly):
+        limit = f"at most {at_most}" if exactly is None else f"{exactly}"
+        raise FormatError(f"{what}: unpacks to {size} bytes, not {limit}")
     try:
-        size = zstandard.get_frame_parameters(packed).content_size
-        if size > at_most or (exactly is not None and size != exactly):
-            limit = f"at most {at_most}" if exactly is None else f"{exactly}"
-            raise FormatError(f"{what}: unpacks to {size} bytes, not {limit}")
         unpacker = zstandard.ZstdDecompressor()
         return unpacker.decompress(packed, max_output_size=max(1, size), allow_extra_data=False)
     except zstandard.ZstdError as error:

@@ -21,7 +21,7 @@ from ncml_codec.errors import InputError, UnsupportedImage, UsageError
 from ncml_codec.files import translated
 from ncml_codec.kinds import Kind
 from ncml_codec.picture import Picture, Samples
-from ncml_codec.pixels import check_size
+from ncml_codec.pixels import Admit, admit_all, check_size, sample_bytes
 
 READABLE = ("WEBP", "BMP", "TIFF")
 WRITABLE = {".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
@@ -44,12 +44,15 @@ _NOT_KEPT = {
     "xmp": "XMP",
     "photoshop": "Photoshop's data",
 }
+_PILLOW_BYTES = 4  # that Pillow takes for a pixel of any mode, at most
 _BAND = 1 << 20  # pixels that are copied out of Pillow's memory at a time
 _PILLOW_LIMIT = threading.Lock()
 
 
-def read(data: bytes, name: str, max_pixels: int, decoded: bool) -> Picture:
-    """The picture of a file; name: for errors; decoded: as of `opened`.
+def read(
+    data: bytes, name: str, max_pixels: int, decoded: bool, admit: Admit = admit_all
+) -> Picture:
+    """The picture of a file; name: for errors; decoded: as of `opened`; admit: of `pixels`.
 
     Raises InputError for what is no such file, is damaged or larger than max_pixels,
     UnsupportedImage for what the codec cannot hold.
@@ -59,7 +62,7 @@ def read(data: bytes, name: str, max_pixels: int, decoded: bool) -> Picture:
         check_size(*found.size, name, max_pixels)
     with opened(data, name, decoded) as image:
         check_size(image.width, image.height, name, max_pixels)
-        picture = picture_of(image, name)
+        picture = picture_of(image, name, len(data), admit)
         more = [
             said for key, said in _NOT_KEPT.items() if image.format == "JPEG" and key in image.info
         ]
@@ -93,8 +96,8 @@ def opened(data: bytes, name: str, decoded: bool) -> Image.Image:
     return image
 
 
-def picture_of(image: Image.Image, name: str) -> Picture:
-    """The picture of an image from `opened`; name: of the file, for errors.
+def picture_of(image: Image.Image, name: str, length: int = 0, admit: Admit = admit_all) -> Picture:
+    """The picture of an image from `opened`; name, length: of the file.
 
     Raises UnsupportedImage if Pillow would not give all of its samples, InputError if it is
     damaged.
@@ -110,6 +113,9 @@ def picture_of(image: Image.Image, name: str) -> Picture:
     if is_short:
         raise InputError(f"{name}: its pixels lie beyond its end; it was cut short")
     kind = _MODES[image.mode]
+    pixels = image.height * image.width
+    held = length + pixels * (_PILLOW_BYTES + sample_bytes(kind))
+    admit(kind, (image.height, image.width), held)
     chunks: list[png.Chunk] = []
     if image.info.get("icc_profile"):
         chunks.append(png.icc_chunk(image.info["icc_profile"]))

@@ -7,12 +7,12 @@ imported once it is needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import PurePath
 
 import numpy as np
 
-from ncml_codec import kinds, png, png_rows, pnm, writers
+from ncml_codec import kinds, memory, png, png_rows, pnm, writers
 from ncml_codec.errors import FormatError, InputError, UnsupportedImage, UsageError
 from ncml_codec.kinds import Kind
 from ncml_codec.picture import ImageData, Picture, Samples, Source, from_array
@@ -33,26 +33,45 @@ _CHUNKS = {b"iCCP": "colour profile", b"eXIf": "EXIF", b"pHYs": "resolution"}  #
 _ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
 
 
+Admit = Callable[[Kind, tuple[int, int], int], None]
+
+
+def admit_all(kind: Kind, size: tuple[int, int], held: int) -> None:
+    """Refuse no image.
+
+    An `Admit` hears of an image before its pixels are unpacked: its kind, its height and width, and
+    the bytes that its file, its samples and its metadata take. It raises what refuses the image.
+    """
+
+
 def decode_file(
-    data: bytes, name: str, max_pixels: int = MAX_PIXELS, decoded: bool = False
+    data: bytes,
+    name: str,
+    max_pixels: int = MAX_PIXELS,
+    decoded: bool = False,
+    admit: Admit = admit_all,
 ) -> Picture:
     """The picture of an image file's bytes. name: of the file, for errors.
 
-    decoded: take JPEG and lossy WebP as well, for the pixels that they decode to. Raises
+    decoded: take JPEG and lossy WebP as well, for the pixels that they decode to. admit: see
+    `admit_all`. Raises
     InputError if it is damaged, no image or larger than max_pixels, UnsupportedImage if the codec
     cannot hold it.
     """
     if data.startswith(png.SIGNATURE):
-        return _decode_png(data, name, max_pixels)
+        return _decode_png(data, name, max_pixels, admit)
     if not data:
         raise InputError(f"{name}: the file is empty")
     if pnm.is_pnm(data):
         header = pnm.read_header(data, name)
         check_size(header.width, header.height, name, max_pixels)
+        kind = pnm.kind_of(header, name)
+        size = (header.height, header.width)
+        admit(kind, size, len(data) + size[0] * size[1] * sample_bytes(kind))
         return pnm.read(data, name)
     from ncml_codec import pillow_formats
 
-    return pillow_formats.read(data, name, max_pixels, decoded)
+    return pillow_formats.read(data, name, max_pixels, decoded, admit)
 
 
 def encode_file(picture: Picture, name: str) -> bytes:
@@ -146,13 +165,21 @@ def _pillow_parts(
     yield pillow_formats.encoded(shape, kind, chunks, bands, name)
 
 
-def _decode_png(data: bytes, name: str, max_pixels: int) -> Picture:
+def sample_bytes(kind: Kind) -> int:
+    """What a pixel's samples take in memory."""
+    return kind.channels * np.dtype(kind.dtype).itemsize
+
+
+def _decode_png(data: bytes, name: str, max_pixels: int, admit: Admit) -> Picture:
     header, chunks = png.split(data, name)
     problem = png_problem(header, chunks)
     if problem:
         raise refuse(name, problem)
     check_size(header.width, header.height, name, max_pixels)
-    kind, stream = header.kind, png.image_data(data)
+    kind, size = header.kind, (header.height, header.width)
+    held = memory.of_chunks(chunks) + len(data) + size[0] * size[1] * sample_bytes(kind)
+    admit(kind, size, held)
+    stream = png.image_data(data)
     layout = (header.height, header.width, kind.channels, kind.bit_depth, header.interlaced)
     try:
         filtered, is_exact = png_rows.inflate(stream, png_rows.size_of(*layout))

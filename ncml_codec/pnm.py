@@ -91,13 +91,8 @@ def read_header(data: bytes, name: str) -> Header:
     return Header(number, width, height, maximum[0] if maximum else 1, start, b"#" in head[:at])
 
 
-def read(data: bytes, name: str) -> Picture:
-    """The picture of a file that `is_pnm`. name: of the file, for errors.
-
-    Raises InputError if it is cut short, UnsupportedImage for several images, for another maximum
-    than 1, 255 and 65535.
-    """
-    header = read_header(data, name)
+def kind_of(header: Header, name: str) -> Kind:
+    """The kind of an image. Raises UnsupportedImage if its samples are of another range."""
     if header.maximum not in _DEPTHS:
         raise UnsupportedImage(
             f"{name}: samples from 0 to {header.maximum}; only 0 to 1, 255 and 65535 are handled"
@@ -105,6 +100,17 @@ def read(data: bytes, name: str) -> Picture:
     kind = Kind(kinds.RGB if header.planes == 3 else kinds.GREY, _DEPTHS[header.maximum])
     if not kinds.exists(kind.colour_type, kind.bit_depth):
         raise UnsupportedImage(f"{name}: a PPM of {kind.bit_depth} bit a sample")
+    return kind
+
+
+def read(data: bytes, name: str) -> Picture:
+    """The picture of a file that `is_pnm`. name: of the file, for errors.
+
+    Raises InputError if it is cut short, UnsupportedImage for several images, for another maximum
+    than 1, 255 and 65535.
+    """
+    header = read_header(data, name)
+    kind = kind_of(header, name)
     if header.number <= 3:
         samples, not_kept = _text(data, header, kind, name)
     else:

@@ -24,6 +24,8 @@ from ncml_codec.picture import Picture, Samples, Source
 from ncml_codec.pixels import (
     IMAGE_DATA_LEFT,
     MAX_PIXELS,
+    Admit,
+    admit_all,
     check_size,
     decode_file,
     png_problem,
@@ -51,14 +53,18 @@ def size_of(path: Path) -> int | None:
 
 
 def open_image(
-    source: Path | InputFile, max_pixels: int = MAX_PIXELS, decoded: bool = False
+    source: Path | InputFile,
+    max_pixels: int = MAX_PIXELS,
+    decoded: bool = False,
+    admit: Admit = admit_all,
 ) -> Source:
     """The image in a file, whole or to be read by rows as they are asked for.
 
-    source: a file that the caller opened stays open, and is read by that descriptor alone. decoded:
-    as of `pixels.decode_file`. Raises InputError if it is damaged, no image or larger than
-    max_pixels, UnsupportedImage if the codec cannot hold it; damaged pixels of a large file are
-    found when their rows are asked for, and so is a file that is written into meanwhile.
+    source: a file that the caller opened stays open, and is read by that descriptor alone. decoded,
+    admit: as of `pixels.decode_file`; admit does not hear of images that are read by rows. Raises
+    InputError if it is damaged, no image or larger than max_pixels, UnsupportedImage if the codec
+    cannot hold it; damaged pixels of a large file are found when their rows are asked for, and so
+    is a file that is written into meanwhile.
     """
     opened = source if isinstance(source, InputFile) else InputFile(source)
     name = str(opened.path)
@@ -76,7 +82,7 @@ def open_image(
                 return image
     except OSError as error:
         raise InputError(f"{name}: {error.strerror or error}") from error
-    picture = decode_file(opened.read(), name, max_pixels, decoded)
+    picture = decode_file(opened.read(), name, max_pixels, decoded, admit)
     if opened is not source:
         opened.file.close()
     return picture

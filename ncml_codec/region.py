@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ncml_codec import costs, general, images, library, png
+from ncml_codec import costs, general, images, library, memory, png
 from ncml_codec.codec import Effort, Place, decode_tile, engine_for, within
 from ncml_codec.container import Header, Tile, read_head, read_tile, section_bytes
 from ncml_codec.errors import UsageError
@@ -94,9 +94,13 @@ def open_file(
     first, adaptation, metadata_length, lengths, at = read_head(data, max_pixels)
     region.check(first.width, first.height)
     chunks: list[png.Chunk] = []
+    held = 0
     if metadata_length is not None:
         reader = Reader(data, at)
-        chunks = png.unpack_chunks(bytes(reader.section("metadata", metadata_length)))
+        section = bytes(reader.section("metadata", metadata_length))
+        held = memory.of_metadata(section)
+        memory.check(effort.memory, held)
+        chunks = png.unpack_chunks(section)
         at = reader.at
     sizes = (section_bytes(length, adaptation) for length in lengths)
     begins = itertools.accumulate(sizes, initial=at)
@@ -109,7 +113,7 @@ def open_file(
     ]
     _, model = library.find(first.identity, models)
     costs.of_network(first, adaptation, model.network).check(max_work)
-    bands = _bands(first, region, touched, model, effort)
+    bands = _bands(first, region, touched, model, effort, held)
     return Opened(region.width, region.height, first.kind, chunks, bands, model)
 
 
@@ -119,9 +123,10 @@ def _bands(
     touched: Sequence[tuple[int, Place, Tile]],
     model: Model,
     effort: Effort,
+    held: int,
 ) -> Iterator[Samples]:
-    """The region's samples, a row of tiles at a time."""
-    effort = within(effort, header, model, 0, encoding=False)
+    """The region's samples, a row of tiles at a time. held: bytes of metadata."""
+    effort = within(effort, header, model, held, encoding=False)
     engine, at_once = engine_for(effort, model, [place[2:] for _, place, _ in touched])
 
     def one(item: tuple[int, Place, Tile]) -> tuple[Place, Samples]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ncml_codec import costs, general, images, library, png
+from ncml_codec import costs, general, images, library, memory, png
 from ncml_codec.codec import Effort, Place, bands_of
 from ncml_codec.container import Container, Tile, read_head, read_tile, section_bytes
-from ncml_codec.errors import FormatError, UnknownModel
+from ncml_codec.errors import BeyondLimit, FormatError, UnknownModel
 from ncml_codec.images import Opened
 from ncml_codec.model import Model
 from ncml_codec.pixels import MAX_PIXELS
@@ -73,6 +73,7 @@ def open_file(
 
     Of a file of version 2 anything that is wrong is raised.
     """
+    effort = effort or Effort()
     if general.is_general(data):
         return Salvaged(images.open_file(data, models, effort, max_pixels, max_work))
     header, adaptation, metadata_length, lengths, at = read_head(data, max_pixels)
@@ -82,9 +83,13 @@ def open_file(
     if metadata_length is not None:
         try:
             metadata = bytes(Reader(data, at).section("metadata", metadata_length))
+            memory.check(effort.memory, memory.of_metadata(metadata))
             chunks = png.unpack_chunks(metadata)
+        except BeyondLimit:
+            raise
         except FormatError as error:
             others.append(Loss(error))
+            metadata = b""
         at += metadata_length + 4
     tiles = []
     for index, length in enumerate(lengths):
@@ -105,7 +110,7 @@ def open_file(
             raise FormatError(f"{summary(losses)}; {error}") from error
         raise
     costs.of_network(header, adaptation, model.network).check(max_work)
-    bands = bands_of(container, model, effort or Effort(), damage)
+    bands = bands_of(container, model, effort, damage)
     opened = Opened(header.width, header.height, header.kind, chunks, bands, model)
     return Salvaged(opened, header.tiles(), damage, others)
 

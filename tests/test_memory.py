@@ -12,12 +12,24 @@ from click.testing import CliRunner, Result
 
 import ncml_codec
 from ncml_cli.ncmlzip import main
-from ncml_codec import codec, container, images, library, memory
+from ncml_codec import (
+    codec,
+    container,
+    general,
+    images,
+    library,
+    memory,
+    pillow_formats,
+    png,
+    png_rows,
+    pnm,
+)
 from ncml_codec.codec import Effort
 from ncml_codec.container import Header
 from ncml_codec.errors import BeyondLimit
 from ncml_codec.memory import MIB
-from ncml_codec.picture import from_array
+from ncml_codec.picture import Picture, from_array
+from ncml_codec.pixels import encode_file
 from tests.pictures import valley
 
 # What the process took at most since it began this program (getrusage counts its parent, too).
@@ -119,7 +131,64 @@ def test_sizes_that_are_none_are_refused(text: str, tmp_path: Path) -> None:
 
 
 def _photograph(path: Path) -> Path:
-    from ncml_codec.pixels import encode_file
-
     path.write_bytes(encode_file(from_array(valley(0, 0, 80, 100)), str(path)))
     return path
+
+
+def _with_metadata(length: int) -> bytes:
+    """A tiny file whose metadata are so many zeros, a few hundred bytes when packed."""
+    chunks = [(png.PIXELS, b""), (b"zzZz", bytes(length))]
+    picture = Picture(np.zeros((8, 8, 1), np.uint8), chunks)
+    return codec.encode(picture, library.load("fast"), level=1)
+
+
+def test_metadata_that_unpack_to_more_than_the_limit_are_refused_before_they_are_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.png.ncmz"
+    path.write_bytes(_with_metadata(1 << 24))
+    monkeypatch.setattr(png, "unpack_chunks", lambda section: pytest.fail("unpacked"))
+    for arguments in (["test"], ["decompress"], ["decompress", "--region=0,0,2,2"]):
+        refused = run(*arguments, "--memory=150MiB", path)
+        assert refused.exit_code == 1, refused.exception
+        assert "needs about" in refused.stderr
+
+
+def test_chunks_of_a_png_count_when_it_is_compressed(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    chunks = [(b"zzZz", bytes(1 << 24)), (png.PIXELS, b"")]
+    path.write_bytes(encode_file(Picture(np.zeros((8, 8, 1), np.uint8), chunks), "a.png"))
+    refused = run("compress", "-1", "--memory=150MiB", path)
+    assert refused.exit_code == 1
+    assert "needs about" in refused.stderr
+
+
+@pytest.mark.parametrize("suffix", [".png", ".ppm", ".bmp", ".tif", ".webp"])
+def test_images_that_need_more_memory_are_refused_before_their_pixels_are_unpacked(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(encode_file(from_array(np.zeros((1000, 1000, 3), np.uint8)), path.name))
+
+    def fail(*arguments: object) -> None:
+        pytest.fail("unpacked")
+
+    for module, name in ((png_rows, "inflate"), (pnm, "_binary"), (pillow_formats, "_samples")):
+        monkeypatch.setattr(module, name, fail)
+    refused = run("compress", "-1", "--memory=80MiB", path)
+    assert refused.exit_code == 1, refused.exception
+    assert "needs about" in refused.stderr
+
+
+def test_trials_that_do_not_fit_into_memory_are_left_out() -> None:
+    drawing = from_array(np.zeros((700, 700, 3), np.uint8) + np.arange(3, dtype=np.uint8))
+    small = images.encode(drawing, level=1)
+    assert general.is_general(small)
+    network = library.load("fast").network
+    header = Header(700, 700, 3, b"", codec.TILE_EXPONENT)
+    most = memory.of_tiles(header, network, 1, encoding=True) + drawing.samples.nbytes
+    data = images.encode(drawing, effort=Effort(memory=most), level=1)
+    assert not general.is_general(data)
+    assert (images.decode(data).samples == drawing.samples).all()
+    with pytest.raises(BeyondLimit):
+        images.encode(drawing, effort=Effort(memory=most - 1), level=1)

@@ -23,7 +23,7 @@ from ncml_codec.files import FileState, InputFile, read_file, remove, write_atom
 from ncml_codec.images import Opened
 from ncml_codec.model import Model
 from ncml_codec.picture import Samples, Source
-from ncml_codec.pixels import encode_parts, not_held
+from ncml_codec.pixels import admit_all, encode_parts, not_held
 
 if TYPE_CHECKING:
     from ncml_cli.meter import Meter
@@ -78,7 +78,9 @@ class Compress:
 
     def opened(self, file: InputFile) -> Source:
         """The image as it is to be kept. Raises InputError."""
-        picture = readers.open_image(file, self.settings.max_pixels, self.decoded)
+        most = self.settings.memory
+        admit = partial(images.check_memory, most, self.level, self.model) if most else admit_all
+        picture = readers.open_image(file, self.settings.max_pixels, self.decoded, admit)
         return readers.stripped(picture) if self.strip else picture
 
     def network(self) -> Model:

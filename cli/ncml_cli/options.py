@@ -94,7 +94,8 @@ def effort(command: Command) -> Command:
             "--memory",
             metavar="SIZE",
             callback=_size,
-            help="Take no more memory, by an estimate: fewer threads, or refuse. 200MiB, 1G.",
+            help="Take no more memory, by an estimate: fewer threads, fewer of the trials for"
+            " a smaller file, or refuse. 200MiB, 1G.",
         ),
     )
 
