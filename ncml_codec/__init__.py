@@ -60,6 +60,7 @@ def compress(
     from pathlib import Path
 
     from ncml_codec import images, levels, library, readers
+    from ncml_codec.files import InputFile
     from ncml_codec.picture import Picture, Source, from_array
 
     level = levels.DEFAULT if level is None else level
@@ -68,7 +69,8 @@ def compress(
     if isinstance(image, Picture):
         source = image
     elif isinstance(image, str | os.PathLike):
-        source = readers.open_image(Path(image))
+        with InputFile(Path(image)) as file:
+            return images.encode(readers.open_image(file), found, level=level)
     else:
         source = from_array(image)
     return images.encode(source, found, level=level)

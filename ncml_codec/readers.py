@@ -11,8 +11,9 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,21 @@ def open_image(
     cannot hold it; damaged pixels of a large file are found when their rows are asked for, and so
     is a file that is written into meanwhile.
     """
-    opened = source if isinstance(source, InputFile) else InputFile(source)
+    if isinstance(source, InputFile):
+        return _image(source, max_pixels, decoded, admit)
+    opened = InputFile(source)
+    try:
+        image = _image(opened, max_pixels, decoded, admit)
+    except BaseException:
+        opened.file.close()
+        raise
+    if isinstance(image, Picture):
+        opened.file.close()
+    return image
+
+
+def _image(opened: InputFile, max_pixels: int, decoded: bool, admit: Admit) -> Source:
+    """See `open_image`."""
     name = str(opened.path)
     try:
         opened.file.seek(0)
@@ -82,10 +97,7 @@ def open_image(
                 return image
     except OSError as error:
         raise InputError(f"{name}: {error.strerror or error}") from error
-    picture = decode_file(opened.read(), name, max_pixels, decoded, admit)
-    if opened is not source:
-        opened.file.close()
-    return picture
+    return decode_file(opened.read(), name, max_pixels, decoded, admit)
 
 
 def stripped(source: Source) -> Source:
@@ -296,7 +308,9 @@ class PngFile:
     def _begin(self) -> None:
         self._at = 0
         self._above = np.zeros(self.width * self.planes, np.uint8)
-        self._data = self._unpacked()
+        self._stream = _Stream()
+        # No method of this object, or the two would keep each other, and the file open.
+        self._data = _unpacked(self.file, self._first, self.packed_bytes, self._stream)
         self._left = bytearray()
 
     def _next(self, count: int) -> Samples:
@@ -324,47 +338,60 @@ class PngFile:
     def _end(self) -> None:
         """Find out what is behind the last row. Raises InputError if its checksum is wrong."""
         more = self._left or next((piece for piece in self._data if piece), b"")
-        if not (more or self._unpacker.eof):
+        if not (more or self._stream.unpacker.eof):
             raise InputError(f"{self.file.path}: its image data is cut short before its checksum")
-        is_exact = not more and self._fed - len(self._unpacker.unused_data) == self.packed_bytes
+        is_exact = (
+            not more
+            and self._stream.fed - len(self._stream.unpacker.unused_data) == self.packed_bytes
+        )
         self._not_kept = () if is_exact else (IMAGE_DATA_LEFT,)
 
-    def _unpacked(self) -> Iterator[bytes]:
-        """The image data, unpacked, a piece at a time."""
-        self._unpacker, self._fed = zlib.decompressobj(), 0
-        try:
-            for packed in self._packed():
-                self._fed += len(packed)
-                while packed and not self._unpacker.eof:
-                    yield self._unpacker.decompress(packed, _PIECE)
-                    packed = self._unpacker.unconsumed_tail
-                if self._unpacker.eof:
-                    return
-        except OSError as error:
-            raise InputError(f"{self.file.path}: {error.strerror or error}") from error
-        except zlib.error as error:
-            raise InputError(f"{self.file.path}: its image data is damaged: {error}") from error
 
-    def _packed(self) -> Iterator[bytes]:
-        """The image data as it stands in the file, a piece at a time."""
-        left, at, file = self.packed_bytes, self._first, self.file.file
+@dataclass
+class _Stream:
+    """How far `_unpacked` has come. fed: bytes that the unpacker was given."""
 
-        def read(count: int) -> bytes:
-            nonlocal at
-            file.seek(at)
-            found = file.read(count)
-            at += len(found)
-            return found
+    unpacker: Any = field(default_factory=zlib.decompressobj)
+    fed: int = 0
 
-        while left > 0:
-            head = read(8)
-            if len(head) < 8:
-                raise InputError(f"{self.file.path}: it was cut short while it was read")
-            length, kind = struct.unpack(">I4s", head)
-            if kind == png.PIXELS:
-                left -= length
-                for begin in range(0, length, _PIECE):
-                    yield read(min(_PIECE, length - begin))
-                at += 4
-            else:
-                at += length + 4
+
+def _unpacked(opened: InputFile, first: int, packed_bytes: int, stream: _Stream) -> Iterator[bytes]:
+    """The image data of a PNG, unpacked, a piece at a time. See `PngFile`."""
+    unpacker = stream.unpacker
+    try:
+        for packed in _packed(opened, first, packed_bytes):
+            stream.fed += len(packed)
+            while packed and not unpacker.eof:
+                yield unpacker.decompress(packed, _PIECE)
+                packed = unpacker.unconsumed_tail
+            if unpacker.eof:
+                return
+    except OSError as error:
+        raise InputError(f"{opened.path}: {error.strerror or error}") from error
+    except zlib.error as error:
+        raise InputError(f"{opened.path}: its image data is damaged: {error}") from error
+
+
+def _packed(opened: InputFile, first: int, packed_bytes: int) -> Iterator[bytes]:
+    """The image data as it stands in the file, a piece at a time."""
+    left, at, file = packed_bytes, first, opened.file
+
+    def read(count: int) -> bytes:
+        nonlocal at
+        file.seek(at)
+        found = file.read(count)
+        at += len(found)
+        return found
+
+    while left > 0:
+        head = read(8)
+        if len(head) < 8:
+            raise InputError(f"{opened.path}: it was cut short while it was read")
+        length, kind = struct.unpack(">I4s", head)
+        if kind == png.PIXELS:
+            left -= length
+            for begin in range(0, length, _PIECE):
+                yield read(min(_PIECE, length - begin))
+            at += 4
+        else:
+            at += length + 4

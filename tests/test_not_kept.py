@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import struct
@@ -133,6 +134,25 @@ def test_a_trailer_comes_back_behind_the_end(
     assert plain_decoder.decode(data, models).chunks[-1] == (b"IEND", TRAILER)
     assert TRAILER not in encode_file(picture, "y.bmp")
     assert list(readers.stripped(source).chunks) == []
+
+
+@pytest.mark.parametrize("suffix", ["png", "ppm"])
+def test_a_file_read_by_rows_is_closed_with_its_last_reference(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "WHOLE", 0)
+    path = tmp_path / f"x.{suffix}"
+    path.write_bytes(encode_file(from_array(valley(0, 0, 9, 12)), path.name))
+    gc.disable()
+    try:
+        source = readers.open_image(path)
+        assert isinstance(source, readers.PngFile | readers.PnmFile)
+        source.rows(0, 3)
+        file = source.file.file
+        del source
+        assert file.closed
+    finally:
+        gc.enable()
 
 
 def test_another_trailer_fails_the_check(tiny: Model) -> None:
