@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from _pytest.mark import ParameterSet
 from PIL import Image
 
 from ncml_codec import images, library
@@ -87,7 +88,14 @@ def test_golden_metadata_comes_back(tiny: Model) -> None:
     assert decode_file(restored, "chunks.png").chunks == original.chunks
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def slow_if_large(path: Path) -> ParameterSet:
+    """The plain decoder takes up to a minute for a file of colours; `test_colours` has it read
+    every mode of colours in small tiles."""
+    marks = [pytest.mark.slow] if path.stem.startswith("colours") else []
+    return pytest.param(path, id=path.stem, marks=marks)
+
+
+@pytest.mark.parametrize("path", [slow_if_large(path) for path in FILES])
 def test_the_plain_decoder_reads_golden_files(path: Path) -> None:
     decoded = plain_decoder.decode(path.read_bytes(), model_files())
     assert np.array_equal(decoded.samples, truth(path))

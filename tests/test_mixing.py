@@ -111,8 +111,15 @@ def test_native_numpy_and_the_plain_decoder_agree(
     assert np.array_equal(plain_mixing.decode(data, *planes.shape), planes)
 
 
-@pytest.mark.parametrize("candidates", [False, True])
-@pytest.mark.parametrize("fitted", [False, True])
+@pytest.mark.parametrize(
+    ("fitted", "candidates"),
+    [
+        (False, False),
+        (True, True),
+        pytest.param(False, True, marks=pytest.mark.slow),
+        pytest.param(True, False, marks=pytest.mark.slow),
+    ],
+)
 def test_native_and_numpy_agree_where_they_have_learnt(candidates: bool, fitted: bool) -> None:
     """Enough pixels for running means, saturated histories and halved sums of errors."""
     for planes, wide in (made()["text"], made()["ramp"], made()["valley"]):
