@@ -33,7 +33,7 @@ from tests.faults import TEMPORARY, TINY
 from tests.pictures import valley
 
 PACKAGE = str(Path(ncml_codec.__file__).parent) + os.sep
-_STEP, _ENOUGH = 1 << 19, 8 << 20  # bytes of address space: between tries, and in the last one
+_STEP, _ENOUGH = 1 << 19, 12 << 20  # bytes of address space: between tries, and in the last one
 # Raised in place of these, it would be raised again where the first was handled.
 _NO_ALLOCATIONS = {"exc_info", "close", "unlink", "release", "acquire", "__exit__", "setprofile"}
 
@@ -250,7 +250,7 @@ def _quiet(action: Callable[[], None]) -> None:
 def run_all(every: int = 1) -> Counter[str]:
     """What came of each `every`-th fault of all scenes."""
     total: Counter[str] = Counter()
-    for number, (small, larger) in enumerate(zip(scenes(), scenes(200, 300), strict=True)):
+    for number, (small, larger) in enumerate(zip(scenes(), scenes(300, 400), strict=True)):
         found = Counter(fail_at(small, place) for place in places(small)[number % every :: every])
         print(f"{small.name}: MemoryError at every call: {dict(found)}", flush=True)
         rooms = range(number % every * _STEP, _ENOUGH, every * _STEP)
