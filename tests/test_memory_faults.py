@@ -10,6 +10,8 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("limits the address space of forked processes", allow_module_level=True)
 
+from ncml_cli.report import expected
+from ncml_codec.errors import NotEnoughMemory, UsageError
 from tests.limited import run_limited
 from tests.memory_faults import fail_at, fail_beyond, places, scenes
 
@@ -69,3 +71,11 @@ print(len(read_file(Path("pyproject.toml"), 1 << 30)) > 0)
 """
     done = run_limited(code, 2000)
     assert done.stdout == "True\n", done.stderr
+
+
+def test_what_libraries_say_of_memory_is_a_lack_of_memory() -> None:
+    for said in ("encoding error 1", "Error -4 while decompressing data", "not enough memory"):
+        try:
+            raise UsageError("this picture cannot be written so") from ValueError(said)
+        except UsageError as error:
+            assert isinstance(expected(error), NotEnoughMemory)

@@ -31,6 +31,7 @@ _NO_MEMORY = (  # what libraries say that have no exception of their own for it
     "Resource temporarily unavailable",
     "not enough memory",
     "std::bad_alloc",
+    "encoding error 1",  # libwebp's
     "Error -4 while",  # zlib's
     "failed to map segment from shared object",  # a module that is loaded late
 )
