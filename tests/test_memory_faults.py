@@ -73,9 +73,10 @@ print(len(read_file(Path("pyproject.toml"), 1 << 30)) > 0)
     assert done.stdout == "True\n", done.stderr
 
 
-def test_what_libraries_say_of_memory_is_a_lack_of_memory() -> None:
-    for said in ("encoding error 1", "Error -4 while decompressing data", "not enough memory"):
-        try:
-            raise UsageError("this picture cannot be written so") from ValueError(said)
-        except UsageError as error:
-            assert isinstance(expected(error), NotEnoughMemory)
+@pytest.mark.parametrize(
+    "said", ["encoding error 1", "Error -4 while decompressing data", "not enough memory"]
+)
+def test_what_libraries_say_of_memory_is_a_lack_of_memory(said: str) -> None:
+    error = UsageError("this picture cannot be written so")
+    error.__cause__ = ValueError(said)
+    assert isinstance(expected(error), NotEnoughMemory)
