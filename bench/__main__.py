@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.comparison_command import comparison
+from bench.comparison.command import comparison
 from ncml_codec.errors import NcmlError, naming_extras
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ def main() -> None:
 @click.option("--images", "folders", type=click.Path(path_type=Path), multiple=True, required=True)
 @click.option("--models", default="photo", help="Released models or *.ncpn, separated by commas.")
 @click.option("--levels", default="static", help="Of compression, separated by commas.")
-@click.option("--rivals", default="all", help="Short names of bench/rivals.py and programs.py.")
+@click.option(
+    "--rivals", default="all", help="Short names of bench/codecs/rivals.py and programs.py."
+)
 @click.option("--engine", default="auto", help="Of our codec.")
 @click.option("--threads", type=click.IntRange(0), default=0, help="Also so many; 0: all cores.")
 @click.option("--repeats", type=click.IntRange(1), default=1, help="Times are medians of these.")
@@ -55,11 +57,11 @@ def codecs(
     compare: Path | None,
 ) -> None:
     """Sizes, times and memory of our models and of rivals on the same images."""
-    from bench import codecs as bench_codecs
-    from bench.codec_tables import table
-    from bench.measuring import Plan
-    from bench.ours import variants
-    from bench.subjects import image_files
+    from bench.codecs import codecs as bench_codecs
+    from bench.codecs.measuring import Plan
+    from bench.codecs.ours import variants
+    from bench.codecs.subjects import image_files
+    from bench.codecs.tables import table
 
     records = bench_codecs.run(
         image_files(folders, limit),
@@ -99,7 +101,7 @@ def likelihood(
     compare: Path | None,
 ) -> None:
     """From bits per dimension of trained networks to bytes of files, step by step."""
-    from bench import likelihood as bench_likelihood
+    from bench.likelihood import likelihood as bench_likelihood
 
     records = bench_likelihood.run(
         checkpoints,
@@ -115,7 +117,7 @@ def likelihood(
 
 @main.command()
 @click.option("--photograph", type=click.Path(path_type=Path), required=True)
-@click.option("--sizes", default="32x32,768x512,2048x1365,24MP", help="Of bench/speed.py.")
+@click.option("--sizes", default="32x32,768x512,2048x1365,24MP", help="Of bench/speed/speed.py.")
 @click.option("--engines", default="native,numpy", help="numpy: up to three megapixels.")
 @click.option("--threads", default="1,2")
 @click.option(
@@ -135,8 +137,8 @@ def speed(
     out: Path | None,
 ) -> None:
     """Seconds and peak memory of whole ncmlzip processes; with --out, plots in X.png too."""
-    from bench import speed as bench_speed
-    from bench import speed_plots
+    from bench.speed import plots as speed_plots
+    from bench.speed import speed as bench_speed
 
     plan = bench_speed.Plan(
         photograph,
@@ -166,7 +168,7 @@ def training(
     """Pixels a second of training steps, and their share of the device's peak."""
     import torch
 
-    from bench import training as bench_training
+    from bench.speed import training as bench_training
 
     torch.set_num_threads(threads)
     names = presets.split(",")
@@ -196,7 +198,7 @@ def runs(
     """Test likelihoods and curves of finished training runs."""
     import torch
 
-    from bench import runs as bench_runs
+    from bench.likelihood import runs as bench_runs
 
     torch.set_num_threads(threads)
     records = bench_runs.run(runs, source, limit, batch, device, note, click.echo)
@@ -212,7 +214,7 @@ def runs(
 @_OUT
 def profile(photograph: Path, model: str, engine: str, repeats: int, out: Path | None) -> None:
     """Where the CPU time of coding one image goes, on one thread."""
-    from bench import profile as bench_profile
+    from bench.speed import profile as bench_profile
 
     records = bench_profile.run(photograph, model, engine, repeats, click.echo)
     _report(records, bench_profile.table(records), out, None)
@@ -245,9 +247,9 @@ def altered(
     out: Path | None,
 ) -> None:
     """Sizes of photographs as they are and altered, by kind, one model against another."""
-    from bench import altered as bench_altered
-    from bench.subjects import image_files
-    from ncml_codec.codec import Effort
+    from bench.codecs import altered as bench_altered
+    from bench.codecs.subjects import image_files
+    from ncml_codec.decode.tile_walk import Effort
 
     records = bench_altered.run(
         [path for folder in folders for path in image_files([folder])[::every]],
@@ -266,7 +268,7 @@ def altered(
 @_OUT
 def models(results: tuple[Path, ...], out: Path | None) -> None:
     """The released models side by side, from RESULTS of `codecs` (JSON lines)."""
-    from bench import models as bench_models
+    from bench.codecs import models as bench_models
     from bench.record import read_lines
 
     records = bench_models.run({path.stem: read_lines(path) for path in results})
@@ -280,7 +282,7 @@ def models(results: tuple[Path, ...], out: Path | None) -> None:
 def report(results: tuple[Path, ...], output: Path, plots: Path | None) -> None:
     """One page, complete in itself, with tables and plots of RESULTS (JSON lines)."""
     from bench.record import read_lines
-    from bench.report import page, save_plots
+    from bench.report.page import page, save_plots
 
     files = {path.stem: read_lines(path) for path in results}
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -295,7 +297,7 @@ def report(results: tuple[Path, ...], output: Path, plots: Path | None) -> None:
 @click.option("--pixels", type=click.IntRange(64), default=4096, help="That each file claims.")
 def hostile(pixels: int) -> None:
     """CPU time and memory of hostile `.ncmz` files, each decoded in a process of its own."""
-    from bench import hostile as found
+    from bench.speed import hostile as found
 
     click.echo(found.table([(case, found.measured(case)) for case in found.cases(pixels)]))
 
@@ -306,7 +308,7 @@ main.add_command(comparison)
 def _report(records: list[Record], text: str, out: Path | None, compare: Path | None) -> None:
     from bench.comparing import moved
     from bench.record import read_lines, write_lines
-    from bench.report import page
+    from bench.report.page import page
 
     click.echo("\n" + text)
     older = None if compare is None else read_lines(compare)

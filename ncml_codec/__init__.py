@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from ncml_codec.inspection import Facts
-    from ncml_codec.many import compress_many, decompress_many
-    from ncml_codec.picture import Picture
+    from ncml_codec.decode.file_info import Facts
+    from ncml_codec.picture.picture import Picture
+    from ncml_codec.process_pool import compress_many, decompress_many
 
 __version__ = "0.1.0"
 __all__ = [
@@ -46,11 +46,11 @@ def compress(
 
     image: uint8 or uint16, [height, width] or [height, width, channels]: 1 grey, 2 grey and alpha,
     3 RGB, 4 RGBA; or a `picture.Picture`; or the path of an image file, whose kind, palette and
-    metadata are kept as by `ncmlzip compress`; what else it holds, `readers.open_image(path)` names
-    in its `not_kept`. model: a released model's name or a model file's
-    path, None for the level's own. level: 1 (fastest) to 9 (smallest), 5 if None. The result is not
-    decoded again, as `ncmlzip` does. Raises UnsupportedImage for what cannot be held, InputError
-    for a file that cannot be read, UsageError for an unknown model or level.
+    metadata are kept as by `ncmlzip compress`; what else it holds, `row_readers.open_image(path)`
+    names in its `not_kept`. model: a released model's name or a model file's path, None for the
+    level's own. level: 1 (fastest) to 9 (smallest), 5 if None. The result is not decoded again, as
+    `ncmlzip` does. Raises UnsupportedImage for what cannot be held, InputError for a file that
+    cannot be read, UsageError for an unknown model or level.
 
         >>> import numpy
         >>> deep = numpy.full((3, 5, 4), 40000, numpy.uint16)    # 16-bit RGBA
@@ -59,21 +59,23 @@ def compress(
     """
     from pathlib import Path
 
-    from ncml_codec import images, levels, library, readers
-    from ncml_codec.files import InputFile
-    from ncml_codec.picture import Picture, Source, from_array
+    from ncml_codec.atomic_files import InputFile
+    from ncml_codec.encode import image_encoder, levels
+    from ncml_codec.network import released_models
+    from ncml_codec.picture import row_readers
+    from ncml_codec.picture.picture import Picture, Source, from_array
 
     level = levels.DEFAULT if level is None else level
-    found = library.load(model) if model else None
+    found = released_models.load(model) if model else None
     source: Source
     if isinstance(image, Picture):
         source = image
     elif isinstance(image, str | os.PathLike):
         with InputFile(Path(image)) as file:
-            return images.encode(readers.open_image(file), found, level=level)
+            return image_encoder.encode(row_readers.open_image(file), found, level=level)
     else:
         source = from_array(image)
-    return images.encode(source, found, level=level)
+    return image_encoder.encode(source, found, level=level)
 
 
 def decompress(
@@ -120,17 +122,20 @@ def decompress_picture(
     """
     from pathlib import Path
 
-    from ncml_codec import files, images, library, pixels
-    from ncml_codec import region as regions
+    from ncml_codec import atomic_files
+    from ncml_codec.decode import image_decoder
+    from ncml_codec.decode import region as regions
+    from ncml_codec.network import released_models
+    from ncml_codec.picture import image_files
 
     if isinstance(data, str | os.PathLike):
-        data = files.read_file(Path(data))
-    models = [library.load(model)] if model else []
-    most = pixels.MAX_PIXELS if max_pixels is None else max_pixels
+        data = atomic_files.read_file(Path(data))
+    models = [released_models.load(model)] if model else []
+    most = image_files.MAX_PIXELS if max_pixels is None else max_pixels
     if region is None:
-        return images.decode(data, models, None, most, max_work)
+        return image_decoder.decode(data, models, None, most, max_work)
     part = regions.region_of(region)
-    return images.picture_of(regions.open_file(data, part, models, None, most, max_work))
+    return image_decoder.picture_of(regions.open_file(data, part, models, None, most, max_work))
 
 
 def inspect(
@@ -138,7 +143,7 @@ def inspect(
     model: str | None = None,
     max_pixels: int | None = None,
 ) -> Facts:
-    """What a file's header says: size, kind, model, tiles or layers; see `inspection.Facts`.
+    """What a file's header says: size, kind, model, tiles or layers; see `file_info.Facts`.
 
     data: the file's bytes or its path, of which only the beginning is read. Sections are not
     checked. model, max_pixels: as of `decompress_picture`. Raises FormatError, InputError for a
@@ -151,19 +156,21 @@ def inspect(
     """
     from pathlib import Path
 
-    from ncml_codec import inspection, library, pixels
+    from ncml_codec.decode import file_info
+    from ncml_codec.network import released_models
+    from ncml_codec.picture import image_files
 
-    models = [library.load(model)] if model else []
-    most = pixels.MAX_PIXELS if max_pixels is None else max_pixels
+    models = [released_models.load(model)] if model else []
+    most = image_files.MAX_PIXELS if max_pixels is None else max_pixels
     if isinstance(data, str | os.PathLike):
-        return inspection.inspect_file(Path(data), models, most)
-    return inspection.inspect_bytes(data, models=models, max_pixels=most)
+        return file_info.inspect_file(Path(data), models, most)
+    return file_info.inspect_bytes(data, models=models, max_pixels=most)
 
 
 def __getattr__(name: str) -> Any:
     """`compress_many` and `decompress_many`, loaded when they are first asked for."""
     if name in ("compress_many", "decompress_many"):
-        from ncml_codec import many
+        from ncml_codec import process_pool
 
-        return getattr(many, name)
+        return getattr(process_pool, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

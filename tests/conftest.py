@@ -11,7 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from hypothesis import HealthCheck, settings
 
-from ncml_codec.model import Model, read_model
+from ncml_codec.network.model_file import Model, read_model
 from tests.pictures import GOLDEN
 
 # On a busy machine examples take their time; what fails is printed so that it can be tried again.

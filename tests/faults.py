@@ -28,8 +28,8 @@ from typing import Any
 
 from PIL import Image
 
-from ncml_cli import batch, jobs
-from ncml_cli.ncmlzip import main as ncmlzip
+from ncml_cli.zip import items, jobs
+from ncml_cli.zip.ncmlzip import main as ncmlzip
 from tests.pictures import GOLDEN, valley
 
 TINY = str(GOLDEN / "tiny.ncpn")
@@ -205,7 +205,7 @@ def counted_run(scene: Scene, folder: Path, number: int, action: Callable[[], No
 
 def run_scene(scene: Scene, folder: Path) -> None:
     if scene.streamed:
-        jobs.SMALL = batch.SMALL = 0
+        jobs.SMALL = items.SMALL = 0
     run([argument.format(folder=folder) for argument in scene.arguments])
 
 
@@ -259,7 +259,7 @@ def kill_many_files(count: int, seconds: float) -> Counter[str]:
         for file in files:
             file.write_bytes(png)
         call = ["compress", "--rm", "-m", TINY, "--threads", "2", *map(str, files)]
-        script = "from ncml_cli.ncmlzip import main; main()"
+        script = "from ncml_cli.zip.ncmlzip import main; main()"
         # All processes hold the pipe: it ends with the last of them.
         process = subprocess.Popen(
             [sys.executable, "-c", script, *call], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

@@ -28,11 +28,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ncml_codec import images, pixels, png, readers
-from ncml_codec.container import BY_TILE, read_container, write_container
+from ncml_codec.decode import image_decoder
 from ncml_codec.errors import FormatError, InputError, NcmlError
-from ncml_codec.model import MAGIC as MODEL_MAGIC
-from ncml_codec.model import Model, read_model, write_model
+from ncml_codec.format.container import BY_TILE, read_container, write_container
+from ncml_codec.network.model_file import MAGIC as MODEL_MAGIC
+from ncml_codec.network.model_file import Model, read_model, write_model
+from ncml_codec.picture import image_files, png_chunks, row_readers
 from tests.pictures import GOLDEN, real_images, valley
 from tests.sealing import with_checksums, with_png_checksums
 
@@ -62,7 +63,7 @@ def decoded(data: bytes, model: Model) -> bool:
     if container is not None and data[6] != BY_TILE and data[4] == 1:
         assert write_container(container) == data
     try:
-        picture = images.decode(data, [model], max_pixels=LARGEST)
+        picture = image_decoder.decode(data, [model], max_pixels=LARGEST)
     except FormatError:
         return False
     assert picture.samples.size
@@ -75,9 +76,9 @@ def read_image(data: bytes, folder: Path) -> bool:
     path.write_bytes(data)
     found: list[np.ndarray | None] = []
     for whole in (1 << 22, 0):
-        readers.WHOLE = whole
+        row_readers.WHOLE = whole
         try:
-            source = readers.open_image(path)
+            source = row_readers.open_image(path)
             middle = source.height // 2
             parts = [source.rows(0, middle), source.rows(middle, source.height)]
             found.append(np.concatenate(parts))
@@ -103,13 +104,13 @@ def model_read(data: bytes) -> bool:
 def metadata_read(data: bytes) -> bool:
     """A metadata section is a list of chunks or a FormatError."""
     try:
-        chunks = png.unpack_chunks(data)
+        chunks = png_chunks.unpack_chunks(data)
     except FormatError:
         return False
-    png.icc_profile(chunks)
-    png.exif(chunks)
-    if any(kind != png.PIXELS for kind, _ in chunks):
-        assert png.unpack_chunks(png.pack_chunks(chunks)) == chunks
+    png_chunks.icc_profile(chunks)
+    png_chunks.exif(chunks)
+    if any(kind != png_chunks.PIXELS for kind, _ in chunks):
+        assert png_chunks.unpack_chunks(png_chunks.pack_chunks(chunks)) == chunks
     return True
 
 
@@ -164,10 +165,10 @@ def drawn_png() -> Bytes:
     """A PNG of any header, its image data a sound stream of anything."""
 
     def built(fields: tuple[int, ...], rows: bytes, extra: list[tuple[bytes, bytes]]) -> bytes:
-        header = png.chunk(b"IHDR", struct.pack(">IIBBBBB", *fields))
-        middle = b"".join(png.chunk(*one) for one in extra)
-        pixels = png.chunk(b"IDAT", zlib.compress(rows))
-        return png.SIGNATURE + header + middle + pixels + png.chunk(b"IEND", b"")
+        header = png_chunks.chunk(b"IHDR", struct.pack(">IIBBBBB", *fields))
+        middle = b"".join(png_chunks.chunk(*one) for one in extra)
+        pixels = png_chunks.chunk(b"IDAT", zlib.compress(rows))
+        return png_chunks.SIGNATURE + header + middle + pixels + png_chunks.chunk(b"IEND", b"")
 
     side = st.one_of(st.integers(1, 9), st.sampled_from((0, 2**16, 2**31 - 1, 2**32 - 1)))
     small = st.integers(0, 3)
@@ -301,7 +302,7 @@ def main() -> None:
     options = parser.parse_args()
     options.keep.mkdir(parents=True, exist_ok=True)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    pixels.MAX_PIXELS = LARGEST
+    image_files.MAX_PIXELS = LARGEST
     made = targets(options.keep)
     if options.only:
         made = {options.only: made[options.only]}

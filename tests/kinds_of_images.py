@@ -7,9 +7,9 @@ import zlib
 
 import numpy as np
 
-from ncml_codec import kinds, png, png_rows
-from ncml_codec.kinds import Kind
-from ncml_codec.picture import Picture, Samples
+from ncml_codec.picture import kinds, png_chunks, png_rows
+from ncml_codec.picture.kinds import Kind
+from ncml_codec.picture.picture import Picture, Samples
 
 ALL = [Kind(colour, depth) for colour, depths in kinds.DEPTHS.items() for depth in depths]
 HEADER_BYTES = 70  # at most, of a file of version 2, its checksums and the metadata's frame
@@ -26,13 +26,13 @@ def picture(kind: Kind, height: int, width: int, seed: int = 1) -> Picture:
     noise = random.integers(0, 2**kind.bit_depth, shape)
     samples = np.where((rows // 3 % 2 == 0)[:, :, None], slope, noise) % 2**kind.bit_depth
     samples[:, : width // 4] = samples[0, 0]
-    chunks: list[png.Chunk] = [(b"gAMA", b"\0\0\xb1\x8f")]
+    chunks: list[png_chunks.Chunk] = [(b"gAMA", b"\0\0\xb1\x8f")]
     if kind.colour_type == kinds.PALETTE:
         chunks.append((b"PLTE", random.bytes(3 * 2**kind.bit_depth)))
         chunks.append((b"tRNS", b"\x80\0"))
     if kind.colour_type == kinds.GREY:
         chunks.append((b"tRNS", b"\0\1"))
-    chunks += [(png.PIXELS, b""), (b"tEXt", b"Title\0after the pixels")]
+    chunks += [(png_chunks.PIXELS, b""), (b"tEXt", b"Title\0after the pixels")]
     return Picture(samples.astype(kind.dtype), chunks, kind)
 
 
@@ -52,9 +52,9 @@ def png_file(made: Picture, interlaced: bool = False, seed: int = 1) -> bytes:
         ">IIBBBBB",
         *(made.width, made.height, kind.bit_depth, kind.colour_type, 0, 0, int(interlaced)),
     )
-    before, after = png.around_pixels(made.chunks)
-    pixels = png.chunk(png.PIXELS, zlib.compress(content))
-    return png.SIGNATURE + png.chunk(b"IHDR", ihdr) + before + pixels + after
+    before, after = png_chunks.around_pixels(made.chunks)
+    pixels = png_chunks.chunk(png_chunks.PIXELS, zlib.compress(content))
+    return png_chunks.SIGNATURE + png_chunks.chunk(b"IHDR", ihdr) + before + pixels + after
 
 
 def _parts(samples: Samples, interlaced: bool) -> list[Samples]:

@@ -17,20 +17,25 @@ from pathlib import Path
 
 import numpy as np
 
-from ncml_codec import choice, codec, general, images, library, methods, png, transforms
-from ncml_codec.codec import Effort
-from ncml_codec.container import read_container
+from ncml_codec.decode import image_decoder
+from ncml_codec.decode import layers as methods
+from ncml_codec.decode.layers import Method
+from ncml_codec.decode.tile_walk import Effort
+from ncml_codec.encode import image_encoder, layer_search, tile_encoder
+from ncml_codec.encode.levels import Level
 from ncml_codec.errors import NcmlError
-from ncml_codec.general import General, Header, Layer
-from ncml_codec.kinds import Kind
-from ncml_codec.levels import Level
-from ncml_codec.methods import Method, Tools
-from ncml_codec.model import Model, read_model, write_model
-from ncml_codec.picture import Picture
-from ncml_codec.pixels import decode_file, encode_file, from_array
-from ncml_codec.strength import BODY, STATIC
-from ncml_codec.transforms import Transformed
-from ncml_codec.turns import UPRIGHT
+from ncml_codec.format import byte_planes, layered_container
+from ncml_codec.format.adaptation import BODY, STATIC
+from ncml_codec.format.byte_planes import Transformed
+from ncml_codec.format.container import read_container
+from ncml_codec.format.layered_container import General, Header, Layer
+from ncml_codec.network import released_models
+from ncml_codec.network.model_file import Model, read_model, write_model
+from ncml_codec.picture import png_chunks
+from ncml_codec.picture.image_files import decode_file, encode_file, from_array
+from ncml_codec.picture.kinds import Kind
+from ncml_codec.picture.orientation import UPRIGHT
+from ncml_codec.picture.picture import Picture
 from tests import kinds_of_images
 from tests.networks import random_network
 from tests.pictures import GOLDEN, Samples, extremes, through_ycbcr, valley
@@ -87,14 +92,16 @@ def truth_of(path: Path) -> Path:
 def model_of(case: Case) -> Model:
     """The network that a photograph is coded by."""
     kept = GOLDEN / f"{case.model}.ncpn"
-    return read_model(kept.read_bytes()) if kept.exists() else library.load(case.model)
+    return read_model(kept.read_bytes()) if kept.exists() else released_models.load(case.model)
 
 
 def encoded(name: str, picture: Picture, engine: str = "auto") -> bytes:
     """The golden file of this name, coded again."""
     case = CASES[name]
     effort = Effort(engine)
-    return codec.encode(picture, model_of(case), effort, case.exponent, case.level, case.turn)
+    return tile_encoder.encode(
+        picture, model_of(case), effort, case.exponent, case.level, case.turn
+    )
 
 
 def _photographs() -> dict[str, Picture]:
@@ -114,11 +121,11 @@ def _photographs() -> dict[str, Picture]:
         "noise": unlike["noise"],
         "primaries": unlike["primaries"],
     }
-    chunks = [(b"gAMA", b"\0\0\xb1\x8f"), (png.PIXELS, b""), *_texts()]
+    chunks = [(b"gAMA", b"\0\0\xb1\x8f"), (png_chunks.PIXELS, b""), *_texts()]
     return {
         **{name: from_array(samples) for name, samples in made.items()},
         "chunks": Picture(scene[:9, :8], chunks),
-        "trailer": Picture(scene[:7, :9], [(png.PIXELS, b""), (b"IEND", b"behind the end")]),
+        "trailer": Picture(scene[:7, :9], [(png_chunks.PIXELS, b""), (b"IEND", b"behind the end")]),
     }
 
 
@@ -191,24 +198,27 @@ class Kinds:
             assert picture.image_data is not None
             payload = methods.kept_stream(picture.image_data, picture.kind.bit_depth)
             table, layers = b"", [Layer(methods.DEFLATE, 2 * picture.planes, payload)]
-            transform, low_bits = general.SAMPLES, 8
+            transform, low_bits = layered_container.SAMPLES, 8
         else:
-            choices = list(transforms.choices(picture.samples, picture.kind))
+            choices = list(byte_planes.choices(picture.samples, picture.kind))
             made = choices[index % len(choices)]
             table, transform, low_bits = made.table, made.transform, made.low_bits
             layers = self._layers(made, picture.kind, method)
         header = Header(picture.width, picture.height, picture.kind, transform, low_bits)
-        section, crc = png.pack_chunks(picture.chunks), transforms.samples_crc(picture.samples)
-        file = general.write(General(header, section, table, layers, crc))
-        images.verify(file, picture, self._model)
+        section, crc = (
+            png_chunks.pack_chunks(picture.chunks),
+            byte_planes.samples_crc(picture.samples),
+        )
+        file = layered_container.write(General(header, section, table, layers, crc))
+        image_encoder.verify(file, picture, self._model)
         (KINDS / f"{name}.png").write_bytes(data)
         (KINDS / f"{name}.ncmz").write_bytes(file)
 
     def _layers(self, made: Transformed, kind: Kind, number: int | None) -> list[Layer]:
         planes = made.planes.shape[2]
-        edges = [0, planes] if number is not None else list(choice.cuts(made, kind))[-1]
+        edges = [0, planes] if number is not None else list(layer_search.cuts(made, kind))[-1]
         wide = made.low_bits == 8 and len(edges) == 2
-        tools = Tools([self._model], Effort(), 5, wide=wide)
+        tools = layer_search.encoding_tools([self._model], Effort(), 5, wide)
         layers = []
         for start, stop in pairwise(edges):
             part = np.ascontiguousarray(made.planes[:, :, start:stop])
@@ -235,13 +245,13 @@ def main() -> None:
     for name, case in CASES.items():
         picture = made[name.partition("-")[0]]
         data = encoded(name, picture)
-        images.verify(data, picture, model_of(case))
+        image_encoder.verify(data, picture, model_of(case))
         (GOLDEN / f"{name}.ncmz").write_bytes(data)
     tiny = model_of(Case())
     for name, data in _refused((GOLDEN / "scene.ncmz").read_bytes()).items():
         (GOLDEN / "refuse" / f"{name}.ncmz").write_bytes(data)
         try:
-            images.decode(data, [tiny])
+            image_decoder.decode(data, [tiny])
         except NcmlError as error:
             print(f"{name}: {error}")
         else:

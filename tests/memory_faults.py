@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image
 
 import ncml_codec
-from ncml_cli.ncmlzip import main as ncmlzip
+from ncml_cli.zip.ncmlzip import main as ncmlzip
 from tests.faults import TEMPORARY, TINY
 from tests.pictures import valley
 

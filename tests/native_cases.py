@@ -18,19 +18,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ncml_codec import images, range_coder
-from ncml_codec.codec import Effort
+from ncml_codec.context_mixing.logits import Integers64
+from ncml_codec.context_mixing.passes import code
+from ncml_codec.context_mixing.plan import Plan
+from ncml_codec.decode import image_decoder
+from ncml_codec.decode.tile_walk import Effort
 from ncml_codec.engines import _native
 from ncml_codec.engines.native_engine import INSTRUCTION_SETS, ISA_VARIABLE, NativeEngine
+from ncml_codec.entropy import range_coder
 from ncml_codec.errors import FormatError
-from ncml_codec.mixing.logits import Integers64
-from ncml_codec.mixing.passes import code
-from ncml_codec.mixing.plan import Plan
-from ncml_codec.model import Model, read_model
-from ncml_codec.network import Integers, Network, check, named_layers, table_names
-from ncml_codec.strength import counted_along, heads_alone, learning
-from ncml_codec.tables import Weights
-from ncml_codec.wave import lag
+from ncml_codec.format.adaptation import counted_along, heads_alone, learning
+from ncml_codec.network.distribution import Weights
+from ncml_codec.network.integer_network import Integers, Network, check, named_layers, table_names
+from ncml_codec.network.model_file import Model, read_model
+from ncml_codec.network.wave_order import lag
 from tests.networks import extreme_network, random_network
 from tests.pictures import GOLDEN
 
@@ -142,7 +143,7 @@ def run_file(settings: Settings, payload: bytes) -> list[str]:
     isa, threads = settings["engines"][0]
     os.environ[ISA_VARIABLE] = INSTRUCTION_SETS[isa % len(INSTRUCTION_SETS)]
     try:
-        images.decode(payload, [golden()], Effort("native", threads), max_pixels=LARGEST)
+        image_decoder.decode(payload, [golden()], Effort("native", threads), max_pixels=LARGEST)
     except FormatError:
         return ["resealed file", "refused"]
     finally:
@@ -151,7 +152,7 @@ def run_file(settings: Settings, payload: bytes) -> list[str]:
 
 
 def run_unsound(settings: Settings, payload: bytes) -> list[str]:
-    """A network that `network.check` never saw: refused, or what it decodes is harmless."""
+    """A network that `integer_network.check` never saw: refused, or what it decodes is harmless."""
     network = network_of(settings["network"])
     arguments = unsound(network, settings["change"])
     isa = settings["engines"][0][0] % len(INSTRUCTION_SETS)
@@ -272,7 +273,7 @@ def network_of(recipe: Settings) -> Network:
 
 @lru_cache(maxsize=64)
 def _network_of(recipe: str) -> Network:
-    """A network that `network.check` accepts. recipe: what `a_network` draws."""
+    """A network that `integer_network.check` accepts. recipe: what `a_network` draws."""
     found = json.loads(recipe)
     if found == {}:
         network: Network = golden().network

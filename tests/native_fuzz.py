@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from ncml_codec.engines import _native
-from ncml_codec.strength import BODY, COLOURS, STRONGEST
+from ncml_codec.format.adaptation import BODY, COLOURS, STRONGEST
 from tests.native_cases import (
     Case,
     Settings,

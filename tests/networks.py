@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ncml_codec.network import (
+from ncml_codec.network.integer_network import (
     ACTIVATION_MAX,
     FEATURE_GAINS,
     FEATURE_MAX,
@@ -26,7 +26,7 @@ from ncml_codec.network import (
     input_bounds,
     named_layers,
 )
-from ncml_codec.wave import Tap, block_taps, near_taps, window_taps
+from ncml_codec.network.wave_order import Tap, block_taps, near_taps, window_taps
 
 
 def random_network(

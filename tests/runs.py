@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from click.testing import CliRunner, Result
 
-from ncml_cli.train import main as train_main
-from ncml_codec.learn.checkpoint import save_config
-from ncml_codec.learn.data import CropConfig
-from ncml_codec.learn.datasets import ArrayImages
-from ncml_codec.learn.noise import process_named
-from ncml_codec.learn.training import TrainConfig, train
+from ncml_cli.train.train import main as train_main
+from ncml_codec.learn.data.crops import CropConfig
+from ncml_codec.learn.data.datasets import ArrayImages
+from ncml_codec.learn.likelihood.processes import process_named
+from ncml_codec.learn.training.checkpoint import save_config
+from ncml_codec.learn.training.loop import TrainConfig, train
 from ncpn import presets
 from tests.pictures import Samples, real_images, valley
 

@@ -6,8 +6,8 @@ import contextlib
 import struct
 import zlib
 
-from ncml_codec.container import BY_TILE
-from ncml_codec.methods import NETWORK
+from ncml_codec.decode.layers import NETWORK
+from ncml_codec.format.container import BY_TILE
 
 
 def varint(data: bytes | bytearray, at: int) -> tuple[int, int]:

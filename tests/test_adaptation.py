@@ -11,19 +11,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ncml_codec import engines, library, tables
-from ncml_codec.adaptation import (
-    Adapted,
-    AdaptiveHead,
-    Coded,
-    gradients,
-)
-from ncml_codec.adaptive_body import AdaptiveBody
-from ncml_codec.codec import walk_tile
-from ncml_codec.coder import Meter
+from ncml_codec import engines
+from ncml_codec.decode.tile_walk import walk_tile
 from ncml_codec.engines import Walk
 from ncml_codec.engines.numpy_engine import NumpyEngine
-from ncml_codec.network import (
+from ncml_codec.entropy.coder import Meter
+from ncml_codec.format.adaptation import BODY, STATIC, STRONGEST
+from ncml_codec.network import distribution, released_models
+from ncml_codec.network.body_learning import AdaptiveBody
+from ncml_codec.network.head_learning import Adapted, AdaptiveHead, Coded, gradients
+from ncml_codec.network.integer_network import (
     PLANES,
     SUM_LIMIT,
     WEIGHT_MAX,
@@ -33,8 +30,7 @@ from ncml_codec.network import (
     largest_sums,
     named_layers,
 )
-from ncml_codec.strength import BODY, STATIC, STRONGEST
-from ncml_codec.wave import wave_count, wave_pixels
+from ncml_codec.network.wave_order import wave_count, wave_pixels
 from tests.networks import exact_tables, random_network
 from tests.pictures import Samples, extremes, valley
 from tests.test_engines import (
@@ -107,7 +103,7 @@ def test_engines_learn_the_same_from_extremes(name: str, planes: int, strength: 
 @pytest.mark.parametrize("name", INSTRUCTION_SETS)
 @pytest.mark.parametrize("strength", [3, BODY + 3])
 def test_engines_learn_the_same_with_the_released_model(name: str, strength: int) -> None:
-    network, array = library.load("photo").network, valley(30, 200, 24, 30)
+    network, array = released_models.load("photo").network, valley(30, 200, 24, 30)
     expected = all_counts("numpy", network, array, strength)
     assert (all_counts(engine_of(name, network), network, array, strength) == expected).all()
 
@@ -184,7 +180,7 @@ def test_gradients_are_those_of_the_mixture(seed: int, k: int, plane: int, edge:
     if edge:
         values = np.where(reference > 0, 255, 0).astype(np.int32)
 
-    mixture = tables.mixtures(outputs, k, reference, residuals, exact_tables())
+    mixture = distribution.mixtures(outputs, k, reference, residuals, exact_tables())
     coded = Coded(values, outputs[:, 2 * k : 3 * k], residuals)
     found = gradients(mixture, coded, exact_tables()) / 512
 
@@ -223,7 +219,7 @@ def test_gradients_are_those_of_the_mixture(seed: int, k: int, plane: int, edge:
 
 
 def test_learning_pays_on_a_photograph() -> None:
-    network, array = library.load("photo").network, valley(100, 100, 128, 160)
+    network, array = released_models.load("photo").network, valley(100, 100, 128, 160)
     bits = {}
     for strength in (STATIC, 2, 3):
         meter = Meter()
@@ -277,7 +273,7 @@ def has_stopped(parameters: Adapted) -> bool:
 
 
 def assert_proof_holds(network: Network, learned: dict[str, list[Adapted]]) -> None:
-    """What `network.check` demands of the layers, with every bias that a pixel may meet."""
+    """What `integer_network.check` demands of the layers, with every bias that a pixel may meet."""
     bounds, layers = input_bounds(network), dict(named_layers(network))
     for name, (weights, *biases) in learned.items():
         layer, weight = layers[name], weights.used.astype(np.int32)

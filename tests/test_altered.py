@@ -10,12 +10,13 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from bench import altered
 from bench.__main__ import main
+from bench.codecs import altered
 from bench.record import read_lines
-from ncml_codec import codec, library
-from ncml_codec.learn.augmentation import KINDS
-from ncml_codec.picture import Picture
+from ncml_codec.encode import tile_encoder
+from ncml_codec.learn.data.augmentation import KINDS
+from ncml_codec.network import released_models
+from ncml_codec.picture.picture import Picture
 from tests.pictures import valley
 
 
@@ -56,7 +57,7 @@ def test_every_kind_is_coded_by_every_model_at_every_level(folder: Path, tmp_pat
         if (line["kind"], line["image"]) == (altered.AS_THEY_ARE, "0.png")
         and (line["model"], line["level"]) == ("photo", 2)
     ]
-    assert line["bytes"] == len(codec.encode(plain, library.load("photo"), level=2))
+    assert line["bytes"] == len(tile_encoder.encode(plain, released_models.load("photo"), level=2))
     assert altered.table([facts, *lines]) in done.output
 
 

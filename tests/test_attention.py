@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ncml_codec.errors import UsageError
-from ncpn.attention import NORM_EPSILON, AxialAttention, LineAttention, rotated
+from ncpn.paper_network.attention import NORM_EPSILON, AxialAttention, LineAttention, rotated
 
 
 def random_(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from ncml_codec.learn import augmentation
-from ncml_codec.learn.augmentation import KINDS, altered, shrunk
+from ncml_codec.learn.data import augmentation
+from ncml_codec.learn.data.augmentation import KINDS, altered, shrunk
 from tests.pictures import valley
 
 Pixels = npt.NDArray[np.uint8]

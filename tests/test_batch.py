@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ncml_cli import batch
-from ncml_cli.ncmlzip import main
+from ncml_cli.zip import batch
+from ncml_cli.zip.ncmlzip import main
 from tests.pictures import GOLDEN, valley
 
 TINY = str(GOLDEN / "tiny.ncpn")

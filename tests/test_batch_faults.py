@@ -22,13 +22,17 @@ import zstandard
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from ncml_cli import batch, jobs, processes
 from ncml_cli.meter import Meter
-from ncml_cli.ncmlzip import main
-from ncml_cli.settings import Settings
-from ncml_cli.targets import Target
-from ncml_codec import container, images, library, png, readers, salvage
+from ncml_cli.zip import batch, jobs, processes
+from ncml_cli.zip.ncmlzip import main
+from ncml_cli.zip.settings import Settings
+from ncml_cli.zip.targets import Target
+from ncml_codec.decode import image_decoder, salvage
+from ncml_codec.encode import image_encoder
 from ncml_codec.errors import InputError, NcmlError, RoundTripError
+from ncml_codec.format import container
+from ncml_codec.network import released_models
+from ncml_codec.picture import png_chunks, row_readers
 from tests.limited import run_limited
 from tests.pictures import GOLDEN, valley
 
@@ -200,7 +204,7 @@ def test_an_error_at_any_call_to_the_system_is_one_files_alone(
 ) -> None:
     command, *options = call
     scene, failures, found = scenes[command], 0, set()
-    monkeypatch.setattr(images, "encode", remembered(images.encode))
+    monkeypatch.setattr(image_encoder, "encode", remembered(image_encoder.encode))
     for number in itertools.count(1):
         folder = scene.laid_out(tmp_path / str(number))
         error = MemoryError() if kind == "memory" else ERRORS[number % len(ERRORS)]
@@ -223,11 +227,11 @@ def test_an_error_at_any_call_to_the_system_is_one_files_alone(
 @pytest.mark.parametrize(
     ("command", "module", "stage"),
     [
-        ("compress", readers, "open_image"),
-        ("compress", images, "encode"),
-        ("compress", images, "verify"),
+        ("compress", row_readers, "open_image"),
+        ("compress", image_encoder, "encode"),
+        ("compress", image_encoder, "verify"),
         ("compress", jobs, "write_atomically"),
-        ("decompress", images, "open_file"),
+        ("decompress", image_encoder, "open_file"),
         ("decompress", jobs, "encode_parts"),
         ("decompress", jobs, "write_atomically"),
         ("test", salvage, "open_file"),
@@ -264,7 +268,7 @@ def test_a_lack_of_memory_in_a_library_is_named(
     def failing(*_: Any) -> Any:
         raise InputError("photo.tif: cannot be read: MemoryError()") from MemoryError()
 
-    monkeypatch.setattr(readers, "open_image", failing)
+    monkeypatch.setattr(row_readers, "open_image", failing)
     folder = scenes["compress"].laid_out(tmp_path / "folder")
     names = list(scenes["compress"].files)[: 1 if alone else 3]
     result = ncmlzip("compress", *(folder / name for name in names))
@@ -276,11 +280,11 @@ def test_a_lack_of_memory_in_a_library_is_named(
 
 def metadata_bomb() -> bytes:
     """A small `.ncmz` file whose metadata unpacks to 2^28 bytes."""
-    header = container.Header(8, 8, 3, library.load(TINY).identity, 11)
-    length = png.MAX_METADATA
+    header = container.Header(8, 8, 3, released_models.load(TINY).identity, 11)
+    length = png_chunks.MAX_METADATA
     packer = zstandard.ZstdCompressor(1).compressobj(size=length)
     zeros = bytes(1 << 20)
-    head = bytes(4) + png.PIXELS + (length - 16).to_bytes(4, "little") + b"zzZz"
+    head = bytes(4) + png_chunks.PIXELS + (length - 16).to_bytes(4, "little") + b"zzZz"
     packed = packer.compress(head) + packer.compress(zeros[len(head) :])
     packed += b"".join(packer.compress(zeros) for _ in range(length // len(zeros) - 1))
     tile = container.Tile(b"", 0, 0)
@@ -303,7 +307,17 @@ def test_a_file_for_which_memory_lacks_gives_one_message(
             file.truncate(54 + 3 * 9000 * 9000)
     sound = list(scenes[command].files)[1:2]
     names = [str(folder / name) for name in (hungry, *sound)]
-    program = [sys.executable, "-m", "ncml_cli.ncmlzip", command, "-m", TINY, "-T", "1", "--json"]
+    program = [
+        sys.executable,
+        "-m",
+        "ncml_cli.zip.ncmlzip",
+        command,
+        "-m",
+        TINY,
+        "-T",
+        "1",
+        "--json",
+    ]
     result = run_limited([*program, *names], 410)
     assert result.returncode == 1, result.stderr
     records = [json.loads(line) for line in result.stdout.splitlines()]
@@ -320,7 +334,7 @@ def test_an_error_that_names_no_file_is_said_of_its_file(
     def failing(*_: Any) -> Any:
         raise RoundTripError("decoding gave other pixels; nothing was written")
 
-    monkeypatch.setattr(images, stage, failing)
+    monkeypatch.setattr(image_encoder, stage, failing)
     folder = scenes["compress"].laid_out(tmp_path / "folder")
     paths = [folder / name for name in scenes["compress"].files]
     said = ncmlzip("compress", *paths).stderr.splitlines()
@@ -355,7 +369,7 @@ class Deadly(jobs.Compress):
         if point == "start":
             kill()
         if point == "encode":
-            images.verify = kill  # type: ignore[assignment]
+            image_encoder.verify = kill  # type: ignore[assignment]
         rest = super().start(source, target, threads, bar)
         if point in ("fsync", "link", "unlink"):
             setattr(os, point, kill)
@@ -393,7 +407,7 @@ def test_a_killed_process_costs_its_file_alone(tmp_path: Path, point: str) -> No
         packed = tmp_path / f"{name}.ncmz"
         assert packed.exists() == (whole or name not in failed)
         if packed.exists():
-            images.decode(packed.read_bytes(), [Settings(TINY, "auto", 1).models()[0]])
+            image_decoder.decode(packed.read_bytes(), [Settings(TINY, "auto", 1).models()[0]])
 
 
 def test_where_no_process_can_be_started_the_files_are_done_here(

@@ -13,21 +13,23 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from bench import codec_tables, codecs, costs, ours, programs, quoted
 from bench.__main__ import main
+from bench.codecs import codecs, costs, ours, programs, quoted, tables
+from bench.codecs.contenders import Contender, Samples, same_pixels, with_planes
+from bench.codecs.measuring import Plan, measure
+from bench.codecs.ours import Variant
+from bench.codecs.rivals import rivals
+from bench.codecs.subjects import Subject, read_subject
 from bench.comparing import moved
-from bench.contenders import Contender, Samples, same_pixels, with_planes
-from bench.measuring import Plan, measure
-from bench.ours import Variant
 from bench.record import header, read_lines, write_lines
-from bench.rivals import rivals
-from bench.subjects import Subject, read_subject
-from ncml_codec import engines, library, look
-from ncml_codec.codec import walk_tile
-from ncml_codec.coder import Meter
+from ncml_codec import engines
+from ncml_codec.decode.tile_walk import walk_tile
+from ncml_codec.encode import orientation_search
+from ncml_codec.entropy.coder import Meter
 from ncml_codec.errors import InputError, UsageError
-from ncml_codec.picture import Picture
-from ncml_codec.turns import turned
+from ncml_codec.network import released_models
+from ncml_codec.picture.orientation import turned
+from ncml_codec.picture.picture import Picture
 from tests.pictures import valley
 
 RANDOM = np.random.default_rng(3)
@@ -137,11 +139,11 @@ def test_our_codec_refuses_by_name_and_the_bench_goes_on(folder: Path) -> None:
     images = sorted(folder.iterdir())
     variants = [Variant("photo", "static")]
     records = codecs.run(images, variants, ["png"], "auto", Plan(), True, lambda line: None)
-    states = {(r["codec"], r["image"]): r["state"] for r in codec_tables.measured(records)}
+    states = {(r["codec"], r["image"]): r["state"] for r in tables.measured(records)}
     assert states["ncml photo", "a.png"] == states["ncml photo", "b.png"] == "lossless"
     assert states["ncml photo", "c.png"] == states["PNG", "c.png"] == "lossless"
     assert states["ncml photo", "e.png"] == "refused"
-    text = codec_tables.table(records)
+    text = tables.table(records)
     assert "an animated PNG" in text
     assert "| **ncml photo** | 3 of 4 |" in text
     assert "unreadable" in text
@@ -218,10 +220,10 @@ def test_published_figures_are_for_their_images_only() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (9, 1, 3), (1, 9, 1), (13, 8, 3), (8, 13, 1)])
 def test_costs_of_pixels_sum_to_the_meters(shape: tuple[int, int, int]) -> None:
-    model = library.load("photo")
+    model = released_models.load("photo")
     samples = RANDOM.integers(0, 256, shape).astype(np.uint8)
     meter = Meter()
-    laid = np.ascontiguousarray(turned(samples, look.turn_of(Picture(samples))))
+    laid = np.ascontiguousarray(turned(samples, orientation_search.turn_of(Picture(samples))))
     walk_tile(engines.load("auto", model.network), laid.shape, laid, meter)
     bits = costs.bits_by_pixel(model, samples, "auto")
     assert bits.shape == shape[:2]
@@ -232,7 +234,7 @@ def test_costs_of_pixels_sum_to_the_meters(shape: tuple[int, int, int]) -> None:
 def test_costs_lie_where_the_image_is_hard() -> None:
     samples = np.full((32, 64, 3), 90, np.uint8)
     samples[:, 32:] = noise(3, np.uint8)[:1, :1] ^ RANDOM.integers(0, 256, (32, 32, 3))
-    bits = costs.bits_by_pixel(library.load("photo"), samples, "auto")
+    bits = costs.bits_by_pixel(released_models.load("photo"), samples, "auto")
     assert bits[:, 40:].mean() > 10 * bits[:, :32].mean()
 
 
@@ -242,7 +244,7 @@ def test_one_command_writes_lines_table_and_page(folder: Path, tmp_path: Path) -
     done = CliRunner().invoke(main, words, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     records = read_lines(out)
-    assert codec_tables.table(records) == out.with_suffix(".md").read_text(encoding="utf-8")
+    assert tables.table(records) == out.with_suffix(".md").read_text(encoding="utf-8")
     assert "<table>" in out.with_suffix(".html").read_text(encoding="utf-8")
     again = CliRunner().invoke(main, [*words, "--compare", str(out)], catch_exceptions=False)
     assert "measurements in both" in again.output
@@ -258,8 +260,8 @@ def test_models_stand_beside_rivals_with_the_figures_they_were_given(tmp_path: P
     write_lines(results, lines)
     out = CliRunner().invoke(main, ["models", str(results)], catch_exceptions=False).output
     assert "| **ncml photo 5** | 1 of 1 | 2.5000 | +25.0 % | 0.500 | 0.250 |" in out
-    for name in library.released():
-        model = library.load(name)
+    for name in released_models.released():
+        model = released_models.load(name)
         assert f"| {name} | {model.network.multiply_adds():,} |" in out
         assert model.identity.hex() in out
     write_lines(results, [header("speed")])
@@ -272,7 +274,7 @@ def test_older_results_are_still_read() -> None:
     for path in sorted(results.glob("*.jsonl")):
         assert read_lines(path)
     old = read_lines(results / "kodak.jsonl")
-    assert "| **ncmlzip -5** | 24 of 24 |" in codec_tables.table(old)
+    assert "| **ncmlzip -5** | 24 of 24 |" in tables.table(old)
 
 
 def test_what_is_no_file_of_results_is_refused(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ import torch
 from click.testing import CliRunner, Result
 
 from bench.__main__ import main
-from ncml_cli.train import main as train_main
-from ncml_codec.learn.datasets import open_dataset
-from ncml_codec.learn.evaluation import bits_by_image
-from ncml_codec.learn.noise import process_named
+from ncml_cli.train.train import main as train_main
+from ncml_codec.learn.data.datasets import open_dataset
+from ncml_codec.learn.evaluation.held_out import bits_by_image
+from ncml_codec.learn.likelihood.processes import process_named
 from ncpn import presets, runs
 from tests.pictures import valley
 

@@ -14,11 +14,12 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from ncml_cli.ncmlzip import main
+from ncml_cli.zip.ncmlzip import main
 from ncml_codec.errors import FormatError, RoundTripError, UnknownModel, UnsupportedImage
-from ncml_codec.learn.objective import image_bits
-from ncpn import bundles, presets
-from ncpn.bundles import Bundle
+from ncml_codec.learn.likelihood.objective import image_bits
+from ncpn import presets
+from ncpn.bundles import bundle_file
+from ncpn.bundles.bundle_file import Bundle
 from ncpn.network import NCPN
 from ncpn.runs import from_pretrained
 from tests.runs import saved, thumbnails, trained
@@ -42,14 +43,14 @@ def some(count: int, side: int) -> Bundle:
 def test_pixels_come_back_and_bytes_are_the_likelihood(runs: dict[str, Path], name: str) -> None:
     """Within 0.5 % of the float likelihood of these images, and 8 bytes of the coder's flush."""
     model, held = from_pretrained(runs[name]), some(5, 12)
-    data = bundles.encode(held, model, batch=2)
-    again = bundles.decode(data, model)
+    data = bundle_file.encode(held, model, batch=2)
+    again = bundle_file.decode(data, model)
     assert list(again.names) == list(held.names)
     assert all(map(np.array_equal, again.images, held.images))
     x = torch.from_numpy(np.stack(held.images)).permute(0, 3, 1, 2).float()
     with torch.no_grad():
         ideal = float(image_bits(model, x, torch.zeros(5)).sum()) * 12 * 12 * 3 / 8
-    payload, rest = bundles.sizes(data)
+    payload, rest = bundle_file.sizes(data)
     assert payload + rest == len(data)
     assert abs(payload - ideal) < 0.005 * ideal + 8
 
@@ -60,21 +61,21 @@ def test_extreme_pixels_come_back(runs: dict[str, Path]) -> None:
     images = [np.zeros((4, 6, 3), np.uint8), np.full((4, 6, 3), 255, np.uint8)]
     images.append(random.integers(0, 256, (4, 6, 3), np.uint8))
     held = Bundle(["black.png", "white.png", "noise.png"], images)
-    again = bundles.decode(bundles.encode(held, model), model)
+    again = bundle_file.decode(bundle_file.encode(held, model), model)
     assert all(map(np.array_equal, again.images, images))
 
 
 @pytest.fixture(scope="module")
 def made(runs: dict[str, Path]) -> tuple[bytes, NCPN]:
     model = from_pretrained(runs["wave-tiny"])
-    return bundles.encode(some(2, 8), model), model
+    return bundle_file.encode(some(2, 8), model), model
 
 
 def test_another_network_is_refused(made: tuple[bytes, NCPN]) -> None:
     data, model = made
     other = presets.build(model.config)
     with pytest.raises(UnknownModel, match="not by this one"):
-        bundles.decode(data, other)
+        bundle_file.decode(data, other)
 
 
 @pytest.mark.parametrize("key", ["torch", "device", "machine", "instructions", "threads"])
@@ -85,18 +86,18 @@ def test_other_conditions_are_refused_with_the_reason(made: tuple[bytes, NCPN], 
         header["computed_with"][key] = "another"
 
     with pytest.raises(UnknownModel, match=f"{key} another, here .* only"):
-        bundles.decode(changed(data, change), model)
+        bundle_file.decode(changed(data, change), model)
 
 
 def changed(data: bytes, change: object) -> bytes:
     """The bundle with its header changed and its checksum made right again."""
     assert callable(change)
-    start = len(bundles.MAGIC) + 4
+    start = len(bundle_file.MAGIC) + 4
     (length,) = struct.unpack("<I", data[start - 4 : start])
     header = json.loads(data[start : start + length])
     change(header)
     text = json.dumps(header).encode()
-    head = bundles.MAGIC + struct.pack("<I", len(text)) + text
+    head = bundle_file.MAGIC + struct.pack("<I", len(text)) + text
     return head + struct.pack("<I", zlib.crc32(head)) + data[start + length + 4 :]
 
 
@@ -118,36 +119,36 @@ def test_headers_that_cannot_be_meant_are_refused(
 ) -> None:
     data, model = made
     with pytest.raises(FormatError, match="cannot be meant"):
-        bundles.decode(changed(data, lambda header: header.update({key: value})), model)
+        bundle_file.decode(changed(data, lambda header: header.update({key: value})), model)
 
 
 def test_damage_is_found(made: tuple[bytes, NCPN]) -> None:
     data, model = made
     for cut in (0, 3, 8, 40, len(data) - 1):
         with pytest.raises(FormatError):
-            bundles.decode(data[:cut], model)
+            bundle_file.decode(data[:cut], model)
     random = np.random.default_rng(1)
     for place in random.integers(0, len(data), 30):
         damaged = bytearray(data)
         damaged[place] ^= 1 << random.integers(8)
         with pytest.raises(FormatError):
-            bundles.decode(bytes(damaged), model)
+            bundle_file.decode(bytes(damaged), model)
 
 
 def test_a_machine_that_computes_something_else_is_noticed(
     made: tuple[bytes, NCPN], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, model = made
-    masses, calls = bundles._masses, []
+    masses, calls = bundle_file._masses, []
 
     def drifting(logistics: object) -> np.ndarray:
         calls.append(0)
         found = masses(logistics)  # type: ignore[arg-type]
         return found if len(calls) < 80 else np.roll(found, 1, -1)
 
-    monkeypatch.setattr(bundles, "_masses", drifting)
+    monkeypatch.setattr(bundle_file, "_masses", drifting)
     with pytest.raises(RoundTripError):
-        bundles.encode(some(2, 8), model)
+        bundle_file.encode(some(2, 8), model)
 
 
 def test_images_of_several_sizes_or_grey_are_refused(made: tuple[bytes, NCPN]) -> None:
@@ -156,7 +157,7 @@ def test_images_of_several_sizes_or_grey_are_refused(made: tuple[bytes, NCPN]) -
     grey = Bundle(["a"], [np.zeros((4, 4, 1), np.uint8)])
     for held in (mixed, grey):
         with pytest.raises(UnsupportedImage, match="one size"):
-            bundles.encode(held, model)
+            bundle_file.encode(held, model)
 
 
 def ncmlzip(*arguments: object) -> Result:

@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from ncml_codec.network import ACTIVATION_MAX, Layer, input_bounds, largest_sums, named_layers
-from ncpn import activations, calibration, export, integers, validation
-from ncpn.wave import block_taps, neighbourhood
+from ncml_codec.network.integer_network import (
+    ACTIVATION_MAX,
+    Layer,
+    input_bounds,
+    largest_sums,
+    named_layers,
+)
+from ncpn.integers import activations, calibration, export, integer_network, validation
+from ncpn.wave_network.wave import block_taps, neighbourhood
 from tests.test_export import SAMPLE, network
 
 RNG = np.random.default_rng(5)
@@ -26,7 +32,7 @@ def inputs() -> torch.Tensor:
 
 
 def squares(layer: Layer, x: torch.Tensor, targets: torch.Tensor) -> float:
-    return float((integers.apply(layer, x) - targets).square().mean())
+    return float((integer_network.apply(layer, x) - targets).square().mean())
 
 
 @pytest.mark.parametrize("shift", [0, 2, 5])
@@ -48,7 +54,7 @@ def test_a_fitted_layer_gives_back_what_its_inputs_lack() -> None:
     x = inputs()
     weight = RNG.integers(-2, 3, (6, 12)).astype(np.int32)
     plain = Layer(weight, np.zeros(6, np.int32), np.zeros(6, np.int32))
-    targets = integers.apply(plain, x + 3.0)
+    targets = integer_network.apply(plain, x + 3.0)
     fitted = calibration.fit_layer(
         plain, BOUNDS, export.BODY_SUMS, [(x, targets, torch.ones(1, 1, 40, 50))]
     )
@@ -61,7 +67,7 @@ def test_weights_that_the_samples_say_nothing_of_stay() -> None:
     x[:, 7] = 0
     weight = RNG.integers(-9, 10, (6, 12)).astype(np.int32)
     plain = Layer(weight, np.zeros(6, np.int32), np.zeros(6, np.int32))
-    targets = integers.apply(plain, x + 3.0)
+    targets = integer_network.apply(plain, x + 3.0)
     fitted = calibration.fit_layer(
         plain, BOUNDS, export.BODY_SUMS, [(x, targets, torch.ones(1, 1, 40, 50))]
     )
@@ -72,7 +78,7 @@ def test_a_layer_takes_coarser_weights_where_its_sums_would_grow_too_large() -> 
     x = inputs()
     weight = np.full((6, 12), 100, np.int32)
     plain = Layer(weight, np.full(6, 32, np.int32), np.full(6, 6, np.int32))
-    targets = 1.5 * integers.apply(plain, x)
+    targets = 1.5 * integer_network.apply(plain, x)
     most = int(1.2 * largest_sums(plain, BOUNDS).max())
     fitted = calibration.fit_layer(plain, BOUNDS, most, [(x, targets, torch.ones(1, 1, 40, 50))])
     assert largest_sums(fitted, BOUNDS).max() < most
@@ -86,7 +92,7 @@ def test_pixels_count_as_they_are_weighed() -> None:
     weight = torch.ones(1, 1, 40, 50)
     weight[..., 25:] = 0
     right = RNG.integers(-2, 3, (6, 12)).astype(np.int32)
-    targets = integers.apply(replace(plain, weight=right), x)
+    targets = integer_network.apply(replace(plain, weight=right), x)
     targets[..., 25:] = 99
     fitted = calibration.fit_layer(plain, BOUNDS, export.BODY_SUMS, [(x, targets, weight)])
     assert (fitted.weight == right).all()

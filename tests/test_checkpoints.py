@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from ncml_codec.learn.checkpoint import load_snapshot
-from ncml_codec.learn.data import CropConfig, FolderImages
-from ncml_codec.learn.noise import process_named
-from ncml_codec.learn.training import TrainConfig, train
+from ncml_codec.learn.data.crops import CropConfig, FolderImages
+from ncml_codec.learn.likelihood.processes import process_named
+from ncml_codec.learn.training.checkpoint import load_snapshot
+from ncml_codec.learn.training.loop import TrainConfig, train
 from ncpn import presets, runs
 from tests.pictures import valley
 

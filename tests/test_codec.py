@@ -11,14 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ncml_codec
-from ncml_codec import codec, engines, images
-from ncml_codec.codec import Effort, walk_tile
-from ncml_codec.coder import Meter
-from ncml_codec.container import read_container
+from ncml_codec import engines
+from ncml_codec.decode import image_decoder
+from ncml_codec.decode.tile_walk import Effort, walk_tile
+from ncml_codec.encode import image_encoder, tile_encoder
+from ncml_codec.entropy.coder import Meter
 from ncml_codec.errors import FormatError, RoundTripError, UsageError
-from ncml_codec.model import Model, identified, read_model
-from ncml_codec.pixels import Picture, from_array
-from ncml_codec.strength import STATIC
+from ncml_codec.format.adaptation import STATIC
+from ncml_codec.format.container import read_container
+from ncml_codec.network.model_file import Model, identified, read_model
+from ncml_codec.picture.image_files import Picture, from_array
 from tests.networks import random_network
 from tests.pictures import GOLDEN, Samples, extremes, valley
 
@@ -44,21 +46,21 @@ def samples(draw: st.DrawFn, side: int = 14) -> Samples:
 def test_any_picture_comes_back_with_any_network(array: Samples, seed: int) -> None:
     model = identified(random_network(seed))
     picture = from_array(array)
-    images.verify(codec.encode(picture, model), picture, model)
+    image_encoder.verify(tile_encoder.encode(picture, model), picture, model)
 
 
 @given(samples(side=40), st.sampled_from([5, 6]))
 @settings(QUICK, max_examples=30)
 def test_any_picture_comes_back_in_tiles(array: Samples, exponent: int) -> None:
     picture = from_array(array)
-    images.verify(codec.encode(picture, TINY, tile_exponent=exponent), picture, TINY)
+    image_encoder.verify(tile_encoder.encode(picture, TINY, tile_exponent=exponent), picture, TINY)
 
 
 @pytest.mark.parametrize("name", extremes(1, 1))
 def test_extremes_come_back(name: str) -> None:
     picture = from_array(extremes(40, 33)[name])
-    data = codec.encode(picture, TINY)
-    images.verify(data, picture, TINY)
+    data = tile_encoder.encode(picture, TINY)
+    image_encoder.verify(data, picture, TINY)
     # Noise of 256 levels cannot shrink; what the worst model costs is bounded by the floor of a
     # count in each stage: 2 * 24 bits a sub-pixel.
     assert len(data) <= 60 + 6 * picture.samples.size
@@ -70,9 +72,9 @@ def test_learning_gives_any_picture_back_and_never_a_larger_file(
     array: Samples, seed: int, level: int
 ) -> None:
     picture, model = from_array(array), identified(random_network(seed, room=4))
-    data = codec.encode(picture, model, level=level)
-    assert np.array_equal(images.decode(data, [model]).samples, picture.samples)
-    assert len(data) <= len(codec.encode(picture, model, level=1))
+    data = tile_encoder.encode(picture, model, level=level)
+    assert np.array_equal(image_decoder.decode(data, [model]).samples, picture.samples)
+    assert len(data) <= len(tile_encoder.encode(picture, model, level=1))
 
 
 @pytest.mark.parametrize("level", [5, 8])
@@ -81,26 +83,29 @@ def test_nothing_diverges_on_extremes(name: str, level: int) -> None:
     """Where there is nothing to learn, or the steps are as large as they may be."""
     picture = from_array(extremes(40, 50)[name])
     for model in (TINY, identified(random_network(1, room=16))):
-        data = codec.encode(picture, model, tile_exponent=5, level=level)
-        assert np.array_equal(images.decode(data, [model]).samples, picture.samples)
-        plain = codec.encode(picture, model, tile_exponent=5, level=1)
+        data = tile_encoder.encode(picture, model, tile_exponent=5, level=level)
+        assert np.array_equal(image_decoder.decode(data, [model]).samples, picture.samples)
+        plain = tile_encoder.encode(picture, model, tile_exponent=5, level=1)
         assert len(data) <= len(plain) + 4  # a byte for every tile
 
 
 def test_threads_do_not_change_the_bytes() -> None:
     picture = from_array(valley(0, 0, 100, 90))
-    one = codec.encode(picture, TINY, Effort(threads=1), tile_exponent=5)
-    two = codec.encode(picture, TINY, Effort(threads=2), tile_exponent=5)
+    one = tile_encoder.encode(picture, TINY, Effort(threads=1), tile_exponent=5)
+    two = tile_encoder.encode(picture, TINY, Effort(threads=2), tile_exponent=5)
     assert one == two
-    images.verify(one, picture, TINY, Effort(threads=2))
+    image_encoder.verify(one, picture, TINY, Effort(threads=2))
 
 
 def test_blas_threads_do_not_change_the_bytes(tmp_path: object) -> None:
     script = (
-        "import sys, zlib; from ncml_codec import codec, library\n"
-        "from tests.pictures import valley; from ncml_codec.pixels import from_array\n"
-        "numpy = codec.Effort('numpy')  # the engine that computes with BLAS\n"
-        "data = codec.encode(from_array(valley(50, 50, 90, 120)), library.load('photo'), numpy)\n"
+        "import sys, zlib; from ncml_codec.decode.tile_walk import Effort\n"
+        "from ncml_codec.encode import tile_encoder\n"
+        "from ncml_codec.network import released_models\n"
+        "from tests.pictures import valley; from ncml_codec.picture.image_files import from_array\n"
+        "numpy = Effort('numpy')  # the engine that computes with BLAS\n"
+        "model = released_models.load('photo')\n"
+        "data = tile_encoder.encode(from_array(valley(50, 50, 90, 120)), model, numpy)\n"
         "print(zlib.crc32(data), len(data))"
     )
     found = set()
@@ -116,8 +121,8 @@ def test_blas_threads_do_not_change_the_bytes(tmp_path: object) -> None:
 
 def test_an_image_is_coded_alone_as_among_others() -> None:
     pictures = [from_array(valley(top, 40, 30, 44)) for top in (0, 80, 250)]
-    together = [codec.encode(picture, TINY) for picture in pictures]
-    assert [codec.encode(picture, TINY) for picture in reversed(pictures)] == together[::-1]
+    together = [tile_encoder.encode(picture, TINY) for picture in pictures]
+    assert [tile_encoder.encode(picture, TINY) for picture in reversed(pictures)] == together[::-1]
 
 
 def test_tiles_do_not_know_of_each_other() -> None:
@@ -125,7 +130,7 @@ def test_tiles_do_not_know_of_each_other() -> None:
     other = one.copy()
     other[:, 32:] = 0
     first, second = (
-        read_container(codec.encode(from_array(array), TINY, tile_exponent=5)).tiles
+        read_container(tile_encoder.encode(from_array(array), TINY, tile_exponent=5)).tiles
         for array in (one, other)
     )
     assert first[0] == second[0]
@@ -134,15 +139,15 @@ def test_tiles_do_not_know_of_each_other() -> None:
 
 def test_a_grey_picture_costs_less_than_the_same_in_three_planes() -> None:
     grey = valley(120, 100, 60, 60)[:, :, :1]
-    one = codec.encode(from_array(grey), TINY)
-    three = codec.encode(from_array(np.repeat(grey, 3, axis=2)), TINY)
+    one = tile_encoder.encode(from_array(grey), TINY)
+    three = tile_encoder.encode(from_array(np.repeat(grey, 3, axis=2)), TINY)
     assert len(one) < len(three)
 
 
 @pytest.mark.parametrize("level", [1, 5, 8])
 def test_the_file_is_as_large_as_the_cross_entropy(level: int) -> None:
     array = valley(100, 100, 120, 160)
-    (tile,) = read_container(codec.encode(from_array(array), TINY, level=level)).tiles
+    (tile,) = read_container(tile_encoder.encode(from_array(array), TINY, level=level)).tiles
     meter = Meter()
     engine = engines.load("numpy", TINY.network)
     walk_tile(engine, array.shape, array, meter, strength=tile.adaptation)
@@ -153,35 +158,35 @@ def test_the_file_is_as_large_as_the_cross_entropy(level: int) -> None:
 def test_metadata_comes_back(tiny: Model) -> None:
     chunks = [(b"gAMA", b"\0\0\xb1\x8f"), (b"IDAT", b""), (b"tEXt", b"Title\0x" * 90)]
     picture = Picture(valley(0, 0, 8, 8), chunks)
-    data = codec.encode(picture, tiny)
-    images.verify(data, picture, tiny)
-    assert list(images.decode(data, [tiny]).chunks) == chunks
+    data = tile_encoder.encode(picture, tiny)
+    image_encoder.verify(data, picture, tiny)
+    assert list(image_decoder.decode(data, [tiny]).chunks) == chunks
 
 
 def test_a_wrong_encoder_is_found_out(tiny: Model) -> None:
     picture = from_array(valley(0, 0, 8, 8))
-    data = codec.encode(picture, tiny)
+    data = tile_encoder.encode(picture, tiny)
     other = picture.samples.copy()
     other[3, 3, 1] ^= 1
     with pytest.raises(RoundTripError):
-        images.verify(data, from_array(other), tiny)
+        image_encoder.verify(data, from_array(other), tiny)
 
 
 def test_too_large_an_image_is_refused_before_it_is_allocated(tiny: Model) -> None:
-    data = codec.encode(from_array(valley(0, 0, 20, 20)), tiny)
+    data = tile_encoder.encode(from_array(valley(0, 0, 20, 20)), tiny)
     with pytest.raises(FormatError, match="limit"):
-        images.decode(data, [tiny], max_pixels=399)
+        image_decoder.decode(data, [tiny], max_pixels=399)
 
 
 def test_progress_counts_every_pixel(tiny: Model) -> None:
     done: list[int] = []
-    codec.encode(from_array(valley(0, 0, 40, 37)), tiny, Effort(progress=done.append), 5)
+    tile_encoder.encode(from_array(valley(0, 0, 40, 37)), tiny, Effort(progress=done.append), 5)
     assert sum(done) == 40 * 37
 
 
 def test_an_unknown_engine_is_refused(tiny: Model) -> None:
     with pytest.raises(UsageError, match="abacus"):
-        codec.encode(from_array(valley(0, 0, 2, 2)), tiny, Effort(engine="abacus"))
+        tile_encoder.encode(from_array(valley(0, 0, 2, 2)), tiny, Effort(engine="abacus"))
 
 
 def _environment() -> dict[str, str]:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ncml_codec.coder import Decoder, Encoder, Meter
+from ncml_codec.entropy.coder import Decoder, Encoder, Meter
 from ncml_codec.errors import FormatError
-from ncml_codec.network import Integers
-from ncml_codec.tables import Weights, weights
+from ncml_codec.network.distribution import Weights, weights
+from ncml_codec.network.integer_network import Integers
 
 
 def random_rows(seed: int, rows: int) -> tuple[Weights, Integers]:

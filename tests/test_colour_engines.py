@@ -7,12 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ncml_codec import engines, lattice, levels, library
-from ncml_codec.codec import Samples, decode_tile, encode_tile, walk_tile
-from ncml_codec.coder import Encoder, Meter
+from ncml_codec import engines
+from ncml_codec.decode.tile_decoder import decode_tile
+from ncml_codec.decode.tile_walk import Samples, walk_tile
+from ncml_codec.encode import colour_search, levels
+from ncml_codec.encode.tile_encoder import encode_tile
 from ncml_codec.engines import Comparer, Engine
-from ncml_codec.model import Model
-from ncml_codec.strength import COLOURS, STATIC, counted_along
+from ncml_codec.entropy.coder import Encoder, Meter
+from ncml_codec.format.adaptation import COLOURS, STATIC, counted_along
+from ncml_codec.network import released_models
+from ncml_codec.network.model_file import Model
 from tests.networks import random_network
 from tests.pictures import extremes, through_ycbcr, valley
 from tests.test_colours import LEARNING, MODES
@@ -63,7 +67,7 @@ def test_engines_count_the_same_colours_of_extremes(name: str, mode: int) -> Non
 @pytest.mark.parametrize("name", INSTRUCTION_SETS)
 @pytest.mark.parametrize("adaptation", [16, 35, 48, 51, 59])
 def test_engines_count_the_same_colours_with_the_released_model(name: str, adaptation: int) -> None:
-    network, array = library.load("photo").network, through_ycbcr(valley(30, 200, 40, 50))
+    network, array = released_models.load("photo").network, through_ycbcr(valley(30, 200, 40, 50))
     expected = all_counts("numpy", network, array, adaptation)
     assert (all_counts(engine_of(name, network), network, array, adaptation) == expected).all()
     without = all_counts("numpy", network, array, adaptation % COLOURS)
@@ -109,11 +113,11 @@ def bits(engine: Engine, samples: Samples, adaptation: int) -> float:
 def test_the_smallest_mode_is_kept(name: str, strengths: tuple[int, ...], tiny: Model) -> None:
     engine, kept = engines.load(name, tiny.network), set()
     for array in (through_ycbcr(valley(40, 40, 64, 64)), valley(40, 40, 64, 64) & 0xC1):
-        assert lattice.modes(array) == lattice.MODES
+        assert colour_search.modes(array) == colour_search.MODES
         tile = encode_tile(engine, array, strengths)
         assert len(tile.payload) == min(
             len(payload(engine, array, each))
-            for each in levels.candidates(strengths, lattice.MODES)
+            for each in levels.candidates(strengths, colour_search.MODES)
         )
         assert np.array_equal(decode_tile(engine, array.shape, 0, tile, lambda _: None), array)
         assert tile == encode_tile(engines.load("auto", tiny.network), array, strengths)
@@ -148,19 +152,19 @@ def test_a_mode_is_not_coded_that_is_surely_larger(
 
 def test_a_photograph_is_tried_if_its_colours_were_converted() -> None:
     array = valley(40, 40, 128, 128)
-    assert lattice.modes(array) == (0,)
-    assert lattice.modes(array[:, :, :1]) == (0,)
-    assert lattice.modes(through_ycbcr(array)) == lattice.MODES
+    assert colour_search.modes(array) == (0,)
+    assert colour_search.modes(array[:, :, :1]) == (0,)
+    assert colour_search.modes(through_ycbcr(array)) == colour_search.MODES
 
 
 def test_triples_are_not_tried_on_few_pixels() -> None:
-    assert lattice.modes(through_ycbcr(valley(40, 40, 64, 64))) == (3, 2, 1, 0)
-    assert lattice.modes(through_ycbcr(valley(40, 40, 63, 65))) == (2, 1, 0)
+    assert colour_search.modes(through_ycbcr(valley(40, 40, 64, 64))) == (3, 2, 1, 0)
+    assert colour_search.modes(through_ycbcr(valley(40, 40, 63, 65))) == (2, 1, 0)
 
 
 def test_an_image_of_too_few_pixels_is_not_tried() -> None:
-    assert lattice.modes(through_ycbcr(valley(40, 40, 8, 8))) == (0,)
-    assert lattice.modes(np.zeros((64, 64, 3), np.uint8)) == (0,)
+    assert colour_search.modes(through_ycbcr(valley(40, 40, 8, 8))) == (0,)
+    assert colour_search.modes(np.zeros((64, 64, 3), np.uint8)) == (0,)
 
 
 @given(st.integers(0, 2**31), st.sampled_from([0xFF, 0xFE, 0xF0, 0xC1]))
@@ -185,4 +189,4 @@ def test_a_lattice_is_where_a_quarter_of_crowded_cells_is_empty(seed: int, mask:
             if sum(counts.get(cell, 0) for cell in near) >= 48:
                 crowded.append(counts.get((x, y), 0))
     tried = len(crowded) >= 64 and 4 * crowded.count(0) >= len(crowded)
-    assert lattice.modes(array) == (lattice.MODES if tried else (0,))
+    assert colour_search.modes(array) == (colour_search.MODES if tried else (0,))

@@ -11,15 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ncml_codec import engines, strength, tables
-from ncml_codec.codec import walk_tile
-from ncml_codec.coder import Decoder, Encoder, Meter
-from ncml_codec.colours import FACTOR_LIMIT, OPEN_MASS, Colours, opened
-from ncml_codec.container import Container, Header, read_container, write_container
+from ncml_codec import engines
+from ncml_codec.decode.tile_walk import walk_tile
+from ncml_codec.entropy.coder import Decoder, Encoder, Meter
 from ncml_codec.errors import FormatError
-from ncml_codec.model import Model, identified, write_model
-from ncml_codec.network import Integers
-from ncml_codec.tables import TOTAL, Mixtures
+from ncml_codec.format import adaptation as strength
+from ncml_codec.format.container import Container, Header, read_container, write_container
+from ncml_codec.network import distribution
+from ncml_codec.network.colour_counts import FACTOR_LIMIT, OPEN_MASS, Colours, opened
+from ncml_codec.network.distribution import TOTAL, Mixtures
+from ncml_codec.network.integer_network import Integers
+from ncml_codec.network.model_file import Model, identified, write_model
 from tests import plain_colours, plain_decoder
 from tests.networks import exact_tables, random_network
 from tests.pictures import Samples, extremes, through_ycbcr, valley
@@ -37,7 +39,7 @@ SPREADS = st.sampled_from([40, 400, 32767])
 def a_wave(seed: int, plane: int, spread: int) -> tuple[Mixtures, Integers, Integers]:
     """Mixtures of 40 sub-pixels of a plane, samples of the planes before it, and its own."""
     outputs, reference, residuals = random_outputs(seed, 3, plane, spread)
-    mixture = tables.mixtures(outputs, 3, reference, residuals, TABLES)
+    mixture = distribution.mixtures(outputs, 3, reference, residuals, TABLES)
     values = np.random.default_rng(seed).integers(0, 256, (40, plane + 1), np.int32)
     values[:20] >>= 6  # some of them often in the same cells
     return mixture, values[:, :plane], values[:, plane]
@@ -75,7 +77,7 @@ def test_counts_are_positive_and_sum_to_the_total(
 
 @given(st.lists(st.integers(0, 2**36), min_size=16, max_size=16))
 def test_counts_of_any_masses_are_in_their_proportion(masses: list[int]) -> None:
-    counts = tables.mass_counts(np.array([masses], np.float64))[0]
+    counts = distribution.mass_counts(np.array([masses], np.float64))[0]
     assert counts.min() >= 1
     assert counts.sum() == TOTAL
     share = np.array(masses) / sum(masses) if any(masses) else np.full(16, 1 / 16)
@@ -144,10 +146,10 @@ def plain_mixture(mixture: Mixtures, at: int) -> plain_decoder.Mixture:
 def test_colours_of_which_nothing_is_known_cost_nothing(seed: int, spread: int) -> None:
     mixture, earlier, values = a_wave(seed, 2, spread)
     masses = Colours(3).masses(2, mixture, earlier, TABLES)
-    without = tables.high_counts(mixture, TABLES)
+    without = distribution.high_counts(mixture, TABLES)
     assert np.abs(masses.high_counts() - without).max() <= 3
     closed = without[np.arange(40), values >> 4] < OPEN_MASS // 2
-    low = tables.low_counts(mixture, values >> 4, TABLES)
+    low = distribution.low_counts(mixture, values >> 4, TABLES)
     found = masses.low_counts(mixture, values >> 4, TABLES)
     assert (found[closed] == low[closed]).all()
     # A level's mass of 2**14 or more in 16 is rounded down by less than one, three times.

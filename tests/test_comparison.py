@@ -13,12 +13,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 from bench.__main__ import main
-from bench.comparison_claims import Finding, findings, short, table
-from bench.comparison_page import grouped
-from bench.comparison_records import SHARES, Measured, Settings, load, save
-from bench.comparison_tables import auroc_difference, paired
+from bench.comparison.claims import Finding, findings, short, table
+from bench.comparison.page import grouped
+from bench.comparison.records import SHARES, Measured, Settings, load, save
+from bench.comparison.tables import auroc_difference, paired
 from ncml_codec.errors import UsageError
-from ncml_codec.learn import classifier, outliers
+from ncml_codec.learn.evaluation import classifier, outliers
 from tests.runs import thumbnails, trained
 
 

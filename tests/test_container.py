@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ncml_codec.container import (
+from ncml_codec.errors import FormatError, Truncated
+from ncml_codec.format.container import (
     Container,
     Header,
     Tile,
@@ -16,7 +17,6 @@ from ncml_codec.container import (
     read_header,
     write_container,
 )
-from ncml_codec.errors import FormatError, Truncated
 
 HEADERS = st.builds(
     Header,

@@ -14,14 +14,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ncml_codec
-from ncml_cli.ncmlzip import main
-from ncml_codec import codec, costs, images, inspection, library, salvage
-from ncml_codec.container import BY_TILE, Container, Header, Tile, read_container, write_container
+from ncml_cli.zip.ncmlzip import main
+from ncml_codec.decode import costs, file_info, image_decoder, salvage, tile_walk
+from ncml_codec.encode import tile_encoder
 from ncml_codec.errors import BeyondLimit, FormatError
-from ncml_codec.model import read_model, write_model
-from ncml_codec.network import Network
-from ncml_codec.picture import from_array
-from ncml_codec.strength import BODY, COLOURS, STATIC
+from ncml_codec.format.adaptation import BODY, COLOURS, STATIC
+from ncml_codec.format.container import (
+    BY_TILE,
+    Container,
+    Header,
+    Tile,
+    read_container,
+    write_container,
+)
+from ncml_codec.network import released_models
+from ncml_codec.network.integer_network import Network
+from ncml_codec.network.model_file import read_model, write_model
+from ncml_codec.picture.picture import from_array
 from tests.limited import run_limited
 from tests.pictures import GOLDEN
 from tests.plain_decoder import Refused
@@ -40,7 +49,10 @@ HEADERS = st.builds(
     turn=st.integers(0, 7),
 )
 ADAPTATIONS = st.sampled_from([STATIC, 3, WHOLE, 2 * COLOURS + 3, 2 * COLOURS + WHOLE, BY_TILE])
-NETWORKS = [TINY.network, *(library.load(name).network for name in ("fast", "photo", "max"))]
+NETWORKS = [
+    TINY.network,
+    *(released_models.load(name).network for name in ("fast", "photo", "max")),
+]
 
 
 def blank(width: int, height: int, adaptation: int, exponent: int = 11, planes: int = 3) -> bytes:
@@ -87,7 +99,7 @@ def test_what_may_adapt_takes_at_most_ten_times_the_work_of_a_square_image(
 def test_what_an_encoder_may_write_passes_the_default_limit(
     width: int, height: int, adaptation: int, network: Network, planes: int
 ) -> None:
-    header = Header(width, height, planes, TINY.identity, codec.TILE_EXPONENT)
+    header = Header(width, height, planes, TINY.identity, tile_walk.TILE_EXPONENT)
     if adaptation != BY_TILE and (not header.may_adapt or planes == 1):
         adaptation = adaptation % COLOURS if header.may_adapt else STATIC
     costs.of_network(header, adaptation, network).check(None)
@@ -99,7 +111,7 @@ def test_what_an_encoder_may_write_passes_the_default_limit(
 def test_learning_in_short_waves_is_refused(shape: tuple[int, int], adaptation: int) -> None:
     data = blank(*shape, adaptation)
     with pytest.raises(FormatError, match="its waves hold too few pixels"):
-        images.open_file(data, [TINY])
+        image_decoder.open_file(data, [TINY])
     with pytest.raises(FormatError, match="its waves hold too few pixels"):
         salvage.open_file(data, [TINY])
 
@@ -122,20 +134,20 @@ def test_the_plain_decoder_refuses_learning_in_short_waves() -> None:
 @pytest.mark.parametrize("level", [5, 8])
 def test_encoders_do_not_learn_in_short_waves(shape: tuple[int, int], level: int) -> None:
     samples = (np.arange(3 * shape[0] * shape[1]) % 251).astype(np.uint8).reshape(*shape, 3)
-    data = codec.encode(from_array(samples), TINY, level=level)
+    data = tile_encoder.encode(from_array(samples), TINY, level=level)
     assert {tile.adaptation for tile in read_container(data).tiles} == {STATIC}
-    assert (images.decode(data, [TINY]).samples == samples).all()
+    assert (image_decoder.decode(data, [TINY]).samples == samples).all()
 
 
 def test_usual_photographs_may_learn() -> None:
     for width, height in [(768, 512), (512, 768), (2048, 2048), (6000, 4000), (2049, 2048), (8, 8)]:
-        assert Header(width, height, 3, b"", codec.TILE_EXPONENT).may_adapt
+        assert Header(width, height, 3, b"", tile_walk.TILE_EXPONENT).may_adapt
 
 
 def test_many_tables_of_colours_are_beyond_the_default_limit() -> None:
     data = blank(729, 1, 3 * COLOURS, exponent=5)
     with pytest.raises(BeyondLimit, match="max_work"):
-        images.open_file(data, [TINY])
+        image_decoder.open_file(data, [TINY])
 
 
 def test_the_limit_of_work_scales_with_the_model_that_is_given() -> None:
@@ -165,9 +177,9 @@ def test_max_work_refuses_before_anything_is_decoded(depth: int) -> None:
 
 
 def test_work_is_unknown_without_the_model() -> None:
-    data = codec.encode(from_array(np.zeros((3, 4), np.uint8)), TINY)
-    assert inspection.inspect_bytes(data).work is None
-    known = inspection.inspect_bytes(data, models=[TINY]).work
+    data = tile_encoder.encode(from_array(np.zeros((3, 4), np.uint8)), TINY)
+    assert file_info.inspect_bytes(data).work is None
+    known = file_info.inspect_bytes(data, models=[TINY]).work
     assert known is not None
     assert known > 0
 
@@ -196,10 +208,10 @@ def test_info_says_the_work_and_the_tools_limit_it(tmp_path: Path) -> None:
 def test_info_on_as_many_tiles_as_there_may_be_takes_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "tiles.ncmz"
     path.write_bytes(blank(1 << 21, 32, STATIC, exponent=5, planes=1))
-    told = run_limited([sys.executable, "-m", "ncml_cli.ncmlzip", "info", path], 400)
+    told = run_limited([sys.executable, "-m", "ncml_cli.zip.ncmlzip", "info", path], 400)
     assert "sections:             65537" in told.stdout, told.stderr
     refused = run_limited(
-        [sys.executable, "-m", "ncml_cli.ncmlzip", "info", "--max-pixels=1000000", path], 300
+        [sys.executable, "-m", "ncml_cli.zip.ncmlzip", "info", "--max-pixels=1000000", path], 300
     )
     assert refused.returncode == 1
     assert "beyond the limit of 1000000" in refused.stderr

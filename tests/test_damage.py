@@ -11,10 +11,11 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ncml_codec import images, png
-from ncml_codec.container import Container, Header, Tile, read_container, write_container
+from ncml_codec.decode import image_decoder
 from ncml_codec.errors import FormatError, UnsupportedImage
-from ncml_codec.model import read_model
+from ncml_codec.format.container import Container, Header, Tile, read_container, write_container
+from ncml_codec.network.model_file import read_model
+from ncml_codec.picture import png_chunks
 from tests.pictures import GOLDEN
 
 TINY = read_model((GOLDEN / "tiny.ncpn").read_bytes())
@@ -30,10 +31,10 @@ ANY_DAMAGE = settings(deadline=None, max_examples=1500)
 def decodes_or_is_refused(data: bytes, original: bytes) -> None:
     """Whatever `data` is: the original's picture, or a FormatError, no other exception."""
     try:
-        picture = images.decode(data, [TINY], max_pixels=100_000)
+        picture = image_decoder.decode(data, [TINY], max_pixels=100_000)
     except FormatError:
         return
-    assert np.array_equal(picture.samples, images.decode(original, [TINY]).samples)
+    assert np.array_equal(picture.samples, image_decoder.decode(original, [TINY]).samples)
 
 
 @given(st.sampled_from(sorted(FILES)), st.data())
@@ -83,7 +84,7 @@ def test_metadata_that_unpacks_to_gigabytes_is_refused_unread() -> None:
     bomb = b"\x28\xb5\x2f\xfd" + b"\xe0" + struct.pack("<Q", 2**40) + b"\x01\x00\x00"
     forged = write_container(Container(container.header, bomb, container.tiles))
     with pytest.raises(FormatError, match="unpacks to"):
-        images.decode(forged, [TINY])
+        image_decoder.decode(forged, [TINY])
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_metadata_that_is_no_list_of_chunks_is_refused(content: bytes, problem: 
     packed = zstandard.ZstdCompressor().compress(content)
     forged = write_container(Container(container.header, packed, container.tiles))
     with pytest.raises(FormatError, match=problem):
-        images.decode(forged, [TINY])
+        image_decoder.decode(forged, [TINY])
 
 
 def test_bytes_after_the_metadata_frame_are_refused() -> None:
@@ -114,14 +115,14 @@ def test_bytes_after_the_metadata_frame_are_refused() -> None:
     for more in (b"x", container.metadata):
         longer = Container(container.header, container.metadata + more, container.tiles)
         with pytest.raises(FormatError, match="metadata"):
-            images.decode(write_container(longer), [TINY])
+            image_decoder.decode(write_container(longer), [TINY])
 
 
 def test_more_metadata_than_can_be_read_is_not_written() -> None:
     chunks = [(b"tEXt", b"")] * 2**16 + [(b"IDAT", b"")]
     with pytest.raises(UnsupportedImage, match="65537 chunks"):
-        png.pack_chunks(chunks)
-    assert png.unpack_chunks(png.pack_chunks(chunks[1:])) == chunks[1:]
+        png_chunks.pack_chunks(chunks)
+    assert png_chunks.unpack_chunks(png_chunks.pack_chunks(chunks[1:])) == chunks[1:]
 
 
 def test_the_limit_of_pixels_comes_before_the_tiles() -> None:
@@ -129,11 +130,11 @@ def test_the_limit_of_pixels_comes_before_the_tiles() -> None:
     head = write_container(Container(header, b"", []))[:-4] + bytes(1000)
     for data in (head, head + bytes(2**16)):
         with pytest.raises(FormatError, match=r"beyond the limit of 1000000 \(max_pixels\)"):
-            images.decode(data, [TINY], max_pixels=10**6)
+            image_decoder.decode(data, [TINY], max_pixels=10**6)
 
 
 def test_a_sound_checksum_over_wrong_samples_is_found() -> None:
     data = FILES["scene"]
     wrong = data[:-4] + struct.pack("<I", zlib.crc32(b"other"))
     with pytest.raises(FormatError, match="samples"):
-        images.decode(wrong, [TINY])
+        image_decoder.decode(wrong, [TINY])

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from ncml_codec.errors import InputError
-from ncml_codec.learn.data import CropConfig, FolderImages, load_folders
-from ncml_codec.learn.datasets import first, in_turns
+from ncml_codec.learn.data.crops import CropConfig, FolderImages, load_folders
+from ncml_codec.learn.data.datasets import first, in_turns
 from tests.pictures import valley
 
 SMALL = CropConfig(crop=8, batch=5, grey=0.0)

@@ -12,8 +12,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from ncml_codec.errors import InputError, UsageError
-from ncml_codec.learn.data import CropConfig, FolderImages
-from ncml_codec.learn.datasets import (
+from ncml_codec.learn.data.crops import CropConfig, FolderImages
+from ncml_codec.learn.data.datasets import (
     ArrayImages,
     check_augmentation,
     first,

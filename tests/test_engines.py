@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncml_codec import engines
-from ncml_codec.codec import walk_tile
+from ncml_codec.decode.tile_walk import walk_tile
 from ncml_codec.engines import Engine, Walk
 from ncml_codec.errors import UsageError
-from ncml_codec.network import Integers, Network
-from ncml_codec.strength import STATIC
-from ncml_codec.tables import Weights
+from ncml_codec.format.adaptation import STATIC
+from ncml_codec.network.distribution import Weights
+from ncml_codec.network.integer_network import Integers, Network
 from tests.networks import random_network
 from tests.pictures import Samples, extremes, valley
 
@@ -234,7 +234,7 @@ def assert_causal(engine: Engine | str, network: Network, before: Samples, adapt
 def first_row_of_pixel(shape: tuple[int, ...], row: int, column: int) -> int:
     """Where the wave of a pixel begins in the counts, plus nothing of the wave itself but plane 0's
     high nibbles, which depend on earlier waves alone."""
-    from ncml_codec.wave import wave_rows
+    from ncml_codec.network.wave_order import wave_rows
 
     wave = column + 2 * row
     sizes = []

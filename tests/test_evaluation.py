@@ -11,14 +11,15 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from ncml_cli.evaluate import main
-from ncml_codec.learn.data import CropConfig, FolderImages
-from ncml_codec.learn.datasets import ArrayImages
-from ncml_codec.learn.evaluation import bits_per_dimension
-from ncml_codec.learn.noise import process_named
-from ncml_codec.learn.training import TrainConfig, train
-from ncpn import presets, validation
-from ncpn.wave import WaveNCPN
+from ncml_cli.evaluate.evaluate import main
+from ncml_codec.learn.data.crops import CropConfig, FolderImages
+from ncml_codec.learn.data.datasets import ArrayImages
+from ncml_codec.learn.evaluation.held_out import bits_per_dimension
+from ncml_codec.learn.likelihood.processes import process_named
+from ncml_codec.learn.training.loop import TrainConfig, train
+from ncpn import presets
+from ncpn.integers import validation
+from ncpn.wave_network.wave import WaveNCPN
 from tests.pictures import valley
 
 CPU = torch.device("cpu")
@@ -71,7 +72,7 @@ def evaluate(*arguments: object) -> Result:
 
 
 def test_the_tool_reports_a_run(tmp_path: Path) -> None:
-    from ncml_codec.learn.checkpoint import save_config
+    from ncml_codec.learn.training.checkpoint import save_config
 
     run, folder = tmp_path / "run", tmp_path / "images"
     folder.mkdir()

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from ncml_codec.errors import ExportError
-from ncml_codec.network import SUM_LIMIT, check
-from ncpn import activations, calibration, export, validation
-from ncpn.wave import WaveConfig, WaveNCPN
+from ncml_codec.network.integer_network import SUM_LIMIT, check
+from ncpn.integers import activations, calibration, export, validation
+from ncpn.wave_network.wave import WaveConfig, WaveNCPN
 from tests.networks import exact_tables
 from tests.pictures import valley
 
@@ -26,7 +26,7 @@ def network(sde_times: bool = False) -> WaveNCPN:
             nn.init.normal_(block.time.bias, std=0.5)
     optimiser = torch.optim.Adam(model.parameters(), 0.01)
     x = torch.from_numpy(SAMPLE.copy()).permute(2, 0, 1)[None].float()
-    from ncml_codec.learn.objective import image_bits
+    from ncml_codec.learn.likelihood.objective import image_bits
 
     for _ in range(40):
         optimiser.zero_grad()

@@ -11,7 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from bench.__main__ import main as bench
-from ncml_cli import evaluate, export, ncmlzip, sample, train
+from ncml_cli.evaluate import evaluate, sample
+from ncml_cli.train import export, train
+from ncml_cli.zip import ncmlzip
 from ncml_codec.errors import MissingPackage, naming_extras
 
 COMMANDS = {

@@ -25,7 +25,7 @@ def tool(
 ) -> subprocess.CompletedProcess[str]:
     """ncmlzip in a process of its own, with the tiny model. before: Python that runs first."""
     command, *rest = map(os.fsencode, map(str, arguments))
-    script = f"{before}\nfrom ncml_cli.ncmlzip import main\nmain()"
+    script = f"{before}\nfrom ncml_cli.zip.ncmlzip import main\nmain()"
     call = [*prefix, sys.executable, "-c", script, command, "-m", TINY, *rest]
     return subprocess.run(call, capture_output=True, text=True, timeout=120)
 
@@ -169,7 +169,7 @@ def test_names_are_any_bytes(folder: Path, name: bytes) -> None:
 @pytest.mark.parametrize("force", [False, True])
 def test_two_processes_on_one_output_leave_one_whole_file(folder: Path, force: bool) -> None:
     source, target = folder / "a.png", folder / "out.ncmz"
-    script = "from ncml_cli.ncmlzip import main\nmain()"
+    script = "from ncml_cli.zip.ncmlzip import main\nmain()"
     more = ["-f"] if force else []
     call = [sys.executable, "-c", script, "compress", "-m", TINY, *more, str(source), "-o", target]
     processes = [subprocess.Popen(call, stderr=subprocess.PIPE, text=True) for _ in range(4)]
@@ -184,7 +184,8 @@ def test_two_processes_on_one_output_leave_one_whole_file(folder: Path, force: b
 def test_a_file_that_changes_while_it_is_read_is_not_trusted(folder: Path) -> None:
     # Larger than what is read whole: its rows are read once to be coded and again to be checked.
     change = (
-        "import ncml_codec.readers as readers, ncml_codec.images as images, sys\n"
+        "import ncml_codec.picture.row_readers as readers\n"
+        "import ncml_codec.encode.image_encoder as images, sys\n"
         "readers.WHOLE = 0\n"
         "verify = images.verify\n"
         "def changed(data, picture, *rest):\n"

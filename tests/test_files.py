@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from ncml_codec.atomic_files import read_file, write_atomically
 from ncml_codec.errors import InputError, OutputError
-from ncml_codec.files import read_file, write_atomically
-from ncml_codec.readers import open_image
+from ncml_codec.picture.row_readers import open_image
 
 
 def test_a_new_file_is_written_with_the_usual_mode(tmp_path: Path) -> None:

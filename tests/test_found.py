@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ncml_codec import images
+from ncml_codec.decode import image_decoder
 from ncml_codec.errors import ChecksumMismatch, FormatError
-from ncml_codec.model import read_model
+from ncml_codec.network.model_file import read_model
 from tests.fuzz import run_round, targets
 from tests.pictures import GOLDEN, HERE
 from tests.sealing import with_checksums
@@ -117,7 +117,7 @@ def test_sealed_damage_is_found_out_only_by_what_it_does(name: str) -> None:
     damaged = bytearray((GOLDEN / f"{name}.ncmz").read_bytes())
     damaged[-16] ^= 1  # in the last payload
     with pytest.raises(ChecksumMismatch, match="the file is damaged"):
-        images.decode(bytes(damaged), [MODEL])
+        image_decoder.decode(bytes(damaged), [MODEL])
     with pytest.raises(FormatError) as caught:
-        images.decode(with_checksums(bytes(damaged)), [MODEL])
+        image_decoder.decode(with_checksums(bytes(damaged)), [MODEL])
     assert "the file is damaged" not in str(caught.value)

@@ -10,13 +10,14 @@ import pytest
 from _pytest.mark import ParameterSet
 from PIL import Image
 
-from ncml_codec import images, library
-from ncml_codec.codec import Effort
-from ncml_codec.container import read_container
+from ncml_codec.decode import image_decoder
+from ncml_codec.decode.tile_walk import Effort
 from ncml_codec.errors import FormatError
-from ncml_codec.model import Model
-from ncml_codec.pixels import decode_file, encode_file
-from ncml_codec.strength import colour_mode, learning
+from ncml_codec.format.adaptation import colour_mode, learning
+from ncml_codec.format.container import read_container
+from ncml_codec.network import released_models
+from ncml_codec.network.model_file import Model
+from ncml_codec.picture.image_files import decode_file, encode_file
 from tests import plain_decoder
 from tests.make_golden import CASES, encoded, truth_of
 from tests.pictures import GOLDEN, Samples
@@ -49,7 +50,7 @@ def test_golden_files_are_those_that_their_command_writes() -> None:
 def test_golden_files_have_every_feature() -> None:
     containers = [read_container(path.read_bytes()) for path in FILES]
     headers = [container.header for container in containers]
-    released = {library.load(name).identity for name in library.released()}
+    released = {released_models.load(name).identity for name in released_models.released()}
     assert released < {header.identity for header in headers}
     assert {header.planes for header in headers} == {1, 3}
     assert {header.turn for header in headers} == {0, 1, 4, 7}
@@ -70,7 +71,7 @@ def test_golden_files_decode(
         effort = Effort("native", threads=2)
     else:
         effort = Effort(engine)
-    picture = images.decode(path.read_bytes(), [tiny, wild], effort)
+    picture = image_decoder.decode(path.read_bytes(), [tiny, wild], effort)
     assert np.array_equal(picture.samples, truth(path))
 
 
@@ -82,7 +83,7 @@ def test_golden_files_are_encoded_to_the_same_bytes(path: Path) -> None:
 
 def test_golden_metadata_comes_back(tiny: Model) -> None:
     data = (GOLDEN / "chunks.ncmz").read_bytes()
-    restored = encode_file(images.decode(data, [tiny]), "chunks.png")
+    restored = encode_file(image_decoder.decode(data, [tiny]), "chunks.png")
     original = decode_file((GOLDEN / "chunks.png").read_bytes(), "chunks.png")
     assert [kind for kind, _ in original.chunks] == [b"gAMA", b"IDAT", b"tEXt", b"tIME"]
     assert decode_file(restored, "chunks.png").chunks == original.chunks
@@ -104,7 +105,7 @@ def test_the_plain_decoder_reads_golden_files(path: Path) -> None:
 @pytest.mark.parametrize("path", REFUSED, ids=lambda path: path.stem)
 def test_damaged_and_foreign_files_are_refused(path: Path, tiny: Model) -> None:
     with pytest.raises(FormatError) as caught:
-        images.decode(path.read_bytes(), [tiny])
+        image_decoder.decode(path.read_bytes(), [tiny])
     assert len(str(caught.value)) > 15
 
 

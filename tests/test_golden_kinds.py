@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ncml_codec import general, images, methods
-from ncml_codec.codec import Effort
+from ncml_codec.decode import image_decoder
+from ncml_codec.decode import layers as methods
+from ncml_codec.decode.tile_walk import Effort
 from ncml_codec.errors import FormatError
-from ncml_codec.model import Model, read_model
-from ncml_codec.picture import Picture
-from ncml_codec.pixels import decode_file, encode_file
+from ncml_codec.format import layered_container
+from ncml_codec.network.model_file import Model, read_model
+from ncml_codec.picture.image_files import decode_file, encode_file
+from ncml_codec.picture.picture import Picture
 from tests import plain_general
 from tests.pictures import GOLDEN
 
@@ -27,7 +29,7 @@ def truth(path: Path) -> Picture:
 
 
 def test_golden_files_have_every_method_and_transform() -> None:
-    found = [general.read(path.read_bytes()) for path in FILES]
+    found = [layered_container.read(path.read_bytes()) for path in FILES]
     used = {layer.method for file in found for layer in file.layers}
     assert used == {method.number for method in methods.METHODS}
     assert {file.header.transform for file in found} == {0, 1, 2}
@@ -38,7 +40,7 @@ def test_golden_files_have_every_method_and_transform() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_golden_files_decode(path: Path, tiny: Model) -> None:
     for engine in ("auto", "numpy"):
-        picture = images.decode(path.read_bytes(), [tiny], Effort(engine))
+        picture = image_decoder.decode(path.read_bytes(), [tiny], Effort(engine))
         expected = truth(path)
         assert picture.kind == expected.kind
         assert np.array_equal(picture.samples, expected.samples)
@@ -65,7 +67,7 @@ def test_damaged_files_are_refused(path: Path, data: st.DataObject) -> None:
     if bytes(damaged) == path.read_bytes():
         return
     with pytest.raises(FormatError):
-        images.decode(bytes(damaged), [TINY], max_pixels=10_000)
+        image_decoder.decode(bytes(damaged), [TINY], max_pixels=10_000)
 
 
 @given(st.sampled_from(FILES), st.data())
@@ -73,16 +75,20 @@ def test_damaged_files_are_refused(path: Path, data: st.DataObject) -> None:
 def test_wrong_payloads_with_right_checksums_are_refused_or_the_image(
     path: Path, data: st.DataObject
 ) -> None:
-    file = general.read(path.read_bytes())
+    file = layered_container.read(path.read_bytes())
     layers = list(file.layers)
     index = data.draw(st.integers(0, len(layers) - 1))
     payload = bytearray(layers[index].payload)
     for _ in range(data.draw(st.integers(1, 4))):
         payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
-    layers[index] = general.Layer(layers[index].method, layers[index].planes, bytes(payload))
-    forged = general.General(file.header, file.metadata, file.table, layers, file.samples_crc)
+    layers[index] = layered_container.Layer(
+        layers[index].method, layers[index].planes, bytes(payload)
+    )
+    forged = layered_container.General(
+        file.header, file.metadata, file.table, layers, file.samples_crc
+    )
     try:
-        picture = images.decode(general.write(forged), [TINY], max_pixels=10_000)
+        picture = image_decoder.decode(layered_container.write(forged), [TINY], max_pixels=10_000)
     except FormatError:
         return
     assert np.array_equal(picture.samples, truth(path).samples)

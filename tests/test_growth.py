@@ -9,8 +9,8 @@ import torch
 
 from ncml_codec.errors import UsageError
 from ncpn import presets, runs
-from ncpn.growth import grow
-from ncpn.wave import WaveConfig, WaveNCPN
+from ncpn.wave_network.growth import grow
+from ncpn.wave_network.wave import WaveConfig, WaveNCPN
 from tests.test_wave_network import network
 
 SMALL = WaveConfig(width=6, blocks=2, head_width=5, mixtures=2, time_features=8)
@@ -69,7 +69,7 @@ def test_a_network_does_not_grow_out_of_a_larger_one(tmp_path: Path) -> None:
 def test_a_paper_network_does_not_grow(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
-    from ncml_codec.learn.checkpoint import save_config
+    from ncml_codec.learn.training.checkpoint import save_config
 
     save_config(tmp_path, {"model": presets.to_json(SMALL)})
     save_file(network().state_dict(), tmp_path / "model.safetensors")

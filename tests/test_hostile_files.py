@@ -23,15 +23,19 @@ import torch
 from click.testing import CliRunner, Result
 from safetensors.torch import save
 
-from ncml_cli import evaluate, export, ncmlzip, sample, train
-from ncml_codec import library
+from ncml_cli.evaluate import evaluate, sample
+from ncml_cli.train import export, train
+from ncml_cli.zip import ncmlzip
 from ncml_codec.errors import FormatError, InputError, NcmlError
-from ncml_codec.learn import checkpoint, classifier, log
-from ncml_codec.learn.datasets import open_dataset
-from ncml_codec.learn.state import State, TrainConfig
-from ncml_codec.model import read_model
-from ncpn import bundles, presets, runs
-from ncpn.bundles import Bundle
+from ncml_codec.learn.data.datasets import open_dataset
+from ncml_codec.learn.evaluation import classifier
+from ncml_codec.learn.training import checkpoint, log
+from ncml_codec.learn.training.state import State, TrainConfig
+from ncml_codec.network import released_models
+from ncml_codec.network.model_file import read_model
+from ncpn import presets, runs
+from ncpn.bundles import bundle_file
+from ncpn.bundles.bundle_file import Bundle
 from tests.limited import run_limited
 from tests.pictures import VALLEY, valley
 from tests.runs import saved
@@ -112,7 +116,7 @@ def test_hostile_descriptions_of_models_are_refused(old: bytes, new: bytes, tmp_
     path = tmp_path / "hostile.ncpn"
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"hostile\.ncpn"):
-        library.load(str(path))
+        released_models.load(str(path))
 
 
 def test_layers_that_are_no_matrices_are_refused() -> None:
@@ -141,14 +145,14 @@ def test_models_that_are_no_files_or_too_large_are_refused(tmp_path: Path) -> No
 @pytest.fixture(scope="module")
 def made(kept: Path) -> bytes:
     images = [valley(top, 0, 4, 4) for top in (0, 9)]
-    return bundles.encode(Bundle(["a.png", "b.png"], images), runs.from_pretrained(kept))
+    return bundle_file.encode(Bundle(["a.png", "b.png"], images), runs.from_pretrained(kept))
 
 
 def with_header(data: bytes, text: bytes) -> bytes:
     """The bundle with another header and the right checksum."""
-    start = len(bundles.MAGIC) + 4
+    start = len(bundle_file.MAGIC) + 4
     (length,) = struct.unpack("<I", data[start - 4 : start])
-    head = bundles.MAGIC + struct.pack("<I", len(text)) + text
+    head = bundle_file.MAGIC + struct.pack("<I", len(text)) + text
     return head + struct.pack("<I", zlib.crc32(head)) + data[start + length + 4 :]
 
 
@@ -159,7 +163,7 @@ def with_header(data: bytes, text: bytes) -> bytes:
 )
 def test_headers_of_bundles_that_are_no_moderate_json_are_refused(made: bytes, text: bytes) -> None:
     with pytest.raises(FormatError, match="header"):
-        bundles.sizes(with_header(made, text))
+        bundle_file.sizes(with_header(made, text))
 
 
 @pytest.mark.parametrize(
@@ -180,14 +184,14 @@ def test_headers_of_bundles_that_are_no_moderate_json_are_refused(made: bytes, t
 )
 def test_bundles_that_claim_too_much_are_refused(made: bytes, claims: dict[str, object]) -> None:
     with pytest.raises(FormatError):
-        bundles.sizes(changed(made, lambda header: header.update(claims)))
+        bundle_file.sizes(changed(made, lambda header: header.update(claims)))
 
 
 def test_a_bundle_is_not_written_if_it_would_not_be_read(kept: Path) -> None:
     model = runs.from_pretrained(kept)
     for names in (["a/b.png"], ["\ud800"]):
         with pytest.raises(InputError, match="fit"):
-            bundles.encode(Bundle(names, [valley(0, 0, 4, 4)]), model)
+            bundle_file.encode(Bundle(names, [valley(0, 0, 4, 4)]), model)
 
 
 # Runs: config.json
@@ -589,9 +593,11 @@ def test_mutated_descriptions_of_models_give_errors_or_models() -> None:
 
 
 def test_mutated_headers_of_bundles_give_errors_or_bundles(made: bytes) -> None:
-    start = len(bundles.MAGIC) + 4
+    start = len(bundle_file.MAGIC) + 4
     (length,) = struct.unpack("<I", made[start - 4 : start])
-    only_expected(lambda text: bundles.sizes(with_header(made, text)), made[start : start + length])
+    only_expected(
+        lambda text: bundle_file.sizes(with_header(made, text)), made[start : start + length]
+    )
 
 
 def test_mutated_configs_and_headers_of_checkpoints_give_errors_or_networks(run: Path) -> None:
@@ -650,7 +656,7 @@ def _bundle_claims(folder: Path) -> None:
     data = (folder / "images.ncpb").read_bytes()
     claims = {"width": 4096, "height": 4096, "names": ["a"], "crc": [1], "batch": 4096}
     hostile = changed(data, lambda header: header.update(claims))
-    bundles.decode(hostile, runs.from_pretrained(folder / "run"))
+    bundle_file.decode(hostile, runs.from_pretrained(folder / "run"))
 
 
 def _model_claims(folder: Path) -> None:

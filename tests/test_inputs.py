@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ncml_cli.inputs import IMAGES, LOSSY, PIPE, find, left_out, read_names
-from ncml_cli.options import FORMATS, MAX_PIXELS
-from ncml_codec import pillow_formats, pixels
+from ncml_cli.zip.inputs import IMAGES, LOSSY, PIPE, find, left_out, read_names
+from ncml_cli.zip.options import FORMATS, MAX_PIXELS
 from ncml_codec.errors import InputError, UsageError
+from ncml_codec.picture import image_files, pillow_formats
 
 NAMES = st.binary(min_size=1, max_size=20).filter(lambda name: not set(name) & set(b"\0\n/"))
 
@@ -112,10 +112,10 @@ def test_a_missing_list_is_an_error(tmp_path: Path) -> None:
 
 
 def test_what_help_says_without_numpy_is_what_the_codec_does() -> None:
-    assert pixels.MAX_PIXELS == MAX_PIXELS
-    assert {f".{name}" for name in FORMATS} <= set(pixels.WRITABLE)
+    assert image_files.MAX_PIXELS == MAX_PIXELS
+    assert {f".{name}" for name in FORMATS} <= set(image_files.WRITABLE)
 
 
 def test_suffixes_that_pillow_writes_are_known_without_pillow() -> None:
     ours = {".png", ".ppm", ".pgm", ".pbm"}
-    assert set(pixels.WRITABLE) - ours == set(pillow_formats.WRITABLE)
+    assert set(image_files.WRITABLE) - ours == set(pillow_formats.WRITABLE)

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from ncml_codec.engines import numpy_layers
-from ncml_codec.learn.data import CropConfig, FolderImages
-from ncml_codec.learn.mixture import bits_per_dimension
-from ncml_codec.network import ACTIVATION_MAX, Network, named_layers
-from ncpn import calibration, integers, tuning, validation
-from ncpn.integers import BiasNetwork
+from ncml_codec.learn.data.crops import CropConfig, FolderImages
+from ncml_codec.learn.likelihood.mixture import bits_per_dimension
+from ncml_codec.network.integer_network import ACTIVATION_MAX, Network, named_layers
+from ncpn.integers import calibration, integer_network, tuning, validation
+from ncpn.integers.integer_network import BiasNetwork
 from tests.networks import random_network
 from tests.pictures import valley
 from tests.test_export import SAMPLE, network
@@ -29,9 +29,9 @@ def test_activations_are_the_engines() -> None:
     gates = random.integers(-ACTIVATION_MAX, ACTIVATION_MAX + 1, (60, 14)).astype(np.float32)
     sigmoid = made.tables.sigmoid.astype(np.float32)
     expected = numpy_layers.gated(x, gates, sigmoid)
-    found = integers.gated(across(x), across(gates), torch.from_numpy(sigmoid))
+    found = integer_network.gated(across(x), across(gates), torch.from_numpy(sigmoid))
     assert torch.equal(found, across(expected))
-    assert torch.equal(integers.leaky(across(x)), across(numpy_layers.leaky(x)))
+    assert torch.equal(integer_network.leaky(across(x)), across(numpy_layers.leaky(x)))
 
 
 def across(values: numpy_layers.Floats) -> torch.Tensor:
@@ -100,4 +100,4 @@ def test_sums_are_exact_whatever_the_shift() -> None:
     flat = x[0].flatten(1).numpy()
     sums = layer.weight.astype(np.int64) @ flat + layer.bias[:, None]
     expected = np.clip(sums >> layer.shift[:, None], -layer.limit, layer.limit)
-    assert (integers.apply(layer, x.float())[0].flatten(1).numpy() == expected).all()
+    assert (integer_network.apply(layer, x.float())[0].flatten(1).numpy() == expected).all()

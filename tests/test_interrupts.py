@@ -17,10 +17,12 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from ncml_cli import interrupts, jobs
-from ncml_cli.ncmlzip import main
-from ncml_codec import codec, library
-from ncml_codec.files import write_atomically
+from ncml_cli import interrupts
+from ncml_cli.zip import jobs
+from ncml_cli.zip.ncmlzip import main
+from ncml_codec.atomic_files import write_atomically
+from ncml_codec.encode import tile_encoder
+from ncml_codec.network import released_models
 from tests.pictures import GOLDEN, HERE, valley
 
 TINY = str(GOLDEN / "tiny.ncpn")
@@ -56,7 +58,7 @@ def test_every_signal_ends_the_work_with_130(
         os.kill(os.getpid(), number)
         time.sleep(5)
 
-    monkeypatch.setattr(codec, "encode", struck)
+    monkeypatch.setattr(tile_encoder, "encode", struck)
     result = CliRunner().invoke(main, ["compress", "--rm", "-m", TINY, str(photo)])
     assert result.exit_code == 130
     assert "interrupted" in result.stderr
@@ -93,7 +95,7 @@ sys.argv = [{script!r}, "--help"]
 
 
 def test_a_signal_in_any_command_ends_it_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "released", lambda: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(released_models, "released", lambda: os.kill(os.getpid(), signal.SIGTERM))
     result = CliRunner().invoke(main, ["models"])
     assert (result.exit_code, result.stdout) == (130, "")
 
@@ -171,7 +173,7 @@ def test_threads_that_compute_learn_of_it() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_processes_end_and_leave_whole_files(tmp_path: Path, number: signal.Signals) -> None:
     paths = photos(tmp_path, 60)
-    tool = [sys.executable, "-m", "ncml_cli.ncmlzip"]
+    tool = [sys.executable, "-m", "ncml_cli.zip.ncmlzip"]
     with subprocess.Popen(
         [*tool, "compress", "-9", "--rm", "-j", "2", "-m", TINY, *map(str, paths)],
         stderr=subprocess.PIPE,

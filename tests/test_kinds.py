@@ -14,13 +14,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ncml_codec import codec, general, images, kinds, methods, png, transforms
+from ncml_codec.decode import image_decoder
+from ncml_codec.decode import layers as methods
+from ncml_codec.decode.tile_walk import Effort
+from ncml_codec.encode import image_encoder, layer_search, tile_encoder
 from ncml_codec.errors import FormatError, InputError, RoundTripError, UnknownModel, UsageError
-from ncml_codec.general import General, Layer
-from ncml_codec.kinds import Kind
-from ncml_codec.model import Model
-from ncml_codec.picture import Picture, Samples, expanded
-from ncml_codec.pixels import decode_file, encode_file, from_array
+from ncml_codec.format import byte_planes, layered_container
+from ncml_codec.format.layered_container import General, Layer
+from ncml_codec.network.model_file import Model
+from ncml_codec.picture import kinds, png_chunks
+from ncml_codec.picture.image_files import decode_file, encode_file, from_array
+from ncml_codec.picture.kinds import Kind
+from ncml_codec.picture.picture import Picture, Samples, expanded
 from tests import kinds_of_images, plain_png
 from tests.kinds_of_images import HEADER_BYTES
 from tests.pictures import extremes, real_images, valley
@@ -37,7 +42,10 @@ def libpng_pixels(data: bytes) -> Samples:
 
 def same_image(before: bytes, after: bytes) -> bool:
     """Whether two PNG files show the same to libpng, with the same kind, chunks and indices."""
-    (one, chunks), (other, again) = png.split(before, "before"), png.split(after, "after")
+    (one, chunks), (other, again) = (
+        png_chunks.split(before, "before"),
+        png_chunks.split(after, "after"),
+    )
     if (one.kind, one.width, one.height, chunks) != (other.kind, other.width, other.height, again):
         return False
     if one.colour_type == kinds.PALETTE:
@@ -65,9 +73,9 @@ def test_every_kind_is_read_and_written_as_libpng_does(kind: Kind, interlaced: b
 def test_every_kind_comes_back_from_a_file(kind: Kind, tiny: Model) -> None:
     for height, width in ((40, 37), (1, 1), (3, 50)):
         picture = kinds_of_images.picture(kind, height, width)
-        data = images.encode(picture, tiny, level=1)
-        images.verify(data, picture, tiny)
-        again = images.decode(data, [tiny])
+        data = image_encoder.encode(picture, tiny, level=1)
+        image_encoder.verify(data, picture, tiny)
+        again = image_decoder.decode(data, [tiny])
         assert again.kind == kind
         assert again.chunks == picture.chunks
         assert np.array_equal(again.samples, picture.samples)
@@ -79,9 +87,9 @@ def test_no_file_is_larger_than_the_png_by_more_than_the_header(
     kind: Kind, interlaced: bool, tiny: Model
 ) -> None:
     original = kinds_of_images.png_file(kinds_of_images.picture(kind, 30, 30), interlaced)
-    data = images.encode(decode_file(original, "x.png"), tiny, level=1)
+    data = image_encoder.encode(decode_file(original, "x.png"), tiny, level=1)
     assert len(data) <= len(original) + HEADER_BYTES
-    assert same_image(original, encode_file(images.decode(data, [tiny]), "x.png"))
+    assert same_image(original, encode_file(image_decoder.decode(data, [tiny]), "x.png"))
 
 
 @given(
@@ -96,15 +104,17 @@ def test_any_samples_come_back(kind: Kind, height: int, width: int, seed: int, t
     low, high = sorted(random.integers(0, 2**kind.bit_depth, 2))
     step = int(random.integers(1, 2 ** (kind.bit_depth // 2) + 1))
     samples = random.integers(low, high + 1, (height, width, kind.channels)) // step * step
-    chunks = [(b"PLTE", bytes(3)), (png.PIXELS, b"")] if kind.colour_type == kinds.PALETTE else []
+    chunks = (
+        [(b"PLTE", bytes(3)), (png_chunks.PIXELS, b"")] if kind.colour_type == kinds.PALETTE else []
+    )
     picture = Picture(samples.astype(kind.dtype), chunks, kind)
-    images.verify(images.encode(picture, tiny, level=1), picture, tiny)
+    image_encoder.verify(image_encoder.encode(picture, tiny, level=1), picture, tiny)
 
 
 @pytest.mark.parametrize("method", methods.METHODS, ids=lambda method: method.name)
 @pytest.mark.parametrize("planes", range(1, 9))
 def test_every_method_gives_planes_back(method: methods.Method, planes: int, tiny: Model) -> None:
-    tools = methods.Tools([tiny], images.Effort(), 1)
+    tools = layer_search.encoding_tools([tiny], Effort(), 1)
     shape = (13, 9, planes)
     if not method.takes(shape):
         pytest.skip(f"{method.name} does not take {planes} planes")
@@ -124,37 +134,37 @@ def test_every_method_gives_planes_back(method: methods.Method, planes: int, tin
 
 
 def test_a_photograph_is_of_version_1_and_a_drawing_of_version_2(tiny: Model) -> None:
-    assert images.encode(from_array(valley(60, 120, 96, 128)), tiny)[4] == 1
+    assert image_encoder.encode(from_array(valley(60, 120, 96, 128)), tiny)[4] == 1
     colours = np.random.default_rng(1).integers(0, 256, (8, 3), np.uint8)
     drawing = colours[np.random.default_rng(2).integers(0, 8, (40, 50))]
-    assert images.encode(from_array(drawing), tiny)[4] == 2
+    assert image_encoder.encode(from_array(drawing), tiny)[4] == 2
 
 
 @pytest.mark.parametrize("name", extremes(1, 1))
 def test_trying_more_never_makes_a_file_larger(name: str, tiny: Model) -> None:
     picture = from_array(extremes(40, 50)[name])
-    data = images.encode(picture, tiny, level=1)
-    images.verify(data, picture, tiny)
-    assert len(data) <= len(codec.encode(picture, tiny, level=1))
+    data = image_encoder.encode(picture, tiny, level=1)
+    image_encoder.verify(data, picture, tiny)
+    assert len(data) <= len(tile_encoder.encode(picture, tiny, level=1))
 
 
 def test_grey_kept_in_three_planes_costs_next_to_nothing_more(tiny: Model) -> None:
     grey = valley(120, 100, 64, 80)[:, :, :1]
-    one = images.encode(from_array(grey), tiny)
-    three = images.encode(from_array(grey.repeat(3, axis=2)), tiny)
+    one = image_encoder.encode(from_array(grey), tiny)
+    three = image_encoder.encode(from_array(grey.repeat(3, axis=2)), tiny)
     assert len(three) <= len(one) + 250  # the table of its levels
 
 
 def test_eight_bits_stretched_to_sixteen_cost_a_table(tiny: Model) -> None:
     eight = valley(120, 100, 40, 80)
-    data = images.encode(from_array(eight.astype(np.uint16) * 257), tiny)
-    file = general.read(data)
-    assert (file.header.transform, file.header.low_bits) == (general.VALUES, 0)
+    data = image_encoder.encode(from_array(eight.astype(np.uint16) * 257), tiny)
+    file = layered_container.read(data)
+    assert (file.header.transform, file.header.low_bits) == (layered_container.VALUES, 0)
 
 
 def test_a_wrong_encoder_is_found_out(tiny: Model) -> None:
     picture = kinds_of_images.picture(Kind(6, 16), 9, 8)
-    data = images.encode(picture, tiny, level=1)
+    data = image_encoder.encode(picture, tiny, level=1)
     changed = picture.samples.copy()
     changed[3, 3, 3] ^= 1
     for other in (
@@ -163,38 +173,46 @@ def test_a_wrong_encoder_is_found_out(tiny: Model) -> None:
         Picture(picture.samples.astype(np.uint8), picture.chunks),
     ):
         with pytest.raises(RoundTripError):
-            images.verify(data, other, tiny)
+            image_encoder.verify(data, other, tiny)
 
 
 def test_forged_files_of_sound_checksums_are_refused(tiny: Model) -> None:
     """Sections that their checksums fit, and that say what cannot be."""
     picture = kinds_of_images.picture(Kind(0, 4), 6, 7)
-    sound = general.read(images.encode(picture, tiny, level=1))
+    sound = layered_container.read(image_encoder.encode(picture, tiny, level=1))
     zstd = methods.by_number(methods.ZSTD)
-    tools = methods.Tools([tiny], images.Effort(), 1)
+    tools = layer_search.encoding_tools([tiny], Effort(), 1)
 
-    def forged(planes: Samples, table: bytes = b"", transform: int = general.SAMPLES) -> bytes:
-        header = general.Header(7, 6, Kind(0, 4), transform, 0)
+    def forged(
+        planes: Samples, table: bytes = b"", transform: int = layered_container.SAMPLES
+    ) -> bytes:
+        header = layered_container.Header(7, 6, Kind(0, 4), transform, 0)
         payload = zstd.encode(planes.astype(np.uint8), tools)
         layers = [Layer(methods.ZSTD, 1, payload)]
-        crc = transforms.samples_crc(planes.astype(np.uint8))
-        return general.write(General(header, sound.metadata, table, layers, crc))
+        crc = byte_planes.samples_crc(planes.astype(np.uint8))
+        return layered_container.write(General(header, sound.metadata, table, layers, crc))
 
     sample_too_large = np.full((6, 7, 1), 16)
-    assert np.array_equal(images.decode(forged(sample_too_large - 1)).samples, sample_too_large - 1)
+    assert np.array_equal(
+        image_decoder.decode(forged(sample_too_large - 1)).samples, sample_too_large - 1
+    )
     values = bytes([0, 2, 3, 4])  # raw, two values: 3 and 7
     cases = {
         "a sample of 4 bits": forged(sample_too_large),
-        "beyond the transform's table": forged(np.full((6, 7, 1), 2), values, general.VALUES),
-        "ascend": forged(np.zeros((6, 7, 1)), bytes([0, 2, 3, 0]), general.VALUES),
-        "columns of": forged(np.zeros((6, 7, 1)), bytes([0, 17, *range(17)]), general.VALUES),
-        "follow its end": forged(np.zeros((6, 7, 1)), values + b"x", general.VALUES),
-        "written in a way": forged(np.zeros((6, 7, 1)), b"\x07", general.VALUES),
-        "do not match their checksum": forged(np.ones((6, 7, 1)), values, general.VALUES),
+        "beyond the transform's table": forged(
+            np.full((6, 7, 1), 2), values, layered_container.VALUES
+        ),
+        "ascend": forged(np.zeros((6, 7, 1)), bytes([0, 2, 3, 0]), layered_container.VALUES),
+        "columns of": forged(
+            np.zeros((6, 7, 1)), bytes([0, 17, *range(17)]), layered_container.VALUES
+        ),
+        "follow its end": forged(np.zeros((6, 7, 1)), values + b"x", layered_container.VALUES),
+        "written in a way": forged(np.zeros((6, 7, 1)), b"\x07", layered_container.VALUES),
+        "do not match their checksum": forged(np.ones((6, 7, 1)), values, layered_container.VALUES),
     }
     for message, data in cases.items():
         with pytest.raises(FormatError, match=message):
-            images.decode(data)
+            image_decoder.decode(data)
 
 
 def test_layers_may_have_different_models(tiny: Model, wild: Model) -> None:
@@ -202,23 +220,23 @@ def test_layers_may_have_different_models(tiny: Model, wild: Model) -> None:
     layers = []
     for model, part in ((tiny, samples[:, :, :3]), (wild, samples[:, :, 3:])):
         planes = np.ascontiguousarray(part)
-        tools = methods.Tools([model], images.Effort(), 1)
+        tools = layer_search.encoding_tools([model], Effort(), 1)
         payload = methods.by_number(methods.NETWORK).encode(planes, tools)
         layers.append(Layer(methods.NETWORK, planes.shape[2], payload))
-    header = general.Header(11, 9, Kind(6, 8), general.SAMPLES, 0)
-    crc = transforms.samples_crc(samples)
-    data = general.write(General(header, png.pack_chunks([]), b"", layers, crc))
-    assert np.array_equal(images.decode(data, [tiny, wild]).samples, samples)
-    assert images.open_file(data, [wild, tiny]).model is tiny
+    header = layered_container.Header(11, 9, Kind(6, 8), layered_container.SAMPLES, 0)
+    crc = byte_planes.samples_crc(samples)
+    data = layered_container.write(General(header, png_chunks.pack_chunks([]), b"", layers, crc))
+    assert np.array_equal(image_decoder.decode(data, [tiny, wild]).samples, samples)
+    assert image_decoder.open_file(data, [wild, tiny]).model is tiny
     for one, other in ((tiny, wild), (wild, tiny)):
         with pytest.raises(UnknownModel, match=other.identity.hex()):
-            images.open_file(data, [one])
+            image_decoder.open_file(data, [one])
 
 
 def test_too_large_an_image_is_refused_before_it_is_allocated(tiny: Model) -> None:
-    data = images.encode(kinds_of_images.picture(Kind(3, 8), 20, 20), tiny, level=1)
+    data = image_encoder.encode(kinds_of_images.picture(Kind(3, 8), 20, 20), tiny, level=1)
     with pytest.raises(FormatError, match="limit"):
-        images.decode(data, [tiny], max_pixels=399)
+        image_decoder.decode(data, [tiny], max_pixels=399)
 
 
 GREY_OR_RGB = {Kind(0, 1), Kind(0, 8), Kind(2, 8), Kind(0, 16), Kind(2, 16)}
@@ -271,15 +289,17 @@ def test_all_odd_images_come_back(tiny: Model) -> None:
 
 
 def comes_back(path: Path, before: bytes, picture: Picture, model: Model) -> None:
-    data = images.encode(picture, model, level=1)
+    data = image_encoder.encode(picture, model, level=1)
     assert len(data) <= len(before) + HEADER_BYTES, path.name
-    assert same_image(before, encode_file(images.decode(data, [model]), path.name)), path.name
+    assert same_image(before, encode_file(image_decoder.decode(data, [model]), path.name)), (
+        path.name
+    )
 
 
 @pytest.mark.parametrize("interlaced", [False, True])
 @NAMED
 def test_the_reader_agrees_with_a_plain_one(kind: Kind, interlaced: bool) -> None:
     data = kinds_of_images.png_file(kinds_of_images.picture(kind, 11, 13), interlaced, 3)
-    content = zlib.decompress(png.image_data(data))
+    content = zlib.decompress(png_chunks.image_data(data))
     plain = plain_png.image(content, 11, 13, kind.channels, kind.bit_depth, interlaced)
     assert np.array_equal(decode_file(data, "x.png").samples, np.array(plain))

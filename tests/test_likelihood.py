@@ -13,15 +13,15 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import likelihood
-from bench.likelihood import STEPS
+from bench.likelihood import likelihood
+from bench.likelihood.likelihood import STEPS
 from bench.record import Record, read_lines, write_lines
 from bench.rendering import markdown, to_html
-from bench.report import figures, page, save_plots
-from ncml_codec import library
+from bench.report.page import figures, page, save_plots
 from ncml_codec.engines.numpy_engine import NumpyEngine
 from ncml_codec.errors import InputError
-from ncml_codec.learn.checkpoint import Snapshot, save_config, save_snapshot
+from ncml_codec.learn.training.checkpoint import Snapshot, save_config, save_snapshot
+from ncml_codec.network import released_models
 from ncpn import presets
 from tests.pictures import HERE, valley
 
@@ -86,7 +86,7 @@ def test_moved_pixels_cost_more_with_a_trained_network() -> None:
 
 
 def test_exact_masses_of_all_grey_levels_sum_to_one() -> None:
-    walk = NumpyEngine(library.load("photo").network).walk(6, 7)
+    walk = NumpyEngine(released_models.load("photo").network).walk(6, 7)
     count = walk.begin(0)
     walk.high(0)
     masses = [likelihood.masses(walk, np.full(count, level)) for level in range(256)]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ncml_codec.errors import InputError
-from ncml_codec.learn.log import Board, Table, read_rows
+from ncml_codec.learn.training.log import Board, Table, read_rows
 
 FIELDS = ("step", "bpd")
 

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 import ncml_codec
-from ncml_codec import many
+from ncml_codec import process_pool
 from ncml_codec.errors import FormatError, NcmlError
-from ncml_codec.many import compress_many, decompress_many
+from ncml_codec.process_pool import compress_many, decompress_many
 
 IMAGES = [np.full((4, 5 + i), 9 * i, np.uint8) for i in range(5)]
 
 
 def test_the_documentation_runs() -> None:
-    found = doctest.testmod(many)
+    found = doctest.testmod(process_pool)
     assert found.attempted > 3
     assert found.failed == 0
 
@@ -63,7 +63,7 @@ def deadly(number: int) -> int:
 
 
 def test_a_killed_process_costs_its_image_alone() -> None:
-    results = many._each(deadly, range(6), 2)
+    results = process_pool._each(deadly, range(6), 2)
     assert next(results) == 0
     with pytest.raises(NcmlError, match="image 1: a process"):
         next(results)

@@ -11,25 +11,18 @@ import pytest
 from click.testing import CliRunner, Result
 
 import ncml_codec
-from ncml_cli.ncmlzip import main
-from ncml_codec import (
-    codec,
-    container,
-    general,
-    images,
-    library,
-    memory,
-    pillow_formats,
-    png,
-    png_rows,
-    pnm,
-)
-from ncml_codec.codec import Effort
-from ncml_codec.container import Header
+from ncml_cli.zip.ncmlzip import main
+from ncml_codec.decode import image_decoder, memory, tile_walk
+from ncml_codec.decode.memory import MIB
+from ncml_codec.decode.tile_walk import Effort
+from ncml_codec.encode import image_encoder, tile_encoder
 from ncml_codec.errors import BeyondLimit
-from ncml_codec.memory import MIB
-from ncml_codec.picture import Picture, from_array
-from ncml_codec.pixels import encode_file
+from ncml_codec.format import container, layered_container
+from ncml_codec.format.container import Header
+from ncml_codec.network import released_models
+from ncml_codec.picture import pillow_formats, png_chunks, png_rows, pnm
+from ncml_codec.picture.image_files import encode_file
+from ncml_codec.picture.picture import Picture, from_array
 from tests.pictures import valley
 
 # What the process took at most since it began this program (getrusage counts its parent, too).
@@ -52,16 +45,19 @@ def peak(code: str, *arguments: object) -> int:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_estimate_for_tiles_is_above_the_peak_and_not_far(threads: int, tmp_path: Path) -> None:
     path = tmp_path / "a"
-    path.write_bytes(codec.encode(from_array(valley(0, 0, 64, 96)), library.load("fast"), level=1))
+    path.write_bytes(
+        tile_encoder.encode(from_array(valley(0, 0, 64, 96)), released_models.load("fast"), level=1)
+    )
     header = container.read_header(path.read_bytes())
     measured = peak(
-        "from ncml_codec import images, codec\n"
+        "from ncml_codec.decode import image_decoder as images\n"
+        "from ncml_codec.decode.tile_walk import Effort\n"
         "data = open(sys.argv[1], 'rb').read()\n"
-        "images.decode(data, effort=codec.Effort(threads=int(sys.argv[2])))",
+        "images.decode(data, effort=Effort(threads=int(sys.argv[2])))",
         path,
         threads,
     )
-    need = memory.of_tiles(header, library.load("fast").network, threads, encoding=False)
+    need = memory.of_tiles(header, released_models.load("fast").network, threads, encoding=False)
     assert measured < need < 2 * measured + 64 * MIB
 
 
@@ -105,13 +101,13 @@ def test_memory_refuses_what_needs_more_and_says_how_much(tmp_path: Path) -> Non
 def test_layers_that_need_more_memory_are_refused_before_they_are_decoded() -> None:
     data = ncml_codec.compress(np.zeros((9, 7, 4), np.uint16), level=1)
     with pytest.raises(BeyondLimit, match="needs about"):
-        images.open_file(data, effort=Effort(memory=30 * MIB))
-    assert images.open_file(data, effort=Effort(memory=500 * MIB)).shape == (9, 7, 4)
+        image_decoder.open_file(data, effort=Effort(memory=30 * MIB))
+    assert image_decoder.open_file(data, effort=Effort(memory=500 * MIB)).shape == (9, 7, 4)
 
 
 def test_fewer_threads_are_taken_where_all_of_them_do_not_fit() -> None:
-    header = Header(8192, 2048, 3, b"", codec.TILE_EXPONENT)
-    network = library.load("fast").network
+    header = Header(8192, 2048, 3, b"", tile_walk.TILE_EXPONENT)
+    network = released_models.load("fast").network
     one, four = (memory.of_tiles(header, network, count, encoding=True) for count in (1, 4))
 
     def need(threads: int) -> int:
@@ -137,9 +133,9 @@ def _photograph(path: Path) -> Path:
 
 def _with_metadata(length: int) -> bytes:
     """A tiny file whose metadata are so many zeros, a few hundred bytes when packed."""
-    chunks = [(png.PIXELS, b""), (b"zzZz", bytes(length))]
+    chunks = [(png_chunks.PIXELS, b""), (b"zzZz", bytes(length))]
     picture = Picture(np.zeros((8, 8, 1), np.uint8), chunks)
-    return codec.encode(picture, library.load("fast"), level=1)
+    return tile_encoder.encode(picture, released_models.load("fast"), level=1)
 
 
 def test_metadata_that_unpack_to_more_than_the_limit_are_refused_before_they_are_unpacked(
@@ -147,7 +143,7 @@ def test_metadata_that_unpack_to_more_than_the_limit_are_refused_before_they_are
 ) -> None:
     path = tmp_path / "a.png.ncmz"
     path.write_bytes(_with_metadata(1 << 24))
-    monkeypatch.setattr(png, "unpack_chunks", lambda section: pytest.fail("unpacked"))
+    monkeypatch.setattr(png_chunks, "unpack_chunks", lambda section: pytest.fail("unpacked"))
     for arguments in (["test"], ["decompress"], ["decompress", "--region=0,0,2,2"]):
         refused = run(*arguments, "--memory=150MiB", path)
         assert refused.exit_code == 1, refused.exception
@@ -156,7 +152,7 @@ def test_metadata_that_unpack_to_more_than_the_limit_are_refused_before_they_are
 
 def test_chunks_of_a_png_count_when_it_is_compressed(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
-    chunks = [(b"zzZz", bytes(1 << 24)), (png.PIXELS, b"")]
+    chunks = [(b"zzZz", bytes(1 << 24)), (png_chunks.PIXELS, b"")]
     path.write_bytes(encode_file(Picture(np.zeros((8, 8, 1), np.uint8), chunks), "a.png"))
     refused = run("compress", "-1", "--memory=150MiB", path)
     assert refused.exit_code == 1
@@ -182,13 +178,13 @@ def test_images_that_need_more_memory_are_refused_before_their_pixels_are_unpack
 
 def test_trials_that_do_not_fit_into_memory_are_left_out() -> None:
     drawing = from_array(np.zeros((700, 700, 3), np.uint8) + np.arange(3, dtype=np.uint8))
-    small = images.encode(drawing, level=1)
-    assert general.is_general(small)
-    network = library.load("fast").network
-    header = Header(700, 700, 3, b"", codec.TILE_EXPONENT)
+    small = image_encoder.encode(drawing, level=1)
+    assert layered_container.is_general(small)
+    network = released_models.load("fast").network
+    header = Header(700, 700, 3, b"", tile_walk.TILE_EXPONENT)
     most = memory.of_tiles(header, network, 1, encoding=True) + drawing.samples.nbytes
-    data = images.encode(drawing, effort=Effort(memory=most), level=1)
-    assert not general.is_general(data)
-    assert (images.decode(data).samples == drawing.samples).all()
+    data = image_encoder.encode(drawing, effort=Effort(memory=most), level=1)
+    assert not layered_container.is_general(data)
+    assert (image_decoder.decode(data).samples == drawing.samples).all()
     with pytest.raises(BeyondLimit):
-        images.encode(drawing, effort=Effort(memory=most - 1), level=1)
+        image_encoder.encode(drawing, effort=Effort(memory=most - 1), level=1)

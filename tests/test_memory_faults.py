@@ -63,7 +63,7 @@ def test_a_small_file_with_a_large_limit_takes_little_memory() -> None:
     code = """
 import resource
 from pathlib import Path
-from ncml_codec.files import read_file
+from ncml_codec.atomic_files import read_file
 with open("/proc/self/statm") as file:
     most = int(file.read().split()[0]) * resource.getpagesize() + (8 << 20)
 resource.setrlimit(resource.RLIMIT_AS, (most, most))

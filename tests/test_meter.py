@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from ncml_cli import batch, jobs, meter, settings
+from ncml_cli import meter
 from ncml_cli.meter import AFTER, Meter, clock_time
-from ncml_codec import images
+from ncml_cli.zip import batch, jobs, settings
+from ncml_codec.encode import image_encoder
 from ncml_codec.errors import NcmlError
 from tests.pictures import GOLDEN, valley
 
@@ -100,7 +101,7 @@ def test_every_stage_of_a_small_image_moves_on_a_terminal(
 ) -> None:
     photo = tmp_path / "a.png"
     Image.fromarray(valley(0, 0, 8, 8)).save(photo)
-    module: Any = jobs.readers if stage == "open_image" else images
+    module: Any = jobs.readers if stage == "open_image" else image_encoder
     real = getattr(module, stage)
     seen: list[bytes] = []
     monkeypatch.setattr(meter, "AFTER", 0.0)

@@ -17,10 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from imagecodecs import png_decode
 
-from ncml_codec import engines, mixing
-from ncml_codec.coder import Encoder
-from ncml_codec.errors import FormatError, UsageError
-from ncml_codec.mixing.logits import (
+from ncml_codec import context_mixing, engines
+from ncml_codec.context_mixing.logits import (
     distribution_table,
     distribution_values,
     squash_table,
@@ -28,10 +26,12 @@ from ncml_codec.mixing.logits import (
     stretch_table,
     stretch_values,
 )
-from ncml_codec.mixing.neighbours import TAPS, places
-from ncml_codec.mixing.passes import code
-from ncml_codec.mixing.plan import Plan
-from ncml_codec.wave import lag
+from ncml_codec.context_mixing.neighbours import TAPS, places
+from ncml_codec.context_mixing.passes import code
+from ncml_codec.context_mixing.plan import Plan
+from ncml_codec.entropy.coder import Encoder
+from ncml_codec.errors import FormatError, UsageError
+from ncml_codec.network.wave_order import lag
 from tests import plain_mixing
 from tests.pictures import GOLDEN, Samples, real_images, valley
 
@@ -54,14 +54,14 @@ def pictures(draw: st.DrawFn) -> tuple[Samples, bool]:
 
 def plan_of(planes: Samples, wide: bool, candidates: bool, fitted: bool) -> Plan:
     """A plan whatever the encoder would choose."""
-    chosen = mixing.chosen(mixing.components(planes, wide), *planes.shape[:2])
+    chosen = context_mixing.chosen(context_mixing.components(planes, wide), *planes.shape[:2])
     return replace(chosen, candidates=candidates, fitted=fitted)
 
 
 def payload_of(planes: Samples, wide: bool, plan: Plan, engine: str) -> bytes:
     encoder = Encoder()
-    code(plan, mixing.components(planes, wide), encoder, engine)
-    return mixing.header(plan, wide) + encoder.finish()
+    code(plan, context_mixing.components(planes, wide), encoder, engine)
+    return context_mixing.header(plan, wide) + encoder.finish()
 
 
 def made() -> dict[str, tuple[Samples, bool]]:
@@ -87,17 +87,17 @@ def made() -> dict[str, tuple[Samples, bool]]:
 @settings(deadline=None, max_examples=60)
 def test_any_picture_comes_back(picture: tuple[Samples, bool]) -> None:
     planes, wide = picture
-    data = mixing.encode(planes, wide)
-    assert np.array_equal(mixing.decode(data, planes.shape), planes)
+    data = context_mixing.encode(planes, wide)
+    assert np.array_equal(context_mixing.decode(data, planes.shape), planes)
 
 
 def agree(planes: Samples, wide: bool, plan: Plan) -> bytes:
     """The payload, after both engines and the plain decoder gave and read the same."""
     data = payload_of(planes, wide, plan, "numpy")
-    assert np.array_equal(mixing.decode(data, planes.shape, "numpy"), planes)
+    assert np.array_equal(context_mixing.decode(data, planes.shape, "numpy"), planes)
     if not engines.why_not_native():
         assert payload_of(planes, wide, plan, "native") == data
-        assert np.array_equal(mixing.decode(data, planes.shape, "native"), planes)
+        assert np.array_equal(context_mixing.decode(data, planes.shape, "native"), planes)
     return data
 
 
@@ -130,7 +130,7 @@ def test_the_plain_decoder_reads_what_has_learnt() -> None:
     for name in ("text", "ramp", "valley"):
         planes, wide = made()[name]
         planes = planes[:16, :20]
-        data = mixing.encode(planes, wide)
+        data = context_mixing.encode(planes, wide)
         assert np.array_equal(plain_mixing.decode(data, *planes.shape), planes), name
 
 
@@ -146,13 +146,19 @@ def test_native_and_numpy_agree_on_real_images() -> None:
             if wide:
                 image = np.concatenate([image >> 8, image & 255], axis=2)
             planes = image.astype(np.uint8)
-            agree(planes, wide, mixing.chosen(mixing.components(planes, wide), *planes.shape[:2]))
+            agree(
+                planes,
+                wide,
+                context_mixing.chosen(context_mixing.components(planes, wide), *planes.shape[:2]),
+            )
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (2, 30), (30, 2)])
 def test_narrow_pictures_come_back(shape: tuple[int, int]) -> None:
     planes = valley(200, 100, *shape)
-    assert np.array_equal(mixing.decode(mixing.encode(planes), planes.shape), planes)
+    assert np.array_equal(
+        context_mixing.decode(context_mixing.encode(planes), planes.shape), planes
+    )
 
 
 @given(pictures(), st.data())
@@ -161,13 +167,13 @@ def test_damage_is_refused_or_gives_some_picture(
     picture: tuple[Samples, bool], data: st.DataObject
 ) -> None:
     planes, wide = picture
-    damaged = bytearray(mixing.encode(planes, wide))
+    damaged = bytearray(context_mixing.encode(planes, wide))
     for _ in range(data.draw(st.integers(1, 4))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= data.draw(st.integers(1, 255))
     cut = data.draw(st.integers(0, len(damaged)))
     for payload in (bytes(damaged), bytes(damaged[:cut])):
         try:
-            found = mixing.decode(payload, planes.shape)
+            found = context_mixing.decode(payload, planes.shape)
         except FormatError:
             continue
         assert found.shape == planes.shape
@@ -179,17 +185,21 @@ def test_any_bytes_are_refused_or_give_some_picture(
     payload: bytes, height: int, width: int, count: int
 ) -> None:
     with contextlib.suppress(FormatError):
-        assert mixing.decode(payload, (height, width, count)).shape == (height, width, count)
+        assert context_mixing.decode(payload, (height, width, count)).shape == (
+            height,
+            width,
+            count,
+        )
 
 
 def test_sizes_that_cannot_be_are_refused_before_anything_is_allocated() -> None:
     for shape in [(0, 5, 1), (2**20, 2**20, 1), (4, 4, 9)]:
         with pytest.raises(FormatError, match="mixing payload"):
-            mixing.decode(b"\0\1\1\1\1\1\1\1\1\1", shape)
+            context_mixing.decode(b"\0\1\1\1\1\1\1\1\1\1", shape)
     with pytest.raises(FormatError, match="high bytes"):
-        mixing.decode(b"\1\1\1\1", (4, 4, 3))
+        context_mixing.decode(b"\1\1\1\1", (4, 4, 3))
     with pytest.raises(UsageError, match="9 planes"):
-        mixing.encode(np.zeros((4, 4, 9), np.uint8))
+        context_mixing.encode(np.zeros((4, 4, 9), np.uint8))
 
 
 def test_neighbours_are_of_earlier_waves() -> None:
@@ -218,7 +228,7 @@ def test_pictures_are_coded_as_what_they_are() -> None:
     """Whole pixels are guessed where they repeat, and never of one component."""
     guessed = {}
     for name, (planes, wide) in made().items():
-        plan = mixing.chosen(mixing.components(planes, wide), *planes.shape[:2])
+        plan = context_mixing.chosen(context_mixing.components(planes, wide), *planes.shape[:2])
         guessed[name] = plan.candidates
     assert guessed == {
         "text": True,
@@ -242,17 +252,23 @@ def test_kept_payloads_decode_and_sizes_are_those_that_are_kept() -> None:
     kept = json.loads(KEPT.read_text(encoding="utf-8"))
     for name, payload in kept["payloads"].items():
         planes, wide = made()[name]
-        assert mixing.encode(planes, wide).hex() == payload, name
-        assert np.array_equal(mixing.decode(bytes.fromhex(payload), planes.shape), planes), name
+        assert context_mixing.encode(planes, wide).hex() == payload, name
+        assert np.array_equal(
+            context_mixing.decode(bytes.fromhex(payload), planes.shape), planes
+        ), name
     assert sizes() == kept["sizes"], "if that is meant: python -m tests.test_mixing"
 
 
 def sizes() -> dict[str, int]:
-    return {name: len(mixing.encode(planes, wide)) for name, (planes, wide) in made().items()}
+    return {
+        name: len(context_mixing.encode(planes, wide)) for name, (planes, wide) in made().items()
+    }
 
 
 def keep() -> None:
-    small = {name: mixing.encode(*made()[name]).hex() for name in ("text", "ramp", "bilevel")}
+    small = {
+        name: context_mixing.encode(*made()[name]).hex() for name in ("text", "ramp", "bilevel")
+    }
     text = json.dumps({"sizes": sizes(), "payloads": small}, indent=1)
     KEPT.write_text(text + "\n", encoding="utf-8")
 

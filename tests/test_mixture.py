@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ncml_codec.learn.mixture import JointMixture, Mixture, bits_per_dimension
+from ncml_codec.learn.likelihood.mixture import JointMixture, Mixture, bits_per_dimension
 
 
 def random_mixture(seed: int, k: int = 3, sharp: bool = False) -> Mixture:

@@ -13,10 +13,11 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ncml_codec import levels, library
+from ncml_codec.encode import levels
 from ncml_codec.errors import FormatError, UnknownModel, UsageError
-from ncml_codec.model import Model, identified, read_model, write_model
-from ncml_codec.network import named_layers
+from ncml_codec.network import released_models
+from ncml_codec.network.integer_network import named_layers
+from ncml_codec.network.model_file import Model, identified, read_model, write_model
 from tests.networks import random_network
 from tests.pictures import GOLDEN
 
@@ -106,18 +107,18 @@ def test_any_description_is_refused(description: bytes) -> None:
 
 
 def test_released_models_are_found_by_name_and_identity(tiny: Model) -> None:
-    names = library.released()
-    assert names[0] == library.DEFAULT
+    names = released_models.released()
+    assert names[0] == released_models.DEFAULT
     assert set(names) == levels.models()
-    for name in library.released():
-        model = library.load(name)
-        assert library.find(model.identity) == (name, model)
-    assert library.find(tiny.identity, [tiny]) == (None, tiny)
-    assert library.load(str(GOLDEN / "tiny.ncpn")).sha256 == tiny.sha256
+    for name in released_models.released():
+        model = released_models.load(name)
+        assert released_models.find(model.identity) == (name, model)
+    assert released_models.find(tiny.identity, [tiny]) == (None, tiny)
+    assert released_models.load(str(GOLDEN / "tiny.ncpn")).sha256 == tiny.sha256
 
 
 def test_unknown_models_are_named(tiny: Model) -> None:
     with pytest.raises(UnknownModel, match=tiny.identity.hex()):
-        library.find(tiny.identity)
+        released_models.find(tiny.identity)
     with pytest.raises(UsageError, match="foto"):
-        library.load("foto")
+        released_models.load("foto")

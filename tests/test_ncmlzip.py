@@ -14,11 +14,13 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from ncml_cli.ncmlzip import main
-from ncml_codec import codec, engines, images, levels, library
+from ncml_cli.zip.ncmlzip import main
+from ncml_codec import engines
+from ncml_codec.encode import image_encoder, levels, tile_encoder
 from ncml_codec.errors import RoundTripError
-from ncml_codec.kinds import Kind
-from ncml_codec.pixels import decode_file
+from ncml_codec.network import released_models
+from ncml_codec.picture.image_files import decode_file
+from ncml_codec.picture.kinds import Kind
 from tests import kinds_of_images
 from tests.pictures import GOLDEN, Samples, valley
 
@@ -39,7 +41,7 @@ def decompress(*arguments: object) -> Result:
 
 def of_the_network(photo: Path) -> Path:
     """The file of version 1, which may not be the smallest: the model is not trained."""
-    data = codec.encode(decode_file(photo.read_bytes(), "photo"), library.load(TINY))
+    data = tile_encoder.encode(decode_file(photo.read_bytes(), "photo"), released_models.load(TINY))
     packed = Path(f"{photo}.ncmz")
     packed.write_bytes(data)
     return packed
@@ -143,7 +145,7 @@ def test_inputs_go_only_on_request_and_after_a_verified_write(
     def wrong(*_: object) -> None:
         raise RoundTripError("other pixels")
 
-    monkeypatch.setattr(images, "verify", wrong)
+    monkeypatch.setattr(image_encoder, "verify", wrong)
     result = compress("--rm", photo)
     assert result.exit_code == 3
     assert "other pixels" in result.stderr
@@ -164,7 +166,7 @@ def test_an_input_that_goes_meanwhile_is_kept_in_its_output(
     before = photo.read_bytes()
     for arguments, code in (([], 0), (["--rm", "-f"], 1)):
         photo.write_bytes(before)
-        monkeypatch.setattr(images, "verify", lambda *_: photo.unlink())
+        monkeypatch.setattr(image_encoder, "verify", lambda *_: photo.unlink())
         result = compress(*arguments, photo)
         assert (result.exit_code, "No such file" in result.stderr) == (code, code == 1)
         assert os.listdir(photo.parent) == ["photo.png.ncmz"]
@@ -293,7 +295,7 @@ def test_engines_write_the_same_file(photo: Path, tmp_path: Path) -> None:
 
 def test_help_and_import_need_no_torch() -> None:
     script = (
-        "import sys\nimport ncml_codec\nfrom ncml_cli.ncmlzip import main\n"
+        "import sys\nimport ncml_codec\nfrom ncml_cli.zip.ncmlzip import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'numpy', 'PIL', 'constriction'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
@@ -304,7 +306,7 @@ def test_help_and_import_need_no_torch() -> None:
 
 def test_compressing_needs_no_torch(photo: Path) -> None:
     script = (
-        "import sys\nsys.modules['torch'] = None\nfrom ncml_cli.ncmlzip import main\n"
+        "import sys\nsys.modules['torch'] = None\nfrom ncml_cli.zip.ncmlzip import main\n"
         f"main(['compress', {str(photo)!r}], standalone_mode=False)\n"
         f"main(['decompress', '-f', {str(photo) + '.ncmz'!r}], standalone_mode=False)\n"
     )

@@ -11,22 +11,22 @@ import torch
 from click.testing import CliRunner, Result
 from torch import nn
 
-from ncml_cli.evaluate import main as eval_main
-from ncml_cli.train import main as train_main
+from ncml_cli.evaluate.evaluate import main as eval_main
+from ncml_cli.train.train import main as train_main
 from ncml_codec.errors import UsageError
-from ncml_codec.learn import checkpoint
-from ncml_codec.learn.data import CropConfig, FolderImages
-from ncml_codec.learn.datasets import ArrayImages
-from ncml_codec.learn.evaluation import bits_per_dimension
-from ncml_codec.learn.noise import process_named
-from ncml_codec.learn.objective import given, ncml
-from ncml_codec.learn.optimiser import OptimiserConfig
-from ncml_codec.learn.training import TrainConfig, train
+from ncml_codec.learn.data.crops import CropConfig, FolderImages
+from ncml_codec.learn.data.datasets import ArrayImages
+from ncml_codec.learn.evaluation.held_out import bits_per_dimension
+from ncml_codec.learn.likelihood.objective import given, ncml
+from ncml_codec.learn.likelihood.processes import process_named
+from ncml_codec.learn.training import checkpoint
+from ncml_codec.learn.training.loop import TrainConfig, train
+from ncml_codec.learn.training.optimiser import OptimiserConfig
 from ncpn import network as network_module
 from ncpn import presets, runs
 from ncpn.network import NCPN
-from ncpn.pixelcnn import PixelCNN, PixelCNNConfig
-from ncpn.wave import WaveNCPN
+from ncpn.paper_network.pixelcnn import PixelCNN, PixelCNNConfig
+from ncpn.wave_network.wave import WaveNCPN
 from tests.pictures import valley
 
 CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ncml_codec.errors import FormatError
-from ncml_codec.network import (
+from ncml_codec.network.integer_network import (
     SUM_LIMIT,
     Network,
     check,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ncml_codec.errors import UsageError
-from ncml_codec.learn.noise import (
+from ncml_codec.learn.likelihood.processes import (
     CENTRE,
     PAPER_HORIZON,
     Process,

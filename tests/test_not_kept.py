@@ -15,14 +15,16 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from ncml_cli import jobs
-from ncml_cli.ncmlzip import main
-from ncml_codec import images, png, readers
+from ncml_cli.zip import jobs
+from ncml_cli.zip.ncmlzip import main
+from ncml_codec.decode import image_decoder
+from ncml_codec.encode import image_encoder
 from ncml_codec.errors import InputError, RoundTripError, UnsupportedImage, UsageError
-from ncml_codec.kinds import Kind
-from ncml_codec.model import Model
-from ncml_codec.picture import Picture
-from ncml_codec.pixels import WRITABLE, decode_file, encode_file, from_array, not_held
+from ncml_codec.network.model_file import Model
+from ncml_codec.picture import png_chunks, row_readers
+from ncml_codec.picture.image_files import WRITABLE, decode_file, encode_file, from_array, not_held
+from ncml_codec.picture.kinds import Kind
+from ncml_codec.picture.picture import Picture
 from tests import plain_decoder
 from tests.pictures import GOLDEN, valley
 
@@ -37,9 +39,9 @@ def saved(kind: str, mode: str = "RGB", **options: object) -> bytes:
 
 def with_image_data(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
     """A PNG with its zlib stream changed."""
-    stream = change(png.image_data(data))
+    stream = change(png_chunks.image_data(data))
     start, end = data.index(b"IDAT") - 4, data.index(b"IEND") - 4
-    return data[:start] + png.chunk(b"IDAT", stream) + data[end:]
+    return data[:start] + png_chunks.chunk(b"IDAT", stream) + data[end:]
 
 
 def bmp_of_32_bits(pixels: bytes) -> bytes:
@@ -75,7 +77,7 @@ NOT_KEPT = [
 
 
 @pytest.mark.parametrize(("suffix", "data", "named"), NOT_KEPT)
-@pytest.mark.parametrize("whole", [0, readers.WHOLE])
+@pytest.mark.parametrize("whole", [0, row_readers.WHOLE])
 def test_what_does_not_come_back_is_named(
     suffix: str,
     data: bytes,
@@ -84,11 +86,11 @@ def test_what_does_not_come_back_is_named(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(readers, "WHOLE", whole)
+    monkeypatch.setattr(row_readers, "WHOLE", whole)
     path = tmp_path / f"x.{suffix}"
     path.write_bytes(data)
-    assert list(readers.open_image(path).not_kept) == [named]
-    assert list(readers.stripped(readers.open_image(path)).not_kept) == [named]
+    assert list(row_readers.open_image(path).not_kept) == [named]
+    assert list(row_readers.stripped(row_readers.open_image(path)).not_kept) == [named]
 
 
 @pytest.mark.parametrize(
@@ -117,36 +119,36 @@ def test_what_we_write_is_kept_whole_when_it_is_read(suffix: str) -> None:
     assert list(decode_file(data, "x").not_kept) == []
 
 
-@pytest.mark.parametrize("whole", [0, readers.WHOLE])
+@pytest.mark.parametrize("whole", [0, row_readers.WHOLE])
 def test_a_trailer_comes_back_behind_the_end(
     whole: int, tmp_path: Path, tiny: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers, "WHOLE", whole)
+    monkeypatch.setattr(row_readers, "WHOLE", whole)
     path = tmp_path / "x.png"
     path.write_bytes(saved("PNG") + TRAILER)
-    source = readers.open_image(path)
+    source = row_readers.open_image(path)
     assert isinstance(source, Picture) == (whole > 0)
-    data = images.encode(source, tiny, level=1)
-    images.verify(data, source, tiny)
-    picture = images.decode(data, [tiny])
-    assert encode_file(picture, "y.png").endswith(png.chunk(b"IEND", b"") + TRAILER)
+    data = image_encoder.encode(source, tiny, level=1)
+    image_encoder.verify(data, source, tiny)
+    picture = image_decoder.decode(data, [tiny])
+    assert encode_file(picture, "y.png").endswith(png_chunks.chunk(b"IEND", b"") + TRAILER)
     models = [(GOLDEN / "tiny.ncpn").read_bytes()]
     assert plain_decoder.decode(data, models).chunks[-1] == (b"IEND", TRAILER)
     assert TRAILER not in encode_file(picture, "y.bmp")
-    assert list(readers.stripped(source).chunks) == []
+    assert list(row_readers.stripped(source).chunks) == []
 
 
 @pytest.mark.parametrize("suffix", ["png", "ppm"])
 def test_a_file_read_by_rows_is_closed_with_its_last_reference(
     suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers, "WHOLE", 0)
+    monkeypatch.setattr(row_readers, "WHOLE", 0)
     path = tmp_path / f"x.{suffix}"
     path.write_bytes(encode_file(from_array(valley(0, 0, 9, 12)), path.name))
     gc.disable()
     try:
-        source = readers.open_image(path)
-        assert isinstance(source, readers.PngFile | readers.PnmFile)
+        source = row_readers.open_image(path)
+        assert isinstance(source, row_readers.PngFile | row_readers.PnmFile)
         source.rows(0, 3)
         file = source.file.file
         del source
@@ -159,7 +161,7 @@ def test_another_trailer_fails_the_check(tiny: Model) -> None:
     picture = decode_file(saved("PNG") + TRAILER, "x.png")
     other = decode_file(saved("PNG") + TRAILER[1:], "x.png")
     with pytest.raises(RoundTripError, match="other metadata"):
-        images.verify(images.encode(picture, tiny, level=1), other, tiny)
+        image_encoder.verify(image_encoder.encode(picture, tiny, level=1), other, tiny)
 
 
 @pytest.mark.parametrize(
@@ -171,15 +173,15 @@ def test_another_trailer_fails_the_check(tiny: Model) -> None:
         b"P3 1 1 255\n1 2 3\nP3 1 1 255\n1 2 3\n",
     ],
 )
-@pytest.mark.parametrize("whole", [0, readers.WHOLE])
+@pytest.mark.parametrize("whole", [0, row_readers.WHOLE])
 def test_several_images_in_a_pnm_are_refused(
     data: bytes, whole: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers, "WHOLE", whole)
+    monkeypatch.setattr(row_readers, "WHOLE", whole)
     path = tmp_path / "x.ppm"
     path.write_bytes(data)
     with pytest.raises(UnsupportedImage, match="several images in one file"):
-        readers.open_image(path)
+        row_readers.open_image(path)
 
 
 def test_a_tiff_with_samples_that_pillow_drops_is_refused() -> None:
@@ -221,7 +223,9 @@ def test_a_name_without_suffix_is_said_to_have_none() -> None:
 
 
 def test_a_chunk_iend_with_content_is_refused() -> None:
-    data = saved("PNG").replace(png.chunk(b"IEND", b""), png.chunk(b"IEND", b"hidden"))
+    data = saved("PNG").replace(
+        png_chunks.chunk(b"IEND", b""), png_chunks.chunk(b"IEND", b"hidden")
+    )
     with pytest.raises(InputError, match="IEND"):
         decode_file(data, "x.png")
 
@@ -229,11 +233,11 @@ def test_a_chunk_iend_with_content_is_refused() -> None:
 def test_a_stream_cut_before_its_checksum_is_refused_in_bands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers, "WHOLE", 0)
+    monkeypatch.setattr(row_readers, "WHOLE", 0)
     path = tmp_path / "x.png"
     path.write_bytes(with_image_data(saved("PNG"), lambda stream: stream[:-3]))
     with pytest.raises(InputError, match="checksum"):
-        readers.open_image(path).rows(0, 9)
+        row_readers.open_image(path).rows(0, 9)
 
 
 def compress(*arguments: object) -> Result:
@@ -292,9 +296,9 @@ METADATA = [
     (b"eXIf", b"II*\0\x08\0\0\0\0\0\0\0\0\0"),
     (b"pHYs", bytes(9)),
     (b"tEXt", b"Title\0hill"),
-    (png.PIXELS, b""),
+    (png_chunks.PIXELS, b""),
     (b"tEXt", b"Author\0somebody"),
-    (png.TRAILER, TRAILER),
+    (png_chunks.TRAILER, TRAILER),
 ]
 ALL_NAMED = [
     "colour profile",
@@ -308,23 +312,27 @@ ALL_NAMED = [
 def held(picture: Picture, suffix: str) -> list[bytes]:
     """Contents of what comes back from a file of the format."""
     chunks = decode_file(encode_file(picture, "x" + suffix), "x").chunks
-    return [png.icc_profile(chunks) or b"", png.exif(chunks) or b"", *(c for _, c in chunks)]
+    return [
+        png_chunks.icc_profile(chunks) or b"",
+        png_chunks.exif(chunks) or b"",
+        *(c for _, c in chunks),
+    ]
 
 
 @pytest.mark.parametrize("suffix", WRITABLE)
-@pytest.mark.parametrize("one", [each for each in METADATA if each[0] != png.PIXELS])
-def test_what_a_format_does_not_hold_is_named(suffix: str, one: png.Chunk) -> None:
-    is_last = one[0] == png.TRAILER
-    chunks = [(png.PIXELS, b""), one] if is_last else [one, (png.PIXELS, b"")]
+@pytest.mark.parametrize("one", [each for each in METADATA if each[0] != png_chunks.PIXELS])
+def test_what_a_format_does_not_hold_is_named(suffix: str, one: png_chunks.Chunk) -> None:
+    is_last = one[0] == png_chunks.TRAILER
+    chunks = [(png_chunks.PIXELS, b""), one] if is_last else [one, (png_chunks.PIXELS, b"")]
     picture = Picture(valley(0, 0, 3, 4), chunks)
     named = not_held(picture.chunks, picture.kind, "x" + suffix)
-    content = png.icc_profile(chunks) or one[1]
+    content = png_chunks.icc_profile(chunks) or one[1]
     assert len(named) == (content not in held(picture, suffix))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
 def test_a_palette_is_held_and_a_suggested_one_named(suffix: str) -> None:
-    chunks = [(b"PLTE", bytes(range(9))), (png.PIXELS, b"")]
+    chunks = [(b"PLTE", bytes(range(9))), (png_chunks.PIXELS, b"")]
     picture = Picture(np.zeros((3, 4, 1), np.uint8), chunks, Kind(3, 8))
     assert not_held(chunks, picture.kind, "x" + suffix) == []
     assert any(content.startswith(bytes(range(9))) for content in held(picture, suffix))
@@ -375,13 +383,13 @@ def test_an_archive_goes_where_all_comes_back_or_strip_is_given(archived: Path) 
     archived.write_bytes(data)
     assert decompress("--rm", archived).exit_code == 0
     assert not archived.exists()
-    assert png.split(archived.with_suffix("").read_bytes(), "a.png")[1] == METADATA
+    assert png_chunks.split(archived.with_suffix("").read_bytes(), "a.png")[1] == METADATA
 
 
 def test_strip_leaves_metadata_out_of_a_restored_png(archived: Path) -> None:
     assert decompress("--strip", archived).exit_code == 0
-    found = png.split(archived.with_suffix("").read_bytes(), "a.png")[1]
-    assert [kind for kind, _ in found] == [b"iCCP", b"pHYs", png.PIXELS]
+    found = png_chunks.split(archived.with_suffix("").read_bytes(), "a.png")[1]
+    assert [kind for kind, _ in found] == [b"iCCP", b"pHYs", png_chunks.PIXELS]
 
 
 @pytest.mark.parametrize(("option", "status"), [("--keep", "done"), ("--rm", "failed")])

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ncml_codec.learn.mixture import Mixture
-from ncml_codec.learn.noise import process_named
-from ncml_codec.learn.objective import image_bits, ncml
+from ncml_codec.learn.likelihood.mixture import Mixture
+from ncml_codec.learn.likelihood.objective import image_bits, ncml
+from ncml_codec.learn.likelihood.processes import process_named
 
 
 class Logistic:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ncml_codec.learn.optimiser import Optimiser, OptimiserConfig, is_matrix, orthogonal
+from ncml_codec.learn.training.optimiser import Optimiser, OptimiserConfig, is_matrix, orthogonal
 
 
 @pytest.mark.parametrize("shape", [(6, 6), (4, 20), (20, 4)])

@@ -14,12 +14,13 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ncml_cli.evaluate import main
+from ncml_cli.evaluate.evaluate import main
 from ncml_codec.errors import UsageError
-from ncml_codec.learn import outliers
-from ncml_codec.learn.outliers import auroc, measure, open_images
-from ncml_codec.learn.refinement import model_score
-from ncpn import runs, validation
+from ncml_codec.learn.evaluation import outliers
+from ncml_codec.learn.evaluation.outliers import auroc, measure, open_images
+from ncml_codec.learn.sampling.refinement import model_score
+from ncpn import runs
+from ncpn.integers import validation
 from tests.runs import saved, thumbnails, trained
 
 CPU = torch.device("cpu")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ncml_codec.errors import UsageError
-from ncml_codec.learn.perturbation import perturbed
+from ncml_codec.learn.data.perturbation import perturbed
 from tests.pictures import extremes, valley
 
 

@@ -12,9 +12,11 @@ import pytest
 from PIL import Image
 
 import ncml_codec
-from ncml_codec import images, library, pillow
-from ncml_codec.kinds import Kind
-from ncml_codec.pixels import decode_file
+from ncml_codec.encode import image_encoder
+from ncml_codec.integrations import pillow
+from ncml_codec.network import released_models
+from ncml_codec.picture.image_files import decode_file
+from ncml_codec.picture.kinds import Kind
 from tests import kinds_of_images
 from tests.pictures import valley
 
@@ -95,7 +97,7 @@ def test_imageio_reads_and_writes_through_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", kinds_of_images.ALL, ids=str)
 def test_every_kind_opens_as_its_png_does(kind: Kind, tmp_path: Path) -> None:
     made = kinds_of_images.png_file(kinds_of_images.picture(kind, 12, 9))
-    data = images.encode(decode_file(made, "x.png"), library.load("photo"), level=1)
+    data = image_encoder.encode(decode_file(made, "x.png"), released_models.load("photo"), level=1)
     with Image.open(io.BytesIO(made)) as before, Image.open(io.BytesIO(data)) as after:
         assert (after.mode, after.size) == (before.mode, before.size)
         assert np.array_equal(np.asarray(after), np.asarray(before))

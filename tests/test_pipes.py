@@ -13,10 +13,10 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from ncml_cli import inputs, pipes
 from ncml_cli.meter import Meter
-from ncml_cli.ncmlzip import main
-from ncml_cli.settings import Settings
+from ncml_cli.zip import inputs, pipes
+from ncml_cli.zip.ncmlzip import main
+from ncml_cli.zip.settings import Settings
 from ncml_codec.errors import UsageError
 from tests.pictures import GOLDEN, valley
 
@@ -163,7 +163,16 @@ def test_a_full_standard_output_is_reported(photo: Path) -> None:
         pytest.skip("no /dev/full here")
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "ncml_cli.ncmlzip", "compress", "-m", TINY, "-c", str(photo)],
+            [
+                sys.executable,
+                "-m",
+                "ncml_cli.zip.ncmlzip",
+                "compress",
+                "-m",
+                TINY,
+                "-c",
+                str(photo),
+            ],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -176,7 +185,7 @@ def test_a_reader_that_goes_away_is_met_with_silence(photo: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-m", "ncml_cli.ncmlzip", "compress", "-m", TINY, "-c", str(photo)],
+        [sys.executable, "-m", "ncml_cli.zip.ncmlzip", "compress", "-m", TINY, "-c", str(photo)],
         stdout=writing,
         stderr=subprocess.PIPE,
         text=True,
@@ -192,7 +201,7 @@ def test_a_reader_that_stops_in_the_middle_is_met_with_silence(tmp_path: Path) -
     assert ncmlzip("compress", "-1", photo).exit_code == 0
     call = ["decompress", "-m", TINY, "-c", "--to", "ppm", f"{photo}.ncmz"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "ncml_cli.ncmlzip", *call],
+        [sys.executable, "-m", "ncml_cli.zip.ncmlzip", *call],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

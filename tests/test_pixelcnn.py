@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from ncml_codec.errors import InputError, UsageError
-from ncml_codec.learn.mixture import JointMixture
-from ncml_codec.learn.objective import image_bits
+from ncml_codec.learn.likelihood.mixture import JointMixture
+from ncml_codec.learn.likelihood.objective import image_bits
 from ncpn import presets
-from ncpn.pixelcnn import PixelCNN, PixelCNNConfig
-from ncpn.shifted import ShiftedConv, ShiftedUpsampling, initialise
+from ncpn.paper_network.pixelcnn import PixelCNN, PixelCNNConfig
+from ncpn.paper_network.shifted import ShiftedConv, ShiftedUpsampling, initialise
 from tests.pictures import valley
 
 HEIGHT, WIDTH = 8, 12

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from ncml_codec.errors import InputError, UnsupportedImage, UsageError
-from ncml_codec.kinds import Kind
-from ncml_codec.pixels import decode_file, encode_file, from_array
+from ncml_codec.picture.image_files import decode_file, encode_file, from_array
+from ncml_codec.picture.kinds import Kind
 from tests.pictures import valley
 
 

@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ncml_codec import engines, library
-from ncml_codec.codec import samples_crc, walk_tile
-from ncml_codec.coder import Encoder
-from ncml_codec.container import Container, Header, Tile, write_container
-from ncml_codec.model import Model, identified, read_model, write_model
-from ncml_codec.strength import STATIC, STRONGEST
+from ncml_codec import engines
+from ncml_codec.decode.tile_walk import samples_crc, walk_tile
+from ncml_codec.entropy.coder import Encoder
+from ncml_codec.format.adaptation import STATIC, STRONGEST
+from ncml_codec.format.container import Container, Header, Tile, write_container
+from ncml_codec.network import released_models
+from ncml_codec.network.model_file import Model, identified, read_model, write_model
 from tests import plain_decoder
 from tests.networks import random_network
 from tests.pictures import GOLDEN, Samples, extremes, valley
@@ -67,7 +68,7 @@ def test_the_plain_decoder_reads_every_strength(strength: int) -> None:
 
 
 def test_the_plain_decoder_reads_the_released_model() -> None:
-    comes_back(valley(30, 200, 16, 20), library.load("photo"), 3)
+    comes_back(valley(30, 200, 16, 20), released_models.load("photo"), 3)
 
 
 def test_the_plain_decoder_reads_grey_images() -> None:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ncml_codec import png_rows
 from ncml_codec.errors import FormatError
-from ncml_codec.kinds import Kind
+from ncml_codec.picture import png_rows
+from ncml_codec.picture.kinds import Kind
 from tests import kinds_of_images, plain_png
 
 KINDS = st.sampled_from(kinds_of_images.ALL)

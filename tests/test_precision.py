@@ -14,13 +14,14 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ncml_codec.learn import checkpoint
-from ncml_codec.learn.data import CropConfig, FolderImages
-from ncml_codec.learn.noise import process_named
-from ncml_codec.learn.precision import MOST_SCALE, LossScale
-from ncml_codec.learn.training import Diverged, TrainConfig, train
-from ncpn import presets, validation
-from ncpn.wave import WaveNCPN
+from ncml_codec.learn.data.crops import CropConfig, FolderImages
+from ncml_codec.learn.likelihood.processes import process_named
+from ncml_codec.learn.training import checkpoint
+from ncml_codec.learn.training.loop import Diverged, TrainConfig, train
+from ncml_codec.learn.training.precision import MOST_SCALE, LossScale
+from ncpn import presets
+from ncpn.integers import validation
+from ncpn.wave_network.wave import WaveNCPN
 from tests.pictures import valley
 
 CPU = torch.device("cpu")

@@ -10,16 +10,16 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from ncml_cli.export import main as export_main
-from ncml_cli.train import main as train_main
+from ncml_cli.train.export import main as export_main
+from ncml_cli.train.train import main as train_main
 from ncml_codec.errors import InputError
-from ncml_codec.learn import checkpoint
-from ncml_codec.learn.data import CropConfig, FolderImages
-from ncml_codec.learn.noise import process_named
-from ncml_codec.learn.optimiser import is_matrix
-from ncml_codec.learn.training import TrainConfig, train
+from ncml_codec.learn.data.crops import CropConfig, FolderImages
+from ncml_codec.learn.likelihood.processes import process_named
+from ncml_codec.learn.training import checkpoint
+from ncml_codec.learn.training.loop import TrainConfig, train
+from ncml_codec.learn.training.optimiser import is_matrix
 from ncpn import presets, runs
-from ncpn.pixelcnn import PixelCNN, PixelCNNConfig
+from ncpn.paper_network.pixelcnn import PixelCNN, PixelCNNConfig
 from tests.pictures import valley
 
 

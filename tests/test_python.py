@@ -12,12 +12,17 @@ import numpy.typing as npt
 import pytest
 
 import ncml_codec
-from ncml_codec import codec, images, library
+from ncml_codec.decode import image_decoder
+from ncml_codec.decode import layers as methods
+from ncml_codec.decode.tile_walk import Effort
+from ncml_codec.encode import image_encoder, layer_search, tile_encoder
 from ncml_codec.errors import FormatError, InputError, Truncated, UnsupportedImage
-from ncml_codec.kinds import Kind
-from ncml_codec.model import read_model
-from ncml_codec.picture import Picture, expanded, from_array
-from ncml_codec.pixels import decode_file
+from ncml_codec.format import byte_planes, layered_container
+from ncml_codec.network import released_models
+from ncml_codec.network.model_file import read_model
+from ncml_codec.picture.image_files import decode_file
+from ncml_codec.picture.kinds import Kind
+from ncml_codec.picture.picture import Picture, expanded, from_array
 from tests import kinds_of_images
 from tests.pictures import GOLDEN, HERE, valley
 
@@ -87,7 +92,7 @@ def test_a_path_keeps_all_of_its_file(kind: Kind, tmp_path: Path) -> None:
 def test_inspect_tells_what_decoding_finds(kind: Kind, tmp_path: Path) -> None:
     made = decode_file(kinds_of_images.png_file(kinds_of_images.picture(kind, 9, 10)), "x.png")
     path = tmp_path / "x.ncmz"
-    path.write_bytes(images.encode(made, library.load("photo"), level=1))
+    path.write_bytes(image_encoder.encode(made, released_models.load("photo"), level=1))
     facts = ncml_codec.inspect(path)
     assert facts == ncml_codec.inspect(path.read_bytes())
     assert (facts.height, facts.width, facts.channels) == made.samples.shape
@@ -95,19 +100,19 @@ def test_inspect_tells_what_decoding_finds(kind: Kind, tmp_path: Path) -> None:
     assert facts.file_bytes == path.stat().st_size
     assert facts.metadata_bytes > 0
     assert (facts.tiles > 0) == (facts.format_version == 1) == (facts.layers == ())
-    used = images.open_file(path.read_bytes()).model
+    used = image_decoder.open_file(path.read_bytes()).model
     assert facts.model_identity == (used.identity.hex() if used else None)
 
 
 def test_inspect_counts_tiles_and_reads_on_where_the_header_is_long(tmp_path: Path) -> None:
     samples = valley(0, 0, 70, 90)
-    data = codec.encode(from_array(samples), TINY, tile_exponent=5, level=1)
+    data = tile_encoder.encode(from_array(samples), TINY, tile_exponent=5, level=1)
     facts = ncml_codec.inspect(data)
     assert (facts.tiles, facts.tile_side, facts.format_version) == (9, 32, 1)
     assert facts.model_identity == TINY.identity.hex()
     strip = np.zeros((1, 32 * 6000, 1), np.uint8)  # lengths of 6,000 tiles: more than 4096 bytes
     path = tmp_path / "strip.ncmz"
-    path.write_bytes(codec.encode(from_array(strip), TINY, tile_exponent=5, level=1))
+    path.write_bytes(tile_encoder.encode(from_array(strip), TINY, tile_exponent=5, level=1))
     assert ncml_codec.inspect(path).tiles == 6000
 
 
@@ -115,19 +120,19 @@ def test_inspect_finds_the_network_of_version_2() -> None:
     scene = valley(0, 0, 20, 24).astype(np.uint16)
     deep = np.repeat(scene, 6, axis=0).repeat(6, axis=1) * 257
     noise = np.random.default_rng(1).integers(0, 200, deep.shape)
-    photo = library.load("photo")
-    header = images.general.Header(144, 120, Kind(2, 16), images.general.SAMPLES, 8)
+    photo = released_models.load("photo")
+    header = layered_container.Header(144, 120, Kind(2, 16), layered_container.SAMPLES, 8)
     numbers = (deep + noise).clip(0, 65535).astype(np.uint16)
-    tools = images.Tools([photo], codec.Effort(), 1)
-    by = images.methods.by_number
-    network, zstd = by(images.methods.NETWORK), by(images.methods.ZSTD)
+    tools = layer_search.encoding_tools([photo], Effort(), 1)
+    by = methods.by_number
+    network, zstd = by(methods.NETWORK), by(methods.ZSTD)
     high, low = (numbers >> 8).astype(np.uint8), (numbers & 255).astype(np.uint8)
     layers = [
-        images.general.Layer(zstd.number, 3, zstd.encode(high, tools)),
-        images.general.Layer(network.number, 3, network.encode(low, tools)),
+        layered_container.Layer(zstd.number, 3, zstd.encode(high, tools)),
+        layered_container.Layer(network.number, 3, network.encode(low, tools)),
     ]
-    crc = images.transforms.samples_crc(numbers)
-    data = images.general.write(images.general.General(header, b"", b"", layers, crc))
+    crc = byte_planes.samples_crc(numbers)
+    data = layered_container.write(layered_container.General(header, b"", b"", layers, crc))
     assert np.array_equal(ncml_codec.decompress(data), numbers)
     facts = ncml_codec.inspect(data)
     assert facts.layers == ("zstd", "network")

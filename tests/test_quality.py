@@ -11,10 +11,10 @@ import torch
 from click.testing import CliRunner, Result
 from scipy.linalg import sqrtm
 
-from ncml_cli.evaluate import main
+from ncml_cli.evaluate.evaluate import main
 from ncml_codec.errors import InputError, UsageError
-from ncml_codec.learn import classifier, quality
-from ncml_codec.learn.datasets import ArrayImages
+from ncml_codec.learn.data.datasets import ArrayImages
+from ncml_codec.learn.evaluation import classifier, quality
 from tests.runs import saved, thumbnails
 
 Features = quality.Features

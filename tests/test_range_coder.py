@@ -12,13 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ncml_codec import codec, images, library, range_coder
-from ncml_codec.codec import Effort
-from ncml_codec.coder import implementations
-from ncml_codec.container import read_header
-from ncml_codec.model import Model
-from ncml_codec.network import Integers
-from ncml_codec.tables import Weights, weights
+from ncml_codec.decode import image_decoder
+from ncml_codec.decode.tile_walk import Effort
+from ncml_codec.encode import tile_encoder
+from ncml_codec.entropy import range_coder
+from ncml_codec.entropy.coder import implementations
+from ncml_codec.format.container import read_header
+from ncml_codec.network import released_models
+from ncml_codec.network.distribution import Weights, weights
+from ncml_codec.network.integer_network import Integers
+from ncml_codec.network.model_file import Model
 from tests.make_golden import CASES
 from tests.pictures import GOLDEN
 from tests.plain_decoder import RangeDecoder as PlainDecoder
@@ -183,10 +186,10 @@ def test_files_are_the_same_without(
         assert next(implementations())[0] == "python"
     data = Path(GOLDEN / f"{stem}.ncmz").read_bytes()
     header = read_header(data)
-    _, model = library.find(header.identity, [tiny, wild])
-    picture = images.decode(data, [model], Effort("auto"))
+    _, model = released_models.find(header.identity, [tiny, wild])
+    picture = image_decoder.decode(data, [model], Effort("auto"))
     level = CASES[stem].level
-    assert codec.encode(picture, model, Effort("auto"), header.tile_exponent, level) == data
+    assert tile_encoder.encode(picture, model, Effort("auto"), header.tile_exponent, level) == data
 
 
 def test_words_are_little_endian() -> None:

@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncml_codec import engines
-from ncml_codec.codec import Samples, decode_tile, samples_crc, walk_tile
-from ncml_codec.coder import Decoder, Encoder
-from ncml_codec.container import Tile
+from ncml_codec.decode.tile_decoder import decode_tile
+from ncml_codec.decode.tile_walk import Samples, samples_crc, walk_tile
 from ncml_codec.engines import Engine, Reader
+from ncml_codec.entropy.coder import Decoder, Encoder
 from ncml_codec.errors import FormatError
-from ncml_codec.strength import COLOURS
+from ncml_codec.format.adaptation import COLOURS
+from ncml_codec.format.container import Tile
 from tests.networks import random_network
 from tests.pictures import valley
 from tests.test_colour_engines import ADAPTATIONS

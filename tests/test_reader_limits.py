@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ncml_codec import png
+from ncml_codec.picture import png_chunks
 from tests.limited import run_limited
 
 pytest.importorskip("resource")
@@ -19,7 +19,7 @@ MEGABYTES = 200  # the interpreter with all that readers import takes 130 of the
 _READ = """
 import json, sys
 from pathlib import Path
-import PIL.Image, ncml_codec.pillow_formats
+import PIL.Image, ncml_codec.picture.pillow_formats
 from ncml_codec import readers
 from ncml_codec.errors import InputError
 
@@ -37,7 +37,7 @@ _SIDE = 16000  # of images that claim 256 megapixels, below the limit that holds
 
 def png_of(width: int, height: int, *chunks: bytes, depth: int = 8, colour: int = 2) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    return png.SIGNATURE + png.chunk(b"IHDR", header) + b"".join(chunks)
+    return png_chunks.SIGNATURE + png_chunks.chunk(b"IHDR", header) + b"".join(chunks)
 
 
 def bmp_of(width: int, height: int, bits: int, compression: int = 0) -> bytes:
@@ -74,7 +74,7 @@ def strips_of_one_byte() -> bytes:
     return tiff_of(tags, bytes(4 * count + 200))
 
 
-_IDAT, _IEND = png.chunk(b"IDAT", zlib.compress(bytes(99))), png.chunk(b"IEND", b"")
+_IDAT, _IEND = png_chunks.chunk(b"IDAT", zlib.compress(bytes(99))), png_chunks.chunk(b"IEND", b"")
 
 HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     # The header's comments and gaps, 30 MB of them.
@@ -107,7 +107,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     # More of something than an image has.
     "chunks": (
-        lambda: png_of(9, 9, png.chunk(b"tEXt", b"") * 2_000_000, _IDAT, _IEND),
+        lambda: png_of(9, 9, png_chunks.chunk(b"tEXt", b"") * 2_000_000, _IDAT, _IEND),
         "more than 65536 chunks",
     ),
     "tags of one value": (many_tags_of_one_value, "damaged"),

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from ncml_codec import pillow_formats, readers
-from ncml_codec.codec import encode
+from ncml_codec.encode.tile_encoder import encode
 from ncml_codec.errors import InputError, UnsupportedImage
-from ncml_codec.model import Model
-from ncml_codec.pixels import Picture, Source, decode_file
+from ncml_codec.network.model_file import Model
+from ncml_codec.picture import pillow_formats, row_readers
+from ncml_codec.picture.image_files import Picture, Source, decode_file
 from tests.pictures import Samples, real_images, valley
 
 
 @pytest.fixture(autouse=True)
 def bands_from_one_pixel_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small images as if they were large."""
-    monkeypatch.setattr(readers, "WHOLE", 0)
-    monkeypatch.setattr(readers, "_ROWS", 700)
-    monkeypatch.setattr(readers, "_PIECE", 1000)
+    monkeypatch.setattr(row_readers, "WHOLE", 0)
+    monkeypatch.setattr(row_readers, "_ROWS", 700)
+    monkeypatch.setattr(row_readers, "_PIECE", 1000)
 
 
 def all_rows(source: Source, step: int) -> Samples:
@@ -31,7 +31,7 @@ def all_rows(source: Source, step: int) -> Samples:
 
 
 def whole_by_rows(path: Path) -> Samples:
-    source = readers.open_image(path)
+    source = row_readers.open_image(path)
     return source.rows(0, source.height)
 
 
@@ -45,7 +45,7 @@ def saved(path: Path, samples: Samples, **options: object) -> Path:
 def test_bands_are_the_image(tmp_path: Path, planes: int, suffix: str) -> None:
     samples = valley(0, 0, 60, 47)[:, :, :planes]
     path = saved(tmp_path / f"x{suffix}", samples)
-    source = readers.open_image(path)
+    source = row_readers.open_image(path)
     assert not isinstance(source, Picture)
     assert (source.height, source.width, source.planes) == (60, 47, planes)
     for step in (60, 17, 1):  # each begins again at the top
@@ -58,7 +58,7 @@ def test_a_file_and_its_picture_give_the_same_bytes(tmp_path: Path, tiny: Model)
     for suffix in (".png", ".ppm"):
         path = saved(tmp_path / f"x{suffix}", valley(0, 0, 70, 90))
         whole = decode_file(path.read_bytes(), path.name)
-        assert encode(readers.open_image(path), tiny, tile_exponent=5) == encode(
+        assert encode(row_readers.open_image(path), tiny, tile_exponent=5) == encode(
             whole, tiny, tile_exponent=5
         )
 
@@ -68,7 +68,7 @@ def test_metadata_is_that_of_the_whole_file(tmp_path: Path) -> None:
     info.add_text("Author", "somebody", zip=False)
     info.add(b"prVt", b"after", after_idat=True)
     path = saved(tmp_path / "x.png", valley(0, 0, 9, 9), pnginfo=info, dpi=(72, 72))
-    chunks = list(readers.open_image(path).chunks)
+    chunks = list(row_readers.open_image(path).chunks)
     assert chunks == list(decode_file(path.read_bytes(), "x.png").chunks)
     assert chunks[-1] == (b"prVt", b"after")
 
@@ -77,13 +77,13 @@ def test_comments_in_a_ppm_are_skipped(tmp_path: Path) -> None:
     samples = valley(0, 0, 4, 5)
     path = tmp_path / "x.ppm"
     path.write_bytes(b"P6\n# made by hand\n5 4\n# and more\n255\n" + samples.tobytes())
-    assert readers.size_of(path) == 20
-    assert np.array_equal(readers.open_image(path).rows(0, 4), samples)
+    assert row_readers.size_of(path) == 20
+    assert np.array_equal(row_readers.open_image(path).rows(0, 4), samples)
 
 
 def test_other_formats_are_read_whole(tmp_path: Path) -> None:
     path = saved(tmp_path / "x.bmp", valley(0, 0, 9, 9))
-    assert isinstance(readers.open_image(path), Picture)
+    assert isinstance(row_readers.open_image(path), Picture)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".ppm"])
@@ -93,7 +93,7 @@ def test_cut_files_are_refused(tmp_path: Path, suffix: str) -> None:
     for length in (*range(60), len(data) // 2, len(data) - 5):
         path.write_bytes(data[:length])
         with pytest.raises(InputError, match=path.name):
-            readers.open_image(path)
+            row_readers.open_image(path)
 
 
 def test_damaged_image_data_is_refused(tmp_path: Path) -> None:
@@ -102,32 +102,32 @@ def test_damaged_image_data_is_refused(tmp_path: Path) -> None:
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     with pytest.raises(InputError, match="checksum"):
-        readers.open_image(path)
+        row_readers.open_image(path)
 
 
 @pytest.mark.parametrize("content", [b"no zlib at all", b"x\x9c\x03\x00\x00\x00\x00\x01"])
 def test_sound_chunks_with_bad_content_are_refused(tmp_path: Path, content: bytes) -> None:
-    from ncml_codec import png
+    from ncml_codec.picture import png_chunks
 
     path = saved(tmp_path / "x.png", valley(0, 0, 6, 7))
     data = path.read_bytes()
     start = data.index(b"IDAT") - 4
     end = data.index(b"IEND") - 4
-    path.write_bytes(data[:start] + png.chunk(b"IDAT", content) + data[end:])
+    path.write_bytes(data[:start] + png_chunks.chunk(b"IDAT", content) + data[end:])
     with pytest.raises(InputError, match=r"x\.png"):
-        readers.open_image(path).rows(0, 6)
+        row_readers.open_image(path).rows(0, 6)
 
 
 def test_more_pixels_than_the_limit_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers, "WHOLE", 80)
+    monkeypatch.setattr(row_readers, "WHOLE", 80)
     for suffix in (".png", ".ppm", ".bmp"):
         path = saved(tmp_path / f"x{suffix}", valley(0, 0, 10, 10))
         with pytest.raises(InputError, match="limit of 90"):
-            readers.open_image(path, 90)
+            row_readers.open_image(path, 90)
         saved(path, valley(0, 0, 9, 10))
-        assert readers.open_image(path, 90).height == 9
+        assert row_readers.open_image(path, 90).height == 9
 
 
 def test_pillows_own_limits_do_not_apply_and_are_left_alone(
@@ -154,7 +154,7 @@ def test_pngsuite_is_the_same_in_bands() -> None:
             with pytest.raises(type(error)):
                 whole_by_rows(path)
             continue
-        source = readers.open_image(path)
+        source = row_readers.open_image(path)
         in_bands += not isinstance(source, Picture)
         assert np.array_equal(all_rows(source, 5), whole.samples)
         assert list(source.chunks) == list(whole.chunks)

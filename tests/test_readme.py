@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ncml_codec import images
+from ncml_codec.encode import image_encoder
 from ncml_codec.errors import InputError
-from ncml_codec.model import Model
-from ncml_codec.pixels import decode_file
+from ncml_codec.network.model_file import Model
+from ncml_codec.picture.image_files import decode_file
 from tests import kinds_of_images
 from tests.pictures import HERE, valley
 
@@ -144,7 +144,7 @@ def test_the_table_of_image_kinds_is_true(kind: str, fate: str, tiny: Model) -> 
                 decode_file(data, "a file")
         if fate == "compressed" or "--decoded" in fate:
             picture = decode_file(data, "a file", decoded=fate != "compressed")
-            images.verify(images.encode(picture, tiny, level=1), picture, tiny)
+            image_encoder.verify(image_encoder.encode(picture, tiny, level=1), picture, tiny)
 
 
 def test_the_table_of_image_kinds_leaves_no_file_out() -> None:

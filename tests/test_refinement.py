@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ncml_codec.learn import refinement
-from ncml_codec.learn.noise import CENTRE, Process, process_named
-from ncml_codec.learn.refinement import euler_maruyama, model_score, predictor_corrector
+from ncml_codec.learn.likelihood.processes import CENTRE, Process, process_named
+from ncml_codec.learn.sampling import refinement
+from ncml_codec.learn.sampling.refinement import euler_maruyama, model_score, predictor_corrector
 from tests.test_sampling import network, times
 
 MEAN, SPREAD = 90.0, 20.0  # of the toy's sub-pixels, grey levels

@@ -10,14 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ncml_codec
-from ncml_codec import codec, images, library, region
-from ncml_codec.codec import Effort
-from ncml_codec.container import read_head, section_bytes
+from ncml_codec.decode import image_decoder, region, tile_decoder
+from ncml_codec.decode.region import Region
+from ncml_codec.decode.tile_walk import Effort
+from ncml_codec.encode import image_encoder, tile_encoder
 from ncml_codec.errors import ChecksumMismatch, FormatError, UsageError
-from ncml_codec.kinds import Kind
-from ncml_codec.model import Model, read_model
-from ncml_codec.picture import Picture, Samples, from_array
-from ncml_codec.region import Region
+from ncml_codec.format.container import read_head, section_bytes
+from ncml_codec.network import released_models
+from ncml_codec.network.model_file import Model, read_model
+from ncml_codec.picture.kinds import Kind
+from ncml_codec.picture.picture import Picture, Samples, from_array
 from tests import kinds_of_images
 from tests.pictures import GOLDEN, valley
 from tests.test_ncmlzip import decompress, pixels
@@ -29,7 +31,7 @@ CHUNKS = [(b"tEXt", b"a\0b"), (b"IDAT", b"")]
 
 def coded(samples: Samples, exponent: int, level: int = 1) -> bytes:
     picture = Picture(samples, CHUNKS)
-    return codec.encode(picture, TINY, Effort("auto"), exponent, level)
+    return tile_encoder.encode(picture, TINY, Effort("auto"), exponent, level)
 
 
 FILES = [
@@ -41,7 +43,7 @@ SAMPLES, FILE = FILES[0]  # 3 x 3 tiles of 32
 
 
 def decoded(data: bytes, part: Region, model: Model = TINY, threads: int = 1) -> Picture:
-    return images.picture_of(region.open_file(data, part, [model], Effort("auto", threads)))
+    return image_decoder.picture_of(region.open_file(data, part, [model], Effort("auto", threads)))
 
 
 @st.composite
@@ -68,9 +70,9 @@ def test_any_region_of_a_tiled_image_is_the_crop(
 
 @pytest.fixture(scope="module")
 def of_every_kind() -> list[tuple[Samples, bytes]]:
-    photo = library.load("photo")
+    photo = released_models.load("photo")
     made = [kinds_of_images.picture(kind, 13, 17) for kind in kinds_of_images.ALL]
-    return [(one.samples, images.encode(one, photo, level=1)) for one in made]
+    return [(one.samples, image_encoder.encode(one, photo, level=1)) for one in made]
 
 
 @given(part=parts(13, 17))
@@ -120,7 +122,7 @@ def test_damage_matters_only_in_the_tiles_that_are_needed(data: st.DataObject) -
 
 def test_only_the_tiles_that_are_needed_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    original = codec.decode_tile
+    original = tile_decoder.decode_tile
 
     def watched(*arguments: object) -> Samples:
         seen.append(arguments[2])
@@ -148,7 +150,7 @@ def test_metadata_is_checked_with_every_region() -> None:
 
 def test_a_file_of_version_2_is_checked_whole() -> None:
     made = kinds_of_images.picture(Kind(6, 16), 9, 10)
-    damaged = bytearray(images.encode(made, library.load("photo"), level=1))
+    damaged = bytearray(image_encoder.encode(made, released_models.load("photo"), level=1))
     damaged[-1] ^= 1
     with pytest.raises(ChecksumMismatch):
         decoded(bytes(damaged), Region(0, 0, 1, 1))
@@ -158,7 +160,11 @@ def test_a_file_of_version_2_is_checked_whole() -> None:
 def test_a_region_that_is_not_inside_is_refused(version: int) -> None:
     deep = from_array(np.arange(12, dtype=np.uint16).reshape(3, 4))
     flat = from_array(np.arange(12, dtype=np.uint8).reshape(3, 4))
-    data = codec.encode(flat, TINY) if version == 1 else images.encode(deep, TINY, level=1)
+    data = (
+        tile_encoder.encode(flat, TINY)
+        if version == 1
+        else image_encoder.encode(deep, TINY, level=1)
+    )
     assert data[4] == version
     assert decoded(data, Region(0, 0, 4, 3)).samples.shape == (3, 4, 1)
     for part in (Region(0, 0, 5, 3), Region(0, 0, 4, 4), Region(4, 0, 1, 1), Region(0, 3, 1, 1)):

@@ -11,9 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from ncml_cli import batch, jobs
-from ncml_cli.ncmlzip import main
-from ncml_codec import files, readers
+from ncml_cli.zip import batch, jobs
+from ncml_cli.zip.ncmlzip import main
+from ncml_codec import atomic_files
+from ncml_codec.picture import row_readers
 from tests.pictures import GOLDEN, valley
 
 TINY = str(GOLDEN / "tiny.ncpn")
@@ -74,7 +75,7 @@ def test_an_input_that_changes_while_its_output_is_made_stays(
         nonlocal now
         change(source)
         now = source.read_bytes()
-        return files.write_atomically(*arguments, **options)  # type: ignore[arg-type]
+        return atomic_files.write_atomically(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(jobs, "write_atomically", write)
     result = ncmlzip(command, "--rm", source)
@@ -179,7 +180,7 @@ def test_an_input_stays_unless_the_written_output_is_still_there(
     source, target = source_of(command, tmp_path)
     before, rename = source.read_bytes(), os.rename
     if streamed:
-        monkeypatch.setattr(readers, "WHOLE", 0)
+        monkeypatch.setattr(row_readers, "WHOLE", 0)
         monkeypatch.setattr(jobs, "SMALL", 0)
         monkeypatch.setattr(batch, "SMALL", 0)
 
@@ -191,7 +192,7 @@ def test_an_input_stays_unless_the_written_output_is_still_there(
     def remove(*arguments: object) -> None:
         if not late:
             exchange()
-        files.remove(*arguments)  # type: ignore[arg-type]
+        atomic_files.remove(*arguments)  # type: ignore[arg-type]
 
     def move(one: Path, other: Path) -> None:
         if late and one == source:
@@ -212,11 +213,11 @@ def test_an_input_stays_unless_the_written_output_is_still_there(
 def test_a_large_image_is_read_from_one_file_whatever_becomes_of_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
-    monkeypatch.setattr(readers, "WHOLE", 0)
+    monkeypatch.setattr(row_readers, "WHOLE", 0)
     path, samples = tmp_path / f"a{suffix}", valley(90, 90, 24, 31)
     Image.fromarray(samples).save(path)
-    with files.InputFile(path) as file:
-        source = readers.open_image(file)
+    with atomic_files.InputFile(path) as file:
+        source = row_readers.open_image(file)
         first = source.rows(0, 8).copy()
         replaced(path)
         assert np.array_equal(np.concatenate([first, source.rows(8, 24)]), samples)

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ncml_cli.ncmlzip import main
 from ncml_cli.report import Done, Outcome, Speech, report, shown
-from ncml_cli.targets import Skipped
-from ncml_codec import png
+from ncml_cli.zip.ncmlzip import main
+from ncml_cli.zip.targets import Skipped
 from ncml_codec.errors import FormatError, InputError, NcmlError, UsageError
+from ncml_codec.picture import png_chunks
 from tests.pictures import GOLDEN, valley
 
 TINY = str(GOLDEN / "tiny.ncpn")
@@ -188,9 +188,15 @@ def test_strip_leaves_out_what_no_colour_depends_on(photo: Path) -> None:
 
 
 def test_stripping_keeps_what_an_image_needs() -> None:
-    chunks = [(b"PLTE", b"p"), (b"eXIf", b"e"), (b"iCCP", b"i"), (png.PIXELS, b""), (b"tIME", b"t")]
-    assert png.needed(chunks) == [chunks[0], chunks[2], chunks[3]]
-    assert png.needed(chunks[3:]) == []
+    chunks = [
+        (b"PLTE", b"p"),
+        (b"eXIf", b"e"),
+        (b"iCCP", b"i"),
+        (png_chunks.PIXELS, b""),
+        (b"tIME", b"t"),
+    ]
+    assert png_chunks.needed(chunks) == [chunks[0], chunks[2], chunks[3]]
+    assert png_chunks.needed(chunks[3:]) == []
 
 
 def test_larger_images_than_allowed_are_refused(photo: Path) -> None:
@@ -241,7 +247,7 @@ def test_shells_get_their_completion() -> None:
 
 
 def test_options_complete() -> None:
-    script = "import sys; sys.argv[0] = 'ncmlzip'; from ncml_cli.ncmlzip import main; main()"
+    script = "import sys; sys.argv[0] = 'ncmlzip'; from ncml_cli.zip.ncmlzip import main; main()"
     asked = {"COMP_WORDS": "ncmlzip compress --s", "COMP_CWORD": "2"}
     done = subprocess.run(
         [sys.executable, "-c", script],

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from ncml_codec.errors import UsageError
-from ncml_codec.learn import checkpoint
-from ncml_codec.learn.data import CropConfig, FolderImages
-from ncml_codec.learn.datasets import open_training
-from ncpn import presets, rounding, runs, training_options, validation
+from ncml_codec.learn.data.crops import CropConfig, FolderImages
+from ncml_codec.learn.data.datasets import open_training
+from ncml_codec.learn.training import checkpoint
+from ncpn import presets, rounding, runs, training_options
+from ncpn.integers import validation
 from ncpn.training import train_network
 from ncpn.training_options import KEPT, KEPT_ONCE_BEGUN, TrainingOptions
 from tests.runs import saved, thumbnails
@@ -189,7 +190,7 @@ def test_a_run_that_changes_on_its_way_resumes_to_the_bit(
 
 def train_until(options: TrainingOptions, stop: int) -> None:
     """Train or resume, interrupted once the checkpoint of a step is saved."""
-    from ncml_codec.learn import training as loop
+    from ncml_codec.learn.training import loop
 
     original = loop.save_snapshot
 

@@ -11,14 +11,16 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from ncml_cli.evaluate import main
-from ncml_codec.learn.data import FolderImages
-from ncml_codec.learn.datasets import ArrayImages
-from ncml_codec.learn.noise import process_named
-from ncml_codec.learn.perturbation import perturbed
-from ncml_codec.learn.robustness import mean_absolute_perturbation, under_perturbation
-from ncpn import calibration, coding, runs, validation
-from ncpn.wave import WaveNCPN
+from ncml_cli.evaluate.evaluate import main
+from ncml_codec.learn.data.crops import FolderImages
+from ncml_codec.learn.data.datasets import ArrayImages
+from ncml_codec.learn.data.perturbation import perturbed
+from ncml_codec.learn.evaluation.robustness import mean_absolute_perturbation, under_perturbation
+from ncml_codec.learn.likelihood.processes import process_named
+from ncpn import runs
+from ncpn.bundles import coding
+from ncpn.integers import calibration, validation
+from ncpn.wave_network.wave import WaveNCPN
 from tests.pictures import valley
 from tests.runs import saved, thumbnails, trained
 

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 
 from ncml_codec.errors import UsageError
-from ncml_codec.learn.checkpoint import load_config
-from ncml_codec.network import LEAK_SHIFT
+from ncml_codec.learn.training.checkpoint import load_config
+from ncml_codec.network.integer_network import LEAK_SHIFT
 from ncpn import presets, rounding, runs
-from ncpn.leak import leaky
-from ncpn.wave import WaveNCPN
+from ncpn.wave_network.leak import leaky
+from ncpn.wave_network.wave import WaveNCPN
 from tests.pictures import valley
 from tests.runs import saved, thumbnails, trained_by_command
 

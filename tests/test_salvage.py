@@ -9,19 +9,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ncml_codec import codec, engines, salvage
-from ncml_codec.codec import LOST, Effort
-from ncml_codec.container import Container, Tile, read_container, read_head, write_container
+from ncml_codec import engines
+from ncml_codec.decode import salvage
+from ncml_codec.decode.tile_decoder import LOST
+from ncml_codec.decode.tile_walk import Effort
+from ncml_codec.encode import tile_encoder
 from ncml_codec.errors import ChecksumMismatch, FormatError, UnknownModel
-from ncml_codec.model import Model, read_model
-from ncml_codec.pixels import Picture
+from ncml_codec.format.container import Container, Tile, read_container, read_head, write_container
+from ncml_codec.network.model_file import Model, read_model
+from ncml_codec.picture.image_files import Picture
 from tests.pictures import GOLDEN, Samples, valley
 from tests.test_ncmlzip import decompress, ncmlzip, pixels
 
 TINY = read_model((GOLDEN / "tiny.ncpn").read_bytes())
 SAMPLES = valley(150, 60, 70, 90)
 CHUNKS = [(b"tEXt", b"a\0b"), (b"IDAT", b"")]
-FILE = codec.encode(Picture(SAMPLES, CHUNKS), TINY, Effort("numpy"), 5, 1)  # 3 x 3 tiles of 32
+FILE = tile_encoder.encode(
+    Picture(SAMPLES, CHUNKS), TINY, Effort("numpy"), 5, 1
+)  # 3 x 3 tiles of 32
 HEADER, _, _, _, SECTIONS = read_head(FILE)  # where the sections begin
 TILES = HEADER.tiles()
 

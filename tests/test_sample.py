@@ -10,14 +10,15 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from ncml_cli.sample import main
+from ncml_cli.evaluate.sample import main
 from ncml_codec.errors import UsageError
-from ncml_codec.learn.animation import enlarged, save_animation
-from ncml_codec.learn.checkpoint import Snapshot, save_config, save_snapshot
-from ncml_codec.learn.sampling import Given
-from ncpn import generation, presets, runs
-from ncpn.generation import SampleConfig, draw
-from ncpn.pixelcnn import PixelCNNConfig
+from ncml_codec.learn.sampling.animation import enlarged, save_animation
+from ncml_codec.learn.sampling.sampler import Given
+from ncml_codec.learn.training.checkpoint import Snapshot, save_config, save_snapshot
+from ncpn import presets, runs
+from ncpn.bundles import generation
+from ncpn.bundles.generation import SampleConfig, draw
+from ncpn.paper_network.pixelcnn import PixelCNNConfig
 from tests.runs import saved, thumbnails, trained
 
 SHAPE = (2, 3, 8, 12)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ncml_codec.learn.mixture import Distribution, JointMixture, Mixture
-from ncml_codec.learn.sampling import (
+from ncml_codec.learn.likelihood.mixture import Distribution, JointMixture, Mixture
+from ncml_codec.learn.sampling.sampler import (
     Begin,
     Given,
     ancestral,
@@ -20,10 +20,11 @@ from ncml_codec.learn.sampling import (
     uniforms,
     wave_order,
 )
-from ncpn import presets, walks
+from ncpn import presets
+from ncpn.bundles import walks
 from ncpn.network import NCPN
-from ncpn.pixelcnn import PixelCNNConfig
-from ncpn.wave import WaveConfig
+from ncpn.paper_network.pixelcnn import PixelCNNConfig
+from ncpn.wave_network.wave import WaveConfig
 
 HEIGHT, WIDTH = 8, 12
 CONFIGS = {

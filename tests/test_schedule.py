@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ncml_codec.schedule import Shares, in_order, shares
+from ncml_codec.engines.thread_shares import Shares, in_order, shares
 
 SIZES = st.lists(st.tuples(st.integers(1, 2048), st.integers(1, 2048)), min_size=1, max_size=40)
 

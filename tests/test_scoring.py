@@ -10,12 +10,12 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from ncml_cli.ncmlzip import main
-from ncml_codec import codec, scoring
-from ncml_codec.codec import Effort
+from ncml_cli.zip.ncmlzip import main
+from ncml_codec.decode.tile_walk import Effort
+from ncml_codec.encode import scoring, tile_encoder
 from ncml_codec.errors import UsageError
-from ncml_codec.model import Model
-from ncml_codec.pixels import from_array
+from ncml_codec.network.model_file import Model
+from ncml_codec.picture.image_files import from_array
 from tests.pictures import GOLDEN, valley
 from tests.runs import saved, thumbnails
 
@@ -23,7 +23,7 @@ from tests.runs import saved, thumbnails
 def test_bits_are_those_of_a_file_that_does_not_learn(tiny: Model) -> None:
     picture = from_array(valley(50, 50, 60, 70))
     bits = scoring.bits_per_sub_pixel(picture, tiny)
-    file = 8 * len(codec.encode(picture, tiny, level=1)) / picture.samples.size
+    file = 8 * len(tile_encoder.encode(picture, tiny, level=1)) / picture.samples.size
     header = 8 * 48 / picture.samples.size
     assert bits < file < bits + header
     assert scoring.bits_per_sub_pixel(picture, tiny, Effort("numpy")) == pytest.approx(bits)

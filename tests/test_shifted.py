@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ncpn.shifted import (
+from ncpn.paper_network.shifted import (
     PLACE,
     UPPER,
     UPPER_LEFT,

@@ -11,11 +11,12 @@ import json
 
 import numpy as np
 
-from bench import ours
-from bench.ours import Variant
-from bench.subjects import Subject
-from ncml_codec import codec, library
-from ncml_codec.pixels import encode_file, from_array
+from bench.codecs import ours
+from bench.codecs.ours import Variant
+from bench.codecs.subjects import Subject
+from ncml_codec.encode import tile_encoder
+from ncml_codec.network import released_models
+from ncml_codec.picture.image_files import encode_file, from_array
 from tests.pictures import GOLDEN, Samples, extremes, through_ycbcr, valley
 
 LEVELS = ("static", "5", "8")
@@ -45,12 +46,12 @@ def images() -> dict[str, Samples]:
 def sizes() -> Sizes:
     """Bytes of every image by every released model at LEVELS."""
     found: Sizes = {}
-    for variant in ours.variants(library.released(), LEVELS):
-        model = library.load(variant.model)
+    for variant in ours.variants(released_models.released(), LEVELS):
+        model = released_models.load(variant.model)
         level = 1 if variant.level == "static" else int(variant.level)
         found[variant.name] = {"model": model.identity.hex()}
         for name, samples in images().items():
-            data = codec.encode(from_array(samples), model, level=level)
+            data = tile_encoder.encode(from_array(samples), model, level=level)
             found[variant.name][name] = len(data)
     return found
 
@@ -77,7 +78,7 @@ def test_sizes_are_those_that_are_kept() -> None:
 
 
 def test_the_same_image_gives_the_same_bytes() -> None:
-    contender = ours.contender(Variant(library.DEFAULT, LEVELS[0]), "auto")
+    contender = ours.contender(Variant(released_models.DEFAULT, LEVELS[0]), "auto")
     prepared = contender.prepare(subject("valley", images()["valley"]))
     assert len({contender.encode(prepared, threads) for threads in (1, 1, 2, 3)}) == 1
 

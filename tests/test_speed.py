@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import profile, speed, speed_plots
+from bench.speed import plots, profile, speed
 from tests.pictures import VALLEY
 
 
@@ -26,7 +26,7 @@ def test_everything_measured_is_in_the_table_and_the_plot(tmp_path: Path) -> Non
     assert all(r["compress_seconds"] > 0 and 5 < r["peak_mib"] < 1000 for r in timed)
     assert "| 3 of 32x32 | 2 |" in table
     assert "Start-up" in table
-    speed_plots.scaling(records, tmp_path / "plot.png")
+    plots.scaling(records, tmp_path / "plot.png")
     with Image.open(tmp_path / "plot.png") as plot:
         assert len(np.unique(np.asarray(plot))) > 10
 

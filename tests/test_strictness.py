@@ -7,14 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ncml_codec import codec, engines, levels
-from ncml_codec.codec import encode_tile, walk_tile
-from ncml_codec.coder import Meter
+from ncml_codec import engines
+from ncml_codec.decode.tile_walk import walk_tile
+from ncml_codec.encode import levels, tile_encoder
+from ncml_codec.encode.tile_encoder import encode_tile
 from ncml_codec.engines import Comparer, Engine
-from ncml_codec.model import read_model
-from ncml_codec.network import Integers
-from ncml_codec.strength import BODY, STATIC, STRONGEST
-from ncml_codec.tables import TOTAL, Weights
+from ncml_codec.entropy.coder import Meter
+from ncml_codec.format.adaptation import BODY, STATIC, STRONGEST
+from ncml_codec.network.distribution import TOTAL, Weights
+from ncml_codec.network.integer_network import Integers
+from ncml_codec.network.model_file import read_model
 from tests.pictures import GOLDEN, Samples, valley
 from tests.test_engines import INSTRUCTION_SETS, Stepwise, drawn, native
 
@@ -112,7 +114,7 @@ def test_what_is_surely_larger_is_not_coded(monkeypatch: pytest.MonkeyPatch) -> 
         strengths.append(named.get("strength", arguments[5] if len(arguments) > 5 else STATIC))
         return walk_tile(*arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(codec, "walk_tile", counted)
+    monkeypatch.setattr(tile_encoder, "walk_tile", counted)
     tile = encode_tile(engines.load("numpy", TINY.network), valley(60, 100, 40, 50), (3,))
     assert tile.adaptation == 3
     assert strengths == []

@@ -7,8 +7,8 @@ import numpy.typing as npt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ncml_codec import tables
-from ncml_codec.network import Integers
+from ncml_codec.network import distribution
+from ncml_codec.network.integer_network import Integers
 from tests.networks import exact_tables
 
 TABLES = exact_tables()
@@ -32,17 +32,17 @@ def test_counts_are_positive_and_sum_to_the_total(
 ) -> None:
     seed, k, earlier = setting
     outputs, reference, residuals = random_outputs(seed, k, earlier, spread)
-    mixture = tables.mixtures(outputs, k, reference, residuals, TABLES)
+    mixture = distribution.mixtures(outputs, k, reference, residuals, TABLES)
     assert (mixture.weight >= 0).all()
     assert (mixture.weight.sum(axis=1) == 2**14).all()
     high = np.random.default_rng(seed).integers(0, 16, 40).astype(np.int32)
     for counts in (
-        tables.high_counts(mixture, TABLES),
-        tables.low_counts(mixture, high, TABLES),
+        distribution.high_counts(mixture, TABLES),
+        distribution.low_counts(mixture, high, TABLES),
     ):
         assert counts.shape == (40, 16)
         assert counts.min() >= 1
-        assert (counts.sum(axis=1, dtype=np.int64) == tables.TOTAL).all()
+        assert (counts.sum(axis=1, dtype=np.int64) == distribution.TOTAL).all()
 
 
 @given(SETTINGS, st.sampled_from([40, 400, 32767]))
@@ -51,26 +51,27 @@ def test_a_samples_bits_are_those_of_its_two_counts(
 ) -> None:
     seed, k, earlier = setting
     outputs, reference, residuals = random_outputs(seed, k, earlier, spread)
-    mixture = tables.mixtures(outputs, k, reference, residuals, TABLES)
+    mixture = distribution.mixtures(outputs, k, reference, residuals, TABLES)
     values = np.random.default_rng(seed).choice([0, 15, 16, 100, 239, 240, 255], 40)
     values = values.astype(np.int32)
-    high = np.take_along_axis(tables.high_counts(mixture, TABLES), values[:, None] >> 4, 1)
-    low = tables.low_counts(mixture, values >> 4, TABLES)
+    high = np.take_along_axis(distribution.high_counts(mixture, TABLES), values[:, None] >> 4, 1)
+    low = distribution.low_counts(mixture, values >> 4, TABLES)
     low = np.take_along_axis(low, values[:, None] & 15, 1)
-    wanted = -np.log2(high / tables.TOTAL) - np.log2(low / tables.TOTAL)
+    wanted = -np.log2(high / distribution.TOTAL) - np.log2(low / distribution.TOTAL)
     found = [
-        tables.sample_bits(one_of(mixture, at), values[at : at + 1], TABLES) for at in range(40)
+        distribution.sample_bits(one_of(mixture, at), values[at : at + 1], TABLES)
+        for at in range(40)
     ]
     # Differences of logarithms that nearly cancel, of about 48.
     assert np.abs(wanted[:, 0] - found).max() < 1e-12
-    whole = tables.sample_bits(mixture, values, TABLES)
+    whole = distribution.sample_bits(mixture, values, TABLES)
     assert abs(whole - wanted.sum()) < 1e-9
 
 
-def one_of(mixture: tables.Mixtures, at: int) -> tables.Mixtures:
+def one_of(mixture: distribution.Mixtures, at: int) -> distribution.Mixtures:
     """The mixture of one sub-pixel."""
     parts = (mixture.weight, mixture.mean, mixture.mantissa, mixture.shift)
-    return tables.Mixtures(*(part[at : at + 1] for part in parts))
+    return distribution.Mixtures(*(part[at : at + 1] for part in parts))
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
@@ -82,7 +83,7 @@ def test_counts_are_the_discretised_logistic_mixture(seed: int, k: int) -> None:
     outputs = np.concatenate([64 * logits, 64 * (means - 128), 64 * log_scales], axis=1)
     rounded = np.rint(outputs).astype(np.int32)
     nothing = np.zeros((40, 0), np.int32)
-    mixture = tables.mixtures(rounded, k, np.zeros(40, np.int32), nothing, TABLES)
+    mixture = distribution.mixtures(rounded, k, np.zeros(40, np.int32), nothing, TABLES)
     found = probabilities(mixture)
     wanted = discretised_logistic(*np.split(rounded / 64, 3, axis=1))
     excess = (wanted * np.log2(wanted / found)).sum(axis=1)
@@ -92,11 +93,12 @@ def test_counts_are_the_discretised_logistic_mixture(seed: int, k: int) -> None:
     assert excess.mean() < 0.0015
 
 
-def probabilities(mixture: tables.Mixtures) -> npt.NDArray[np.float64]:
+def probabilities(mixture: distribution.Mixtures) -> npt.NDArray[np.float64]:
     """[n, 256] from both stages."""
-    high = tables.high_counts(mixture, TABLES) / tables.TOTAL
+    high = distribution.high_counts(mixture, TABLES) / distribution.TOTAL
     rows = [
-        tables.low_counts(mixture, np.full(len(high), nibble, np.int32), TABLES) / tables.TOTAL
+        distribution.low_counts(mixture, np.full(len(high), nibble, np.int32), TABLES)
+        / distribution.TOTAL
         for nibble in range(16)
     ]
     return (high[:, :, None] * np.stack(rows, axis=1)).reshape(len(high), 256)

@@ -11,9 +11,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from ncml_cli import evaluate, export, ncmlzip, sample
-from ncml_cli import targets as targets_module
-from ncml_cli.targets import (
+from ncml_cli.evaluate import evaluate, sample
+from ncml_cli.train import export
+from ncml_cli.zip import ncmlzip
+from ncml_cli.zip import targets as targets_module
+from ncml_cli.zip.targets import (
     Skipped,
     Target,
     Where,

@@ -18,16 +18,17 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from ncml_cli.export import main as export_main
-from ncml_cli.train import main as train_main
+from ncml_cli.train.export import main as export_main
+from ncml_cli.train.train import main as train_main
 from ncml_codec.errors import InputError, UsageError
-from ncml_codec.learn import checkpoint
-from ncml_codec.learn.data import CropConfig, FolderImages
-from ncml_codec.learn.noise import process_named
-from ncml_codec.learn.training import Diverged, TrainConfig, train
-from ncml_codec.model import read_model
-from ncpn import presets, validation
-from ncpn.wave import WaveNCPN
+from ncml_codec.learn.data.crops import CropConfig, FolderImages
+from ncml_codec.learn.likelihood.processes import process_named
+from ncml_codec.learn.training import checkpoint
+from ncml_codec.learn.training.loop import Diverged, TrainConfig, train
+from ncml_codec.network.model_file import read_model
+from ncpn import presets
+from ncpn.integers import validation
+from ncpn.wave_network.wave import WaveNCPN
 from tests.pictures import real_images, valley
 
 IMAGES = FolderImages([valley(0, 0, 96, 96), valley(150, 200, 96, 96)], [])
@@ -65,7 +66,7 @@ def test_a_resumed_run_continues_to_the_bit(sde: str, augment: float, tmp_path: 
         run.mkdir()
     train(network(sde), IMAGES, process, crops, config, whole, quiet)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ncml_codec.learn.state.ncml", _failing_at(7))
+        patch.setattr("ncml_codec.learn.training.state.ncml", _failing_at(7))
         often = replace(config, save_minutes=0)
         with pytest.raises(KeyboardInterrupt):
             train(network(sde), IMAGES, process, crops, often, parts, quiet)
@@ -82,7 +83,7 @@ def test_a_resumed_run_continues_to_the_bit(sde: str, augment: float, tmp_path: 
 
 def _failing_at(step: int):  # type: ignore[no-untyped-def]
     """The objective, interrupted in its `step`th call."""
-    from ncml_codec.learn.objective import ncml
+    from ncml_codec.learn.likelihood.objective import ncml
 
     calls = iter(range(step))
 
@@ -321,7 +322,15 @@ def test_two_processes_are_one_run(folder: Path, tmp_path: Path) -> None:
     result = tool(train_main, *common, "--out", alone, "--accumulate", 2)
     assert result.exit_code == 0, result.output
     start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--no-python"]
-    command = [*start, sys.executable, "-m", "ncml_cli.train", *common, "--out", str(together)]
+    command = [
+        *start,
+        sys.executable,
+        "-m",
+        "ncml_cli.train.train",
+        *common,
+        "--out",
+        str(together),
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -11,50 +11,55 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ncml_cli.facts import facts_of
-from ncml_codec import codec, engines, images, levels, library, look, region, turns
-from ncml_codec.codec import Effort
-from ncml_codec.coder import Meter
-from ncml_codec.container import read_container, read_header
+from ncml_cli.zip.info import facts_of
+from ncml_codec import engines
+from ncml_codec.decode import image_decoder, region, tile_walk
+from ncml_codec.decode.tile_walk import Effort
+from ncml_codec.encode import image_encoder, levels, orientation_search, tile_encoder
+from ncml_codec.encode.levels import Level
+from ncml_codec.entropy.coder import Meter
 from ncml_codec.errors import FormatError
-from ncml_codec.learn.data import CropConfig, FolderImages
-from ncml_codec.learn.objective import image_bits
-from ncml_codec.levels import Level
-from ncml_codec.model import read_model
-from ncml_codec.network import Network
-from ncml_codec.picture import Picture
-from ncml_codec.strength import STATIC
-from ncpn import presets, runs, validation
+from ncml_codec.format.adaptation import STATIC
+from ncml_codec.format.container import read_container, read_header
+from ncml_codec.learn.data.crops import CropConfig, FolderImages
+from ncml_codec.learn.likelihood.objective import image_bits
+from ncml_codec.network import released_models
+from ncml_codec.network.integer_network import Network
+from ncml_codec.network.model_file import read_model
+from ncml_codec.picture import orientation
+from ncml_codec.picture.picture import Picture
+from ncpn import presets, runs
+from ncpn.integers import validation
 from tests import plain_decoder
 from tests.networks import random_network
 from tests.pictures import GOLDEN, Samples, valley
 from tests.runs import saved, thumbnails, trained_by_command
 
 TINY = read_model((GOLDEN / "tiny.ncpn").read_bytes())
-ALL = range(turns.COUNT)
+ALL = range(orientation.COUNT)
 KIND = 5  # the kind byte's place
 
 
 def encoded(array: Samples, turn: int, engine: str = "numpy", tile_exponent: int = 5) -> bytes:
     picture = Picture(array)
-    return codec.encode(picture, TINY, Effort(engine), tile_exponent, 2, turn)
+    return tile_encoder.encode(picture, TINY, Effort(engine), tile_exponent, 2, turn)
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.sampled_from(list(ALL)))
 def test_a_turn_is_undone(height: int, width: int, turn: int) -> None:
     array = np.arange(height * width * 3).reshape(height, width, 3)
-    laid = turns.turned(array, turn)
-    assert laid.shape[:2] == turns.turned_sides(height, width, turn)
-    assert (turns.restored(laid, turn) == array).all()
+    laid = orientation.turned(array, turn)
+    assert laid.shape[:2] == orientation.turned_sides(height, width, turn)
+    assert (orientation.restored(laid, turn) == array).all()
 
 
 def test_turns_are_the_eight_orientations() -> None:
     array = np.array([[1, 2], [3, 4]])
-    laid = [turns.turned(array, turn).tolist() for turn in ALL]
+    laid = [orientation.turned(array, turn).tolist() for turn in ALL]
     assert laid[:4] == [[[1, 2], [3, 4]], [[3, 4], [1, 2]], [[2, 1], [4, 3]], [[4, 3], [2, 1]]]
     # Turned over its diagonal, and first by a reversal: a quarter of a turn one way and the other.
     assert laid[4:7] == [[[1, 3], [2, 4]], [[3, 1], [4, 2]], [[2, 4], [1, 3]]]
-    assert len({str(one) for one in laid}) == turns.COUNT
+    assert len({str(one) for one in laid}) == orientation.COUNT
 
 
 @pytest.mark.parametrize("turn", ALL)
@@ -67,7 +72,7 @@ def test_every_decoder_undoes_every_turn(turn: int, planes: int) -> None:
         array.tolist()
     )
     for name in ("numpy", "auto"):
-        decoded = images.decode(data, [TINY], Effort(name, threads=2)).samples
+        decoded = image_decoder.decode(data, [TINY], Effort(name, threads=2)).samples
         assert (decoded == array).all(), name
     assert encoded(array, turn, "auto") == data
     part = region.open_file(data, region.Region(30, 3, 5, 34), [TINY])
@@ -83,7 +88,7 @@ def test_info_says_how_an_image_was_turned(tmp_path: Path) -> None:
 
 def test_a_turned_file_is_that_of_the_turned_image() -> None:
     array = valley(90, 120, 24, 31)
-    turned = turns.turned(array, 6)
+    turned = orientation.turned(array, 6)
     one, other = read_container(encoded(array, 6)), read_container(encoded(turned, 0))
     assert [bytes(tile.payload) for tile in one.tiles] == [
         bytes(tile.payload) for tile in other.tiles
@@ -104,7 +109,7 @@ def test_another_turn_is_noticed() -> None:
     changed = bytearray(data)
     changed[KIND] ^= 4
     with pytest.raises(FormatError):
-        images.decode(bytes(changed), [TINY])
+        image_decoder.decode(bytes(changed), [TINY])
 
 
 @pytest.mark.parametrize("name", ["auto", "numpy"])
@@ -120,7 +125,7 @@ def test_an_engine_measures_what_a_meter_does(name: str, network: Network) -> No
     )
     for array in arrays:
         meter = Meter()
-        codec.walk_tile(engines.load("numpy", network), array.shape, array, meter)
+        tile_walk.walk_tile(engines.load("numpy", network), array.shape, array, meter)
         engine = engines.load(name, network)
         assert isinstance(engine, engines.Measurer)
         assert engine.code_length(array) == pytest.approx(meter.bits, rel=1e-9)
@@ -134,12 +139,12 @@ def test_the_chosen_turn_does_not_depend_on_how_the_image_lies(side: tuple[int, 
     array = np.cumsum(rng.normal(0, 6, (*side, 1)) * (rng.random((*side, 1)) < 0.3), axis=1)
     array = array + np.cumsum(rng.normal(0, 1, (*side, 3)), axis=0)
     samples = np.clip(128 + array, 0, 255).astype(np.uint8)
-    lies = look.turn_of(Picture(samples))
-    best = turns.turned(samples, lies)
+    lies = orientation_search.turn_of(Picture(samples))
+    best = orientation.turned(samples, lies)
     for turn in ALL:
-        image = np.ascontiguousarray(turns.restored(best, turn))
-        found = look.turn_of(Picture(image), Effort(threads=2))
-        assert (turns.turned(image, found) == best).all()
+        image = np.ascontiguousarray(orientation.restored(best, turn))
+        found = orientation_search.turn_of(Picture(image), Effort(threads=2))
+        assert (orientation.turned(image, found) == best).all()
 
 
 def disc(size: int) -> Samples:
@@ -159,24 +164,24 @@ def mirrored(height: int, width: int) -> Samples:
 def test_without_a_compiler_the_same_turn_is_chosen(
     array: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = look.turn_of(Picture(array))
+    expected = orientation_search.turn_of(Picture(array))
     load = engines.load
     monkeypatch.setattr(engines, "load", lambda name, *more: load("numpy", *more))
-    assert look.turn_of(Picture(array)) == expected
+    assert orientation_search.turn_of(Picture(array)) == expected
 
 
 def test_what_is_alike_from_every_side_is_not_turned() -> None:
     for size in (10, 150, 156, 180):
-        assert look.turn_of(Picture(disc(size))) == 0
+        assert orientation_search.turn_of(Picture(disc(size))) == 0
 
 
 def test_encoding_takes_the_chosen_turn() -> None:
     array = valley(20, 30, 90, 110)
     picture = Picture(array)
-    data = images.encode(picture, TINY)
-    turn = look.turn_of(picture)
+    data = image_encoder.encode(picture, TINY)
+    turn = orientation_search.turn_of(picture)
     assert read_header(data).turn == turn
-    assert data == codec.encode(picture, TINY, turn=turn)
+    assert data == tile_encoder.encode(picture, TINY, turn=turn)
 
 
 def test_the_look_can_be_ended() -> None:
@@ -188,7 +193,7 @@ def test_the_look_can_be_ended() -> None:
         raise Enough
 
     with pytest.raises(Enough):
-        look.turn_of(Picture(valley(0, 0, 60, 60)), Effort(progress=stop))
+        orientation_search.turn_of(Picture(valley(0, 0, 60, 60)), Effort(progress=stop))
 
 
 # Training images are shown as the codec lays images down.
@@ -198,7 +203,7 @@ def test_crops_of_a_turned_image_are_parts_of_it() -> None:
     image = valley(0, 0, 40, 50)
     for turn in ALL:
         shown = FolderImages([image], [], [turn]).crops(CropConfig(12, 9, 0.0), 1, 2)
-        laid = turns.turned(image, turn)
+        laid = orientation.turned(image, turn)
         windows = np.lib.stride_tricks.sliding_window_view(laid, (12, 12), (0, 1))
         for crop in shown:
             assert (windows == crop).all(axis=(2, 3, 4)).any()
@@ -212,7 +217,7 @@ def test_the_best_turn_of_a_float_network_is_that_of_the_fewest_bits() -> None:
     image = valley(30, 50, 60, 50)
     bits = []
     for turn in ALL:
-        laid = np.ascontiguousarray(turns.turned(image, turn))
+        laid = np.ascontiguousarray(orientation.turned(image, turn))
         x = torch.from_numpy(laid).permute(2, 0, 1)[None].float()
         with torch.no_grad():
             bits.append(float(image_bits(model, x, torch.zeros(1))))
@@ -243,16 +248,16 @@ def test_a_look_chooses_the_model_that_takes_the_fewest_bits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     picture = Picture(valley(20, 30, 90, 110))
-    models = [library.load(name) for name in ("fast-cid22", "photo", "fast")]
-    turn, chosen = look.chosen(picture, models)
-    assert turn == look.turn_of(picture)
-    laid = np.ascontiguousarray(turns.turned(picture.samples, turn))
+    models = [released_models.load(name) for name in ("fast-cid22", "photo", "fast")]
+    turn, chosen = orientation_search.chosen(picture, models)
+    assert turn == orientation_search.turn_of(picture)
+    laid = np.ascontiguousarray(orientation.turned(picture.samples, turn))
     bits = [validation.integer_bits(model.network, laid) for model in models]
     assert chosen is models[int(np.argmin(bits))]
-    assert look.chosen(picture, models[::-1]) == (turn, chosen)
-    assert look.chosen(picture, models[:1]) == (turn, models[0])
+    assert orientation_search.chosen(picture, models[::-1]) == (turn, chosen)
+    assert orientation_search.chosen(picture, models[:1]) == (turn, models[0])
     level = Level((STATIC,), ("fast-cid22", "photo", "fast"))
     monkeypatch.setitem(levels.LEVELS, 5, level)
-    data = images.encode(picture)
+    data = image_encoder.encode(picture)
     assert read_header(data).identity == chosen.identity
-    images.verify(data, picture)
+    image_encoder.verify(data, picture)

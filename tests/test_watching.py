@@ -16,12 +16,12 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from ncml_cli.evaluate import main as eval_main
-from ncml_cli.train import main as train_main
-from ncml_codec.learn import checkpoint
-from ncml_codec.learn.log import read_rows
+from ncml_cli.evaluate.evaluate import main as eval_main
+from ncml_cli.train.train import main as train_main
+from ncml_codec.learn.training import checkpoint
+from ncml_codec.learn.training.log import read_rows
 from ncpn import watching
-from ncpn.pixelcnn import PixelCNN, PixelCNNConfig
+from ncpn.paper_network.pixelcnn import PixelCNN, PixelCNNConfig
 from ncpn.training_options import TrainingOptions
 from tests.pictures import valley
 
@@ -159,7 +159,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_bit(data: str, tmp_path: Path
     options = ("--steps", 3000, *BESIDE[:2], "--save-minutes", 0, "--log-every", 50)
     # A constant rate: the schedule must not depend on how many steps were meant before the kill.
     options = (*options, "--evaluate-every", 500, "--test-images", 4, "--schedule", "constant")
-    command = [sys.executable, "-m", "ncml_cli.train", *arguments(data, killed, *options)]
+    command = [sys.executable, "-m", "ncml_cli.train.train", *arguments(data, killed, *options)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
     while not checkpoint.has_snapshot(killed):

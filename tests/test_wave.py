@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ncml_codec.wave import (
+from ncml_codec.network.wave_order import (
     block_taps,
     lag,
     near_taps,

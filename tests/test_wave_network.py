@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from ncml_codec.errors import InputError, UsageError
-from ncml_codec.learn.mixture import Mixture
+from ncml_codec.learn.likelihood.mixture import Mixture
 from ncpn import presets
-from ncpn.wave import WaveConfig, WaveNCPN, local_reference
+from ncpn.wave_network.wave import WaveConfig, WaveNCPN, local_reference
 
 HEIGHT, WIDTH = 9, 12
 

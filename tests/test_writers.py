@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ncml_codec import kinds, pnm, writers
-from ncml_codec.pixels import encode_parts, from_array
+from ncml_codec.picture import kinds, png_writer, pnm
+from ncml_codec.picture.image_files import encode_parts, from_array
 from tests.pictures import Samples, extremes, real_images, valley
 
 
@@ -22,7 +22,9 @@ def bands_of(samples: Samples, height: int) -> list[Samples]:
 def png_of(samples: Samples, band: int) -> bytes:
     height, width, planes = samples.shape
     kind = kinds.of_samples(planes, np.uint8)
-    return b"".join(writers.png_parts((height, width, planes), kind, [], bands_of(samples, band)))
+    return b"".join(
+        png_writer.png_parts((height, width, planes), kind, [], bands_of(samples, band))
+    )
 
 
 def opened(data: bytes) -> Samples:

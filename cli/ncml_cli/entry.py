@@ -15,23 +15,23 @@ from ncml_cli import interrupts
 
 
 def ncmlzip() -> None:
-    _run("ncml_cli.ncmlzip")
+    _run("ncml_cli.zip.ncmlzip")
 
 
 def ncml_train() -> None:
-    _run("ncml_cli.train")
+    _run("ncml_cli.train.train")
 
 
 def ncml_eval() -> None:
-    _run("ncml_cli.evaluate")
+    _run("ncml_cli.evaluate.evaluate")
 
 
 def ncml_export() -> None:
-    _run("ncml_cli.export")
+    _run("ncml_cli.train.export")
 
 
 def ncml_sample() -> None:
-    _run("ncml_cli.sample")
+    _run("ncml_cli.evaluate.sample")
 
 
 def _run(module: str) -> None:

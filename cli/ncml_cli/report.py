@@ -15,14 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 import click
 
 from ncml_cli import interrupts
-from ncml_cli.targets import Skipped
-from ncml_codec.errors import (
-    InputError,
-    NcmlError,
-    NotEnoughMemory,
-    OutputError,
-    naming_extras,
-)
+from ncml_codec.errors import InputError, NcmlError, NotEnoughMemory, OutputError, naming_extras
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,6 +28,12 @@ _NO_MEMORY = (  # what libraries say that have no exception of their own for it
     "Error -4 while",  # zlib's
     "failed to map segment from shared object",  # a module that is loaded late
 )
+
+
+class Skipped(NcmlError):
+    """A file that is left alone on purpose: said, but no failure."""
+
+    exit_code = 0
 
 
 @dataclass(frozen=True)

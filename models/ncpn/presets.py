@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from ncml_codec.errors import InputError, UsageError
-from ncml_codec.learn.checkpoint import numbers
-from ncpn import shifted
+from ncml_codec.learn.training.checkpoint import numbers
 from ncpn.network import NCPN
-from ncpn.pixelcnn import PixelCNN, PixelCNNConfig
-from ncpn.wave import WaveConfig, WaveNCPN
+from ncpn.paper_network import shifted
+from ncpn.paper_network.pixelcnn import PixelCNN, PixelCNNConfig
+from ncpn.wave_network.wave import WaveConfig, WaveNCPN
 
 Config: TypeAlias = WaveConfig | PixelCNNConfig
 

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ncml_codec.atomic_files import translated
 from ncml_codec.errors import InputError, UsageError
-from ncml_codec.files import translated
-from ncpn.activations import Floats, Units, choose_units, finer, observe
+from ncpn.integers.activations import Floats, Units, choose_units, finer, observe
+from ncpn.integers.validation import Image
 from ncpn.network import NCPN
-from ncpn.validation import Image
-from ncpn.wave import WaveNCPN
+from ncpn.wave_network.wave import WaveNCPN
 
 _FINER = 1.25  # than what clips nothing: about what `calibration` ends up with
 

@@ -1,6 +1,6 @@
 """Networks out of the folders of training runs: load one, begin as one, ask how one was trained.
 
-What a run's files hold is said by `ncml_codec.learn.checkpoint`.
+What a run's files hold is said by `ncml_codec.learn.training.checkpoint`.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from ncml_codec.errors import InputError, UsageError
-from ncml_codec.learn.checkpoint import (
+from ncml_codec.learn.likelihood.processes import Process, process_named
+from ncml_codec.learn.training.checkpoint import (
     MODEL,
     load_config,
     numbers,
     saved_progress,
     with_weights,
 )
-from ncml_codec.learn.noise import Process, process_named
-from ncpn import growth, presets
+from ncpn import presets
 from ncpn.network import NCPN
-from ncpn.wave import WaveNCPN
+from ncpn.wave_network import growth
+from ncpn.wave_network.wave import WaveNCPN
 
 
 def from_pretrained(run: Path | str) -> NCPN:

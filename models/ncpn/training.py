@@ -1,6 +1,6 @@
 """Training a network from one record of options: what `ncml-train` calls, and what Python may call.
 
-Not the loop, which knows no networks of ours: `ncml_codec.learn.training`.
+Not the loop, which knows no networks of ours: `ncml_codec.learn.training.loop`.
 """
 
 from __future__ import annotations
@@ -18,23 +18,26 @@ import torch
 from torch import nn
 
 from ncml_codec.errors import InputError, UsageError
-from ncml_codec.learn import datasets, noise, parallel
-from ncml_codec.learn.checkpoint import (
+from ncml_codec.learn.data import datasets
+from ncml_codec.learn.data.crops import CropConfig, FolderImages, Images
+from ncml_codec.learn.data.datasets import ArrayImages
+from ncml_codec.learn.likelihood import processes
+from ncml_codec.learn.training import parallel
+from ncml_codec.learn.training.checkpoint import (
     has_snapshot,
     load_config,
     numbers,
     save_config,
     saved_progress,
 )
-from ncml_codec.learn.data import CropConfig, FolderImages, Images
-from ncml_codec.learn.datasets import ArrayImages
-from ncml_codec.learn.memory import keep_freed_memory
-from ncml_codec.learn.optimiser import OptimiserConfig
-from ncml_codec.learn.training import Change, TrainConfig, check_unfinished, train
-from ncpn import presets, rounding, runs, validation, watching
+from ncml_codec.learn.training.loop import Change, TrainConfig, check_unfinished, train
+from ncml_codec.learn.training.memory import keep_freed_memory
+from ncml_codec.learn.training.optimiser import OptimiserConfig
+from ncpn import presets, rounding, runs, watching
+from ncpn.integers import validation
 from ncpn.network import NCPN
 from ncpn.training_options import KEPT_ONCE_BEGUN, TrainingOptions, default, resuming
-from ncpn.wave import WaveNCPN
+from ncpn.wave_network.wave import WaveNCPN
 
 _REACH_CROPS, _REACH_SEED = 256, 12345  # what shows how far activations reach
 
@@ -80,13 +83,13 @@ def _check(options: TrainingOptions, resume: bool) -> None:
 def _train(
     options: TrainingOptions, resume: bool, device: torch.device, say: Callable[[str], None]
 ) -> None:
-    process = noise.process_named(options.sde, options.T, options.noise_levels)
+    process = processes.process_named(options.sde, options.T, options.noise_levels)
     shape = presets.preset(
         options.model, process.horizon, dropout=options.dropout, classes=options.classes
     )
     images: ArrayImages | FolderImages = datasets.open_training(options.data, options.crop)
     images = datasets.first(images, options.images) if options.images else images
-    levels = noise.std_at(process, process.horizon)
+    levels = processes.std_at(process, process.horizon)
     crops = CropConfig(options.crop, options.batch, options.grey, options.augment)
     record: dict[str, Any] = {
         "model": presets.to_json(shape),

@@ -11,14 +11,17 @@ from contextlib import ExitStack
 
 import torch
 
-from ncml_codec.learn import card, curves, datasets, pictures, sampling
-from ncml_codec.learn.checkpoint import saved_step
-from ncml_codec.learn.data import Images
-from ncml_codec.learn.evaluation import EVALUATION_FIELDS, Evaluator
-from ncml_codec.learn.log import EVALUATIONS, LOG, Board, Table, read_rows
-from ncml_codec.learn.noise import Process
-from ncml_codec.learn.training import Visit
-from ncpn import presets, walks
+from ncml_codec.learn.data import datasets
+from ncml_codec.learn.data.crops import Images
+from ncml_codec.learn.evaluation.held_out import EVALUATION_FIELDS, Evaluator
+from ncml_codec.learn.likelihood.processes import Process
+from ncml_codec.learn.sampling import grids, sampler
+from ncml_codec.learn.training import card, curves
+from ncml_codec.learn.training.checkpoint import saved_step
+from ncml_codec.learn.training.log import EVALUATIONS, LOG, Board, Table, read_rows
+from ncml_codec.learn.training.loop import Visit
+from ncpn import presets
+from ncpn.bundles import walks
 from ncpn.network import NCPN
 from ncpn.training_options import TrainingOptions
 
@@ -76,20 +79,20 @@ def sample_grids(
 
     def look(step: int, network: torch.nn.Module) -> None:
         assert isinstance(network, NCPN)
-        numbers = sampling.uniforms((count, 3, *size), torch.Generator(device).manual_seed(seed))
-        drawn = pictures.grid(sampling.ancestral(_walk(network, count), numbers, whole=True))
+        numbers = sampler.uniforms((count, 3, *size), torch.Generator(device).manual_seed(seed))
+        drawn = grids.grid(sampler.ancestral(_walk(network, count), numbers, whole=True))
         folder.mkdir(exist_ok=True)
-        pictures.save_png(drawn, folder / f"{step:08d}.png")
+        grids.save_png(drawn, folder / f"{step:08d}.png")
         if shown is not None:
             shown.picture(SAMPLES, drawn, step)
 
     return Visit(options.sample_every, look)
 
 
-def _walk(network: NCPN, count: int) -> sampling.Begin:
+def _walk(network: NCPN, count: int) -> sampler.Begin:
     """Walks at t = 0; with classes, those of the images of a batch in turn."""
 
-    def begin(canvas: torch.Tensor) -> sampling.Walk:
+    def begin(canvas: torch.Tensor) -> sampler.Walk:
         t = torch.zeros(count, device=canvas.device)
         classes = presets.classes(network)
         labels = torch.arange(count, device=canvas.device) % classes if classes else None

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ncml_codec.errors import UsageError
-from ncml_codec.network import Integers, Network
-from ncml_codec.strength import STATIC
-from ncml_codec.tables import Weights
+from ncml_codec.format.adaptation import STATIC
+from ncml_codec.network.distribution import Weights
+from ncml_codec.network.integer_network import Integers, Network
 
 _MODULES = {
     "native": "ncml_codec.engines.native_engine",
@@ -36,7 +36,7 @@ class Walk(Protocol):
         ...
 
     def high(self, plane: int) -> Weights:
-        """The coder's weights of the high nibbles, [pixels, 16]: see `tables.weights`."""
+        """The coder's weights of the high nibbles, [pixels, 16]: see `distribution.weights`."""
         ...
 
     def low(self, plane: int, high: Integers) -> Weights:
@@ -58,7 +58,7 @@ class Engine(Protocol):
         ...
 
     def walk(self, height: int, width: int, strength: int = STATIC) -> Walk:
-        """Begin an image of this size; strength: how it adapts, see `strength`."""
+        """Begin an image of this size; strength: how it adapts, see `adaptation`."""
         ...
 
 
@@ -122,7 +122,7 @@ class Comparer(Protocol):
     def compare(
         self, samples: npt.NDArray[np.uint8], adaptation: int, others: Collection[int]
     ) -> Comparison:
-        """others: some of `strength.counted_along(adaptation)`."""
+        """others: some of `adaptation.counted_along(adaptation)`."""
         ...
 
 

@@ -3,9 +3,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ncml_codec.network import Integers
-from ncml_codec.tables import Weights
-from ncml_codec.wave import Tap
+from ncml_codec.network.distribution import Weights
+from ncml_codec.network.integer_network import Integers
+from ncml_codec.network.wave_order import Tap
 
 def instruction_sets() -> list[str]: ...
 def peak(isa: str) -> float: ...

@@ -13,12 +13,12 @@ from collections.abc import Collection, Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from ncml_codec.coder import NO_STREAM, words_of
 from ncml_codec.engines import _native
+from ncml_codec.entropy.coder import NO_STREAM, words_of
 from ncml_codec.errors import FormatError, UsageError
-from ncml_codec.network import Integers, Network, named_layers, table_names
-from ncml_codec.strength import STATIC, colour_mode, learning
-from ncml_codec.tables import Weights
+from ncml_codec.format.adaptation import STATIC, colour_mode, learning
+from ncml_codec.network.distribution import Weights
+from ncml_codec.network.integer_network import Integers, Network, named_layers, table_names
 
 INSTRUCTION_SETS = tuple(_native.instruction_sets())  # of this processor, fastest first
 ISA_VARIABLE = "NCML_NATIVE_ISA"  # of the environment: one of them, instead of the fastest
@@ -26,7 +26,7 @@ _PIXELS = 1 << 12  # decoded at a time, and the wave begun: an interrupt waits f
 
 
 def engine(network: Network, threads: int = 1) -> NativeEngine:
-    """The engine for a network that has passed `network.check`."""
+    """The engine for a network that has passed `integer_network.check`."""
     return NativeEngine(network, threads, os.environ.get(ISA_VARIABLE) or INSTRUCTION_SETS[0])
 
 

@@ -13,10 +13,6 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ncml_codec import tables
-from ncml_codec.adaptation import AdaptiveHead, Coded, gradients
-from ncml_codec.adaptive_body import AdaptiveBody
-from ncml_codec.colours import Colours, Masses
 from ncml_codec.engines import numpy_whole
 from ncml_codec.engines.numpy_layers import (
     NORTH,
@@ -28,14 +24,21 @@ from ncml_codec.engines.numpy_layers import (
     residual_features,
     without_warnings,
 )
-from ncml_codec.network import PLANES, Integers, Network
-from ncml_codec.strength import BODY, STATIC, colour_mode, learning
-from ncml_codec.tables import Mixtures, Weights
-from ncml_codec.wave import Tap, lag, wave_count, wave_pixels, wave_rows
+from ncml_codec.format.adaptation import BODY, STATIC, colour_mode, learning
+from ncml_codec.network import distribution
+from ncml_codec.network.body_learning import AdaptiveBody
+from ncml_codec.network.colour_counts import Colours, Masses
+from ncml_codec.network.distribution import Mixtures, Weights
+from ncml_codec.network.head_learning import AdaptiveHead, Coded, gradients
+from ncml_codec.network.integer_network import PLANES, Integers, Network
+from ncml_codec.network.wave_order import Tap, lag, wave_count, wave_pixels, wave_rows
 
 
 def engine(network: Network, threads: int = 1) -> NumpyEngine:
-    """The engine for a network that has passed `network.check`. threads: those of numpy's BLAS."""
+    """The engine for a network that has passed `integer_network.check`.
+
+    threads: those of numpy's BLAS.
+    """
     del threads
     return NumpyEngine(network)
 
@@ -130,14 +133,14 @@ class NumpyWalk:
         if self.colours is not None and self.colours.concern(plane):
             earlier = self.values[:, :plane]
             self.masses = self.colours.masses(plane, self.mixture, earlier, engine.network.tables)
-            return tables.weights(self.masses.high_counts())
-        return tables.weights(tables.high_counts(self.mixture, engine.network.tables))
+            return distribution.weights(self.masses.high_counts())
+        return distribution.weights(distribution.high_counts(self.mixture, engine.network.tables))
 
     def low(self, plane: int, high: Integers) -> Weights:
         network_tables = self.engine.network.tables
         if self.masses is not None:
-            return tables.weights(self.masses.low_counts(self.mixture, high, network_tables))
-        return tables.weights(tables.low_counts(self.mixture, high, network_tables))
+            return distribution.weights(self.masses.low_counts(self.mixture, high, network_tables))
+        return distribution.weights(distribution.low_counts(self.mixture, high, network_tables))
 
     @without_warnings
     def static_bits(self, plane: int, values: Integers) -> float:
@@ -145,7 +148,7 @@ class NumpyWalk:
         before they are `put`, as is `mode_bits`."""
         outputs = self.engine.layers.head(plane, self.trunk, self._features(plane))
         mixture = self._mixture(plane, outputs)
-        return tables.sample_bits(mixture, values, self.engine.network.tables)
+        return distribution.sample_bits(mixture, values, self.engine.network.tables)
 
     def mode_bits(self, plane: int, mode: int, values: Integers) -> float:
         """What these samples take with a lower colour mode, in bits."""
@@ -153,10 +156,10 @@ class NumpyWalk:
         network_tables = self.engine.network.tables
         masses = self.colours.masses_in(mode, plane)
         if masses is None:
-            return tables.sample_bits(self.mixture, values, network_tables)
+            return distribution.sample_bits(self.mixture, values, network_tables)
         high = values >> 4
         below = masses.low_counts(self.mixture, high, network_tables)
-        return tables.bits(masses.high_counts(), high) + tables.bits(below, values & 15)
+        return distribution.bits(masses.high_counts(), high) + distribution.bits(below, values & 15)
 
     @without_warnings
     def put(self, plane: int, values: Integers) -> None:
@@ -178,7 +181,7 @@ class NumpyWalk:
         return residual_features(self.residuals[:, :plane]) if plane else None
 
     def _mixture(self, plane: int, outputs: Integers) -> Mixtures:
-        return tables.mixtures(
+        return distribution.mixtures(
             outputs,
             self.engine.network.k,
             self.reference[:, plane].astype(np.int32),

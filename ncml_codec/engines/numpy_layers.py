@@ -1,7 +1,8 @@
 """The numpy engine's layers: whole numbers in float32.
 
-Products of whole numbers with sums below 2**24 are exact (`network.check` proves it), multiplying
-by a power of two and `floor` are exact, so `floor(sum * 2**-shift)` is the arithmetic shift.
+Products of whole numbers with sums below 2**24 are exact (`integer_network.check` proves it),
+multiplying by a power of two and `floor` are exact, so `floor(sum * 2**-shift)` is the arithmetic
+shift.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ncml_codec.network import (
+from ncml_codec.network.integer_network import (
     FEATURE_GAINS,
     FEATURE_MAX,
     GATE_BITS,
@@ -24,7 +25,7 @@ from ncml_codec.network import (
     Layer,
     Network,
 )
-from ncml_codec.wave import Tap
+from ncml_codec.network.wave_order import Tap
 
 Floats = npt.NDArray[np.float32]
 P = ParamSpec("P")

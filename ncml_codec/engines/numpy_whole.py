@@ -11,7 +11,6 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from ncml_codec import tables
 from ncml_codec.engines.numpy_layers import (
     NORTH,
     NORTH_EAST,
@@ -22,8 +21,9 @@ from ncml_codec.engines.numpy_layers import (
     residual_features,
     without_warnings,
 )
-from ncml_codec.network import PLANES
-from ncml_codec.wave import Tap
+from ncml_codec.network import distribution
+from ncml_codec.network.integer_network import PLANES
+from ncml_codec.network.wave_order import Tap
 
 
 @without_warnings
@@ -47,8 +47,10 @@ def code_length(layers: Layers, samples: npt.NDArray[np.uint8]) -> float:
     for plane in range(planes):
         earlier = residuals[:, :plane]
         outputs = layers.head(plane, trunk, residual_features(earlier) if plane else None)
-        mixture = tables.mixtures(outputs, network.k, whole[:, plane], earlier, network.tables)
-        bits += tables.sample_bits(mixture, values[:, plane], network.tables)
+        mixture = distribution.mixtures(
+            outputs, network.k, whole[:, plane], earlier, network.tables
+        )
+        bits += distribution.sample_bits(mixture, values[:, plane], network.tables)
     return bits
 
 

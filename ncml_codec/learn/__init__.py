@@ -1,1 +1,1 @@
-"""Learning wing: what trains and judges a network. It needs torch (extra `train`)."""
+"""Training and studying likelihood models, in torch. The codec imports none of it."""

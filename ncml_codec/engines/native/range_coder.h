@@ -1,4 +1,4 @@
-// The range coder of FORMAT.md, section 6: the words of ncml_codec/range_coder.py, equal to the bit.
+// The range coder of FORMAT.md, section 6: the words of ncml_codec/entropy/range_coder.py, equal to the bit.
 //
 // Weights are [rows][symbols] floats: counts less one, whole numbers, counts summing to 2^24. Rows
 // of another sum, or with one below zero, raise std::invalid_argument. What is not a number or not

@@ -1,0 +1,1 @@
+"""From bits per dimension to bytes of a file; finished training runs side by side."""

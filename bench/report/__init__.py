@@ -1,0 +1,1 @@
+"""Records of measurements, their tables, plots and pages."""

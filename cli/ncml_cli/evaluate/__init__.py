@@ -1,0 +1,1 @@
+"""`ncml-eval` and `ncml-sample`."""

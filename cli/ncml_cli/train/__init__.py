@@ -1,0 +1,1 @@
+"""`ncml-train` and `ncml-export`."""

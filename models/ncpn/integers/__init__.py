@@ -1,0 +1,1 @@
+"""From a trained wave network to the integer network of a model file."""

@@ -1,0 +1,1 @@
+"""The NCML paper's network: PixelCNN++ with axial attention, pixel by pixel."""

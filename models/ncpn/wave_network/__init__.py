@@ -1,0 +1,1 @@
+"""The codec's network: all pixels of a wave at once."""

@@ -1,0 +1,143 @@
+"""A rectangle of an image, from a file of which as little as possible is decoded.
+
+Of a file of version 1 only the tiles that the rectangle touches are looked at: their checksums and
+those of header and metadata are checked, all others are not. A file of version 2 is one piece: it
+is decoded and checked whole, then cut. FORMAT.md, sections 1 and 9.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ncml_codec.decode import costs, image_decoder, memory
+from ncml_codec.decode.image_decoder import Opened
+from ncml_codec.decode.tile_decoder import Place, decode_tile
+from ncml_codec.decode.tile_walk import Effort, engine_for, within
+from ncml_codec.engines.thread_shares import in_order
+from ncml_codec.errors import UsageError
+from ncml_codec.format import layered_container
+from ncml_codec.format.container import Header, Tile, read_head, read_tile, section_bytes
+from ncml_codec.format.sections import Reader
+from ncml_codec.network import released_models
+from ncml_codec.network.model_file import Model
+from ncml_codec.picture import png_chunks
+from ncml_codec.picture.image_files import MAX_PIXELS
+from ncml_codec.picture.picture import Samples
+
+
+@dataclass(frozen=True)
+class Region:
+    """x, y: column and row of its upper left pixel, from 0; width, height: at least 1."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.x},{self.y},{self.width},{self.height}"
+
+    def check(self, width: int, height: int) -> None:
+        """Raise UsageError unless it lies in an image of this size."""
+        if self.x + self.width > width or self.y + self.height > height:
+            raise UsageError(
+                f"region {self}: ends before column {self.x + self.width} and row"
+                f" {self.y + self.height}, but the image has {width} x {height} pixels"
+            )
+
+    def within(self, place: Place) -> tuple[slice, slice]:
+        """The rows and columns that it shares with a tile, as the tile counts them; maybe none."""
+        top, left, height, width = place
+        rows = slice(max(self.y - top, 0), min(self.y + self.height - top, height))
+        return rows, slice(max(self.x - left, 0), min(self.x + self.width - left, width))
+
+    def touches(self, place: Place) -> bool:
+        """Whether it shares a pixel with a tile."""
+        return all(part.start < part.stop for part in self.within(place))
+
+
+def region_of(numbers: Iterable[int]) -> Region:
+    """The region of four numbers x, y, width, height. Raises UsageError."""
+    found = list(numbers)
+    try:
+        x, y, width, height = map(operator.index, found)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"region {found}: not four whole numbers x, y, width, height") from error
+    region = Region(x, y, width, height)
+    if x < 0 or y < 0 or width < 1 or height < 1:
+        raise UsageError(f"region {region}: x and y must be 0 or more, width and height 1 or more")
+    return region
+
+
+def open_file(
+    data: bytes,
+    region: Region,
+    models: Iterable[Model] = (),
+    effort: Effort | None = None,
+    max_pixels: int = MAX_PIXELS,
+    max_work: int | None = None,
+) -> Opened:
+    """As `images.open_file`, of an image that is the region alone; metadata is that of the whole.
+
+    max_pixels, max_work: of the whole image. Raises FormatError, UsageError for a region that is
+    not inside.
+    """
+    effort = effort or Effort()
+    if layered_container.is_general(data):
+        header = layered_container.read_header(data)
+        region.check(header.width, header.height)
+        opened = image_decoder.open_file(data, models, effort, max_pixels, max_work)
+        place = (0, 0, opened.height, opened.width)
+        cut = (band[region.within(place)] for band in opened.bands)  # version 2 has one band
+        return replace(opened, width=region.width, height=region.height, bands=cut)
+    first, adaptation, metadata_length, lengths, at = read_head(data, max_pixels)
+    region.check(first.width, first.height)
+    chunks: list[png_chunks.Chunk] = []
+    held = 0
+    if metadata_length is not None:
+        reader = Reader(data, at)
+        section = bytes(reader.section("metadata", metadata_length))
+        held = memory.of_metadata(section)
+        memory.check(effort.memory, held)
+        chunks = png_chunks.unpack_chunks(section)
+        at = reader.at
+    sizes = (section_bytes(length, adaptation) for length in lengths)
+    begins = itertools.accumulate(sizes, initial=at)
+    touched = [
+        (index, place, read_tile(Reader(data, begin), index, length, adaptation, first))
+        for index, (place, length, begin) in enumerate(
+            zip(first.tiles(), lengths, begins, strict=False)  # the last begin is the file's end
+        )
+        if region.touches(place)
+    ]
+    _, model = released_models.find(first.identity, models)
+    costs.of_network(first, adaptation, model.network).check(max_work)
+    bands = _bands(first, region, touched, model, effort, held)
+    return Opened(region.width, region.height, first.kind, chunks, bands, model)
+
+
+def _bands(
+    header: Header,
+    region: Region,
+    touched: Sequence[tuple[int, Place, Tile]],
+    model: Model,
+    effort: Effort,
+    held: int,
+) -> Iterator[Samples]:
+    """The region's samples, a row of tiles at a time. held: bytes of metadata."""
+    effort = within(effort, header, model, held, encoding=False)
+    engine, at_once = engine_for(effort, model, [place[2:] for _, place, _ in touched])
+
+    def one(item: tuple[int, Place, Tile]) -> tuple[Place, Samples]:
+        index, place, tile = item
+        shape = (*place[2:], header.planes)
+        return place, decode_tile(engine, shape, index, tile, effort.progress)
+
+    decoded = in_order(one, touched, at_once)
+    for _, row in itertools.groupby(decoded, key=lambda item: item[0][0]):
+        yield np.concatenate([samples[region.within(place)] for place, samples in row], axis=1)

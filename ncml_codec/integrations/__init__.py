@@ -1,0 +1,1 @@
+"""Other libraries that read and write images through this one."""

@@ -1,0 +1,1 @@
+"""Training images: data sets, crops, and what is done to crops."""

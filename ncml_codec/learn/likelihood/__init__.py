@@ -1,0 +1,1 @@
+"""Noise processes, the mixture of logistics, and the objective of NCML."""

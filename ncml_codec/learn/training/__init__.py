@@ -1,0 +1,1 @@
+"""The training loop, its optimiser, checkpoints, logs and the card of a run."""
