@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import ncml_codec
 from ncml_cli.zip.ncmlzip import main
-from ncml_codec.decode import costs, file_info, image_decoder, salvage, tile_walk
+from ncml_codec.decode import costs, file_info, image_decoder, layers, salvage, tile_walk
 from ncml_codec.encode import tile_encoder
 from ncml_codec.errors import BeyondLimit, FormatError
 from ncml_codec.format.adaptation import BODY, COLOURS, STATIC
@@ -103,7 +103,18 @@ def test_what_an_encoder_may_write_passes_the_default_limit(
     if adaptation != BY_TILE and (not header.may_adapt or planes == 1):
         adaptation = adaptation % COLOURS if header.may_adapt else STATIC
     costs.of_network(header, adaptation, network).check(None)
-    costs.of_mixing(height, width, planes).check(None)
+    if layers.by_number(layers.MIXING).takes((height, width, planes)):
+        costs.of_mixing(height, width, planes).check(None)
+
+
+def test_context_mixing_does_not_code_long_strips_a_pixel_wide() -> None:
+    mixing = layers.by_number(layers.MIXING)
+    assert mixing.takes((1, 4096, 8))
+    assert mixing.takes((256, 256, 8))
+    for shape in ((1, 65536, 8), (65536, 1, 8), (1 << 20, 1, 1)):
+        assert not mixing.takes(shape)
+        with pytest.raises(BeyondLimit):
+            costs.of_mixing(*shape).check(None)
 
 
 @pytest.mark.parametrize("shape", [(4096, 1), (1, 4096), (2048, 2), (1 << 20, 1)])

@@ -27,7 +27,7 @@ _WAVE, _TILE = 100_000, 3_000_000  # by plane and wave, by tile: what does not d
 # By parameter that learns: the gradient at a pixel, and a step of the optimiser after a wave. To
 # begin a tile costs as much as three steps.
 _HEAD_GRADIENT, _BODY_GRADIENT, _STEP, _BEGIN = 3, 6, 600, 3
-_DECISION, _GROUP = 40_000, 300_000  # mixing: by bit of a sample, by bit of a sample and wave
+_DECISION, _GROUP = 30_000, 370_000  # mixing: by bit of a sample, by bit of a sample and wave
 _BYTE = 2_000  # by byte of planes that are unpacked: zstd, zlib, WebP
 
 
@@ -41,6 +41,11 @@ class Work:
 
     def __add__(self, other: Work) -> Work:
         return Work(self.multiply_adds + other.multiply_adds, self.honest + other.honest)
+
+    @property
+    def is_honest(self) -> bool:
+        """Whether the default limit allows it; encoders write nothing that it does not."""
+        return self.multiply_adds <= TIMES_HONEST * self.honest
 
     def check(self, max_work: int | None) -> None:
         """Raise BeyondLimit for more than max_work; None allows TIMES_HONEST the honest work."""

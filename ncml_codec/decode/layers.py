@@ -204,6 +204,7 @@ class Mixing:
         return (
             shape[2] <= context_mixing.PLANES_MAX
             and shape[0] * shape[1] <= context_mixing.PIXELS_MAX
+            and costs.of_mixing(*shape).is_honest  # not where waves are short
         )
 
     def encode(self, planes: Planes, tools: Tools) -> bytes:
