@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ncml_codec.picture.picture import Picture
     from ncml_codec.process_pool import compress_many, decompress_many
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "compress",
     "compress_many",

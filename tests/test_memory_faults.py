@@ -38,15 +38,15 @@ def test_little_address_space_is_a_message_and_loses_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "action", ["packing.unpack(packed, 'it', at_most=1 << 27)", "packing.pack(data, level=22)"]
+    "action", ["zstd_frames.unpack(packed, 'it', at_most=1 << 27)", "zstd_frames.pack(data, level=22)"]
 )
 def test_zstd_without_memory_is_a_memory_error(action: str) -> None:
     # Sound data: what fails is not called damaged.
     code = f"""
 import resource
-from ncml_codec import packing
+from ncml_codec import zstd_frames
 data = bytes(1 << 22)
-packed = packing.pack(data, level=1)
+packed = zstd_frames.pack(data, level=1)
 with open("/proc/self/statm") as file:
     most = int(file.read().split()[0]) * resource.getpagesize() + (1 << 20)
 resource.setrlimit(resource.RLIMIT_AS, (most, most))

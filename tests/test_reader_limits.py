@@ -20,7 +20,7 @@ _READ = """
 import json, sys
 from pathlib import Path
 import PIL.Image, ncml_codec.picture.pillow_formats
-from ncml_codec import readers
+from ncml_codec.picture import row_readers as readers
 from ncml_codec.errors import InputError
 
 said = {{}}
