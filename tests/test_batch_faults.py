@@ -231,7 +231,7 @@ def test_an_error_at_any_call_to_the_system_is_one_files_alone(
         ("compress", image_encoder, "encode"),
         ("compress", image_encoder, "verify"),
         ("compress", jobs, "write_atomically"),
-        ("decompress", image_encoder, "open_file"),
+        ("decompress", image_decoder, "open_file"),
         ("decompress", jobs, "encode_parts"),
         ("decompress", jobs, "write_atomically"),
         ("test", salvage, "open_file"),

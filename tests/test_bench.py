@@ -270,7 +270,7 @@ def test_models_stand_beside_rivals_with_the_figures_they_were_given(tmp_path: P
 
 
 def test_older_results_are_still_read() -> None:
-    results = Path(codecs.__file__).parent / "results"
+    results = Path(codecs.__file__).parent.parent / "results"
     for path in sorted(results.glob("*.jsonl")):
         assert read_lines(path)
     old = read_lines(results / "kodak.jsonl")

@@ -17,12 +17,12 @@ from ncml_cli.zip import ncmlzip
 from ncml_codec.errors import MissingPackage, naming_extras
 
 COMMANDS = {
-    "ncml-train": ["train", "--data", ".", "--out", "run"],
-    "ncml-eval": ["evaluate", "bpd", "run", "--data", "."],
-    "ncml-eval curves": ["evaluate", "curves", "run", "-o", "x.png"],
-    "ncml-sample": ["sample", "run", "-o", "x.png"],
-    "ncml-export": ["export", "run", "-o", "x.ncpn", "--data", "."],
-    "ncmlzip unbundle": ["ncmlzip", "unbundle", "x.ncpb", "--checkpoint", "run", "-O", "."],
+    "ncml-train": ["train.train", "--data", ".", "--out", "run"],
+    "ncml-eval": ["evaluate.evaluate", "bpd", "run", "--data", "."],
+    "ncml-eval curves": ["evaluate.evaluate", "curves", "run", "-o", "x.png"],
+    "ncml-sample": ["evaluate.sample", "run", "-o", "x.png"],
+    "ncml-export": ["train.export", "run", "-o", "x.ncpn", "--data", "."],
+    "ncmlzip unbundle": ["zip.ncmlzip", "unbundle", "x.ncpb", "--checkpoint", "run", "-O", "."],
 }
 _WITHOUT = """
 import sys

@@ -38,7 +38,8 @@ def test_little_address_space_is_a_message_and_loses_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "action", ["zstd_frames.unpack(packed, 'it', at_most=1 << 27)", "zstd_frames.pack(data, level=22)"]
+    "action",
+    ["zstd_frames.unpack(packed, 'it', at_most=1 << 27)", "zstd_frames.pack(data, level=22)"],
 )
 def test_zstd_without_memory_is_a_memory_error(action: str) -> None:
     # Sound data: what fails is not called damaged.
