@@ -101,7 +101,7 @@ def test_every_stage_of_a_small_image_moves_on_a_terminal(
 ) -> None:
     photo = tmp_path / "a.png"
     Image.fromarray(valley(0, 0, 8, 8)).save(photo)
-    module: Any = jobs.readers if stage == "open_image" else image_encoder
+    module: Any = jobs.row_readers if stage == "open_image" else image_encoder
     real = getattr(module, stage)
     seen: list[bytes] = []
     monkeypatch.setattr(meter, "AFTER", 0.0)
