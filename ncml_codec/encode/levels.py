@@ -1,6 +1,6 @@
 """Levels of compression, 1 to 9: the models, what an encoder tries for every tile, and keeps.
 
-README.md has their prices.
+bench/README.md has their sizes and times.
 
 A decoder knows nothing of levels: a tile says how its network learns.
 """
@@ -31,8 +31,8 @@ class Level:
 
     So are STATIC, and the colour modes where an image may gain by them, unless their code lengths,
     counted along with another one, are surely larger (`Trials`). models: released ones, of which
-    `look` chooses, unless the user names one. second: how photographs are coded once more, by each
-    of its models, if the user names none, to keep the smallest file.
+    `orientation_search` chooses, unless the user names one. second: how photographs are coded once
+    more, by each of its models, if the user names none, to keep the smallest file.
     """
 
     strengths: tuple[int, ...]

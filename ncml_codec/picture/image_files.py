@@ -23,12 +23,8 @@ from ncml_codec.picture.picture import check_size as check_size
 
 __all__ = ["Picture", "Samples", "Source", "decode_file", "encode_file", "from_array"]
 
-_BY_PILLOW = (
-    ".webp",
-    ".bmp",
-    ".tif",
-    ".tiff",
-)  # pillow_formats.WRITABLE, which is not imported yet
+# As `pillow_formats.WRITABLE`, which is not imported yet.
+_BY_PILLOW = (".webp", ".bmp", ".tif", ".tiff")
 WRITABLE = (".png", *_BY_PILLOW, ".ppm", ".pgm", ".pbm")
 _KNOWN_CRITICAL = {b"PLTE", png_chunks.PIXELS, png_chunks.TRAILER}
 IMAGE_DATA_LEFT = "image data behind the last row"  # for `Picture.not_kept`
