@@ -70,7 +70,7 @@ class InputFile:
         self.file.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "file"):
+        with contextlib.suppress(AttributeError):  # it could not be opened
             self.file.close()
 
     @property

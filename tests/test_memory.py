@@ -176,6 +176,21 @@ def test_images_that_need_more_memory_are_refused_before_their_pixels_are_unpack
     assert "needs about" in refused.stderr
 
 
+def test_formats_that_hold_the_whole_image_are_counted_when_they_are_written(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.png.ncmz"
+    grey = from_array(np.zeros((1500, 1500, 1), np.uint8))
+    path.write_bytes(image_encoder.encode(grey, level=1))
+    for suffix in ("webp", "bmp", "tif"):
+        size = {"webp": 140, "bmp": 75, "tif": 75}[suffix]
+        refused = run("decompress", f"--to={suffix}", f"--memory={size}MiB", path)
+        assert refused.exit_code == 1, refused.exception
+        assert "needs about" in refused.stderr
+        assert not (tmp_path / f"a.{suffix}").exists()
+        assert run("decompress", f"--to={suffix}", "--memory=1G", path).exit_code == 0
+
+
 def test_trials_that_do_not_fit_into_memory_are_left_out() -> None:
     drawing = from_array(np.zeros((700, 700, 3), np.uint8) + np.arange(3, dtype=np.uint8))
     small = image_encoder.encode(drawing, level=1)

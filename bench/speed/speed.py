@@ -62,7 +62,7 @@ def run(plan: Plan, say: Say) -> list[dict[str, Any]]:
         if plan.batch:
             records += _batches(plan, models[plan.models[0]], folder, say)
         small = folder / "64x64.png"
-        _write(plan.photograph, small, 64, 64)
+        write_photograph(plan.photograph, small, 64, 64)
         network = read_model(models[plan.models[0]].read_bytes())
         records += walks.walks(plan.photograph, plan.threads, network, plan.repeats, say)
         records.append(dict(walks.startup(small, say)))
@@ -86,7 +86,7 @@ def _compile(plan: Plan, model: Path, folder: Path) -> None:
     """Run once, untimed, what will be timed, so that its modules are compiled."""
     first, images = folder / "first.ppm", [folder / f"first{index}.png" for index in range(3)]
     for path in (first, *images):
-        _write(plan.photograph, path, 64, 64)
+        write_photograph(plan.photograph, path, 64, 64)
     for engine in plan.engines:
         for threads in plan.threads:
             _measure(first, engine, threads, model, repeats=1)
@@ -152,7 +152,7 @@ def _processes(
     first, *others = models
     for size in plan.sizes:
         image = folder / f"{size}.ppm"
-        _write(plan.photograph, image, *SIZES[size])
+        write_photograph(plan.photograph, image, *SIZES[size])
         pixels = SIZES[size][0] * SIZES[size][1]
         repeats = plan.repeats if pixels < _ONCE else 1
         for model in [first, *(others if size == _OTHER_MODELS else [])]:
@@ -290,7 +290,7 @@ def _model_file(name: str, photograph: Path, folder: Path) -> Path:
     return target
 
 
-def _write(photograph: Path, target: Path, width: int, height: int) -> None:
+def write_photograph(photograph: Path, target: Path, width: int, height: int) -> None:
     """The photograph repeated, mirrored at each seam, and cut to the size.
 
     Where it is repeated, levels are lower by 0 or 1 by chance: what comes again exactly would be
@@ -303,4 +303,5 @@ def _write(photograph: Path, target: Path, width: int, height: int) -> None:
     pixels = np.tile(block, repeats)[:height, :width]
     chance = np.random.default_rng(0).integers(0, 2, pixels.shape, np.uint8)
     chance[: tile.shape[0], : tile.shape[1]] = 0
-    Image.fromarray(pixels - np.minimum(pixels, chance)).save(target)
+    options: dict[str, Any] = {"lossless": True} if target.suffix == ".webp" else {}
+    Image.fromarray(pixels - np.minimum(pixels, chance)).save(target, **options)

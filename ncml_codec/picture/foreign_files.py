@@ -1,8 +1,8 @@
-"""WebP, BMP and TIFF by their own structure, looked at before Pillow opens them.
+"""WebP, BMP, TIFF and JPEG by their own structure, looked at before Pillow opens them.
 
 That bounds what Pillow would allocate, and names what a file holds that does not come back. Pixels
 are not its business. Sources: the WebP container specification (RFC 9649), Microsoft's
-BITMAPV5HEADER, TIFF 6.0, BigTIFF.
+BITMAPV5HEADER, TIFF 6.0, BigTIFF, ITU-T T.81 (JPEG).
 """
 
 from __future__ import annotations
@@ -30,6 +30,16 @@ _LAYOUT |= {347, 34675}
 _RESOLUTION = {282, 283, 296}
 _TYPES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _TYPES |= {16: 8, 17: 8, 18: 8}  # BigTIFF's
+# Pixels, or bytes of rows, that a byte of packed data gives at most. A pair of bytes is a run of up
+# to 255 pixels in a BMP, of 128 bytes in PackBits; LZW's table is full after 5.4 kB; deflate's
+# longest match takes two bits. A JPEG's block of 64 pixels takes at least a bit, unless its code is
+# arithmetic. Other ways of packing (Group 4, LZMA, zstd, WebP) have no such bound.
+_RUNS, _JPEG = 128, 512
+_TIFF_RATIOS = {5: 1366, 8: 1032, 32946: 1032, 32773: 64}  # by the number of a compression
+_BITS, _COMPRESSION, _TILE = 258, 259, (322, 323)
+_LARGE_TILE = 1 << 20  # pixels of a TIFF's tile from which it may not be larger than the image
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG's markers that state the size
+_ALONE = {0x01, *range(0xD0, 0xD9)}  # JPEG's markers without content
 _BYTES = (1, 2, 7)  # which Pillow keeps as bytes
 _LETTERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 
@@ -45,7 +55,7 @@ class Survey:
 
 
 def survey(data: bytes, name: str) -> Survey:
-    """What a WebP, BMP or TIFF says before its pixels are touched; of others, nothing.
+    """What a WebP, BMP, TIFF or JPEG says before its pixels are touched; of others, nothing.
 
     name: of the file, for errors. Raises UnsupportedImage for animations and several pages,
     InputError for claims that the file's length contradicts.
@@ -56,6 +66,8 @@ def survey(data: bytes, name: str) -> Survey:
         return _bmp(data, name)
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0"):
         return _tiff(data, name)
+    if data[:3] == b"\xff\xd8\xff":
+        return _jpeg(data, name)
     if data[:4] == b"MM\0+":
         raise UnsupportedImage(f"{name}: a BigTIFF with the high byte first; it is not handled")
     return Survey()
@@ -112,6 +124,8 @@ def _bmp(data: bytes, name: str) -> Survey:
     not_kept = ["resolution"] if any(density) else []
     if header_size >= 108 and len(data) >= 122 and data[70:74] not in (b"BGRs", b" niW"):
         not_kept.append("colour profile")
+    if compression in (1, 2):
+        _check_ratio(width * height, _RUNS * len(data), name)
     if compression in (0, 3):
         stride = (width * bits + 31) // 32 * 4
         end = start + stride * height
@@ -172,7 +186,42 @@ def _tiff(data: bytes, name: str) -> Survey:
         not_kept += _behind(len(data) - end)
     width, height = (tags.get(tag, [0])[:1] for tag in (_WIDTH, _HEIGHT))
     size = (width[0], height[0]) if width and height else None
+    if size:
+        _check_packing(tags, size[0] * size[1], len(data), name)
     return Survey(size, not_kept=not_kept)
+
+
+def _check_packing(tags: dict[int, list[int]], pixels: int, length: int, name: str) -> None:
+    """Raise InputError if a TIFF's rows do not fit into a file of this length, or into its tiles.
+
+    tags: as of `_directory`.
+    """
+    ratio = _TIFF_RATIOS.get((tags.get(_COMPRESSION) or [1])[0])
+    if ratio:
+        bits = sum(tags.get(_BITS) or [1])
+        _check_ratio(pixels * bits // 8, ratio * length, name)
+    width, height = ((tags.get(tag) or [0])[0] for tag in _TILE)
+    if width * height > max(_LARGE_TILE, 4 * pixels):
+        raise InputError(f"{name}: tiles of {width} x {height} pixels; it is damaged")
+
+
+def _jpeg(data: bytes, name: str) -> Survey:
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker, (length,) = data[at + 1], struct.unpack_from(">H", data, at + 2)
+        if marker in _FRAMES:
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            if marker < 0xC9:  # those from it on are arithmetic
+                _check_ratio(width * height, _JPEG * len(data), name)
+            return Survey((width, height))
+        at += 1 if marker == 0xFF else 2 if marker in _ALONE else 2 + length
+    return Survey()
+
+
+def _check_ratio(claimed: int, most: int, name: str) -> None:
+    """Raise InputError if a file claims more than its bytes can give at most."""
+    if claimed > most:
+        raise InputError(f"{name}: too short for the image that its header claims; it is damaged")
 
 
 def _directory(

@@ -42,9 +42,8 @@ def decode_file(
     """The picture of an image file's bytes. name: of the file, for errors.
 
     decoded: take JPEG and lossy WebP as well, for the pixels that they decode to. admit: see
-    `admit_all`. Raises
-    InputError if it is damaged, no image or larger than max_pixels, UnsupportedImage if the codec
-    cannot hold it.
+    `admit_all`. Raises InputError if it is damaged, no image or larger than max_pixels,
+    UnsupportedImage if the codec cannot hold it.
     """
     if data.startswith(png_chunks.SIGNATURE):
         return _decode_png(data, name, max_pixels, admit)
@@ -97,6 +96,16 @@ def encode_parts(
     if suffix in pnm.SUFFIXES:
         return _pnm_parts(shape, kind, chunks, bands, name)
     return _pillow_parts(shape, kind, chunks, bands, name)
+
+
+def written_bytes(pixels: int, kind: Kind, name: str) -> int:
+    """The memory that `encode_parts` takes for an image of so many pixels beside its bands."""
+    suffix = PurePath(name).suffix.lower()
+    if suffix not in _BY_PILLOW:
+        return 0
+    from ncml_codec.picture import pillow_formats
+
+    return pillow_formats.written_bytes(pixels, kind, suffix)
 
 
 def not_held(chunks: Sequence[png_chunks.Chunk], kind: Kind, name: str) -> list[str]:

@@ -43,7 +43,12 @@ _NOT_KEPT = {
     "xmp": "XMP",
     "photoshop": "Photoshop's data",
 }
-_PILLOW_BYTES = 4  # that Pillow takes for a pixel of any mode, at most
+# That reading takes for a pixel beside its samples: 4 in Pillow's own image, and 12 more in what
+# libwebp is given room for when the file is opened. That writing takes for a byte of samples: two
+# copies, Pillow's image, the file, and the image that is read back; libwebp's by pixel
+# (`python -m bench memory --only through`).
+_PILLOW_BYTES, _WEBP_BYTES = 4, 16
+_WRITTEN, _WEBP_WRITTEN = 7, 40
 _BAND = 1 << 20  # pixels that are copied out of Pillow's memory at a time
 _PILLOW_LIMIT = threading.Lock()
 
@@ -59,6 +64,9 @@ def read(
     found = foreign_files.survey(data, name)
     if found.size:  # before Pillow makes room for it
         check_size(*found.size, name, max_pixels)
+    if found.size and data[:4] == b"RIFF":  # whose canvas is made when it is opened
+        width, height = found.size
+        admit(_MODES["RGB"], (height, width), len(data) + width * height * _WEBP_BYTES)
     with opened(data, name, decoded) as image:
         check_size(image.width, image.height, name, max_pixels)
         picture = picture_of(image, name, len(data), admit)
@@ -113,7 +121,8 @@ def picture_of(image: Image.Image, name: str, length: int = 0, admit: Admit = ad
         raise InputError(f"{name}: its pixels lie beyond its end; it was cut short")
     kind = _MODES[image.mode]
     pixels = image.height * image.width
-    held = length + pixels * (_PILLOW_BYTES + sample_bytes(kind))
+    taken = _WEBP_BYTES if image.format == "WEBP" else _PILLOW_BYTES
+    held = length + pixels * (taken + sample_bytes(kind))
     admit(kind, (image.height, image.width), held)
     chunks: list[png_chunks.Chunk] = []
     if image.info.get("icc_profile"):
@@ -125,6 +134,11 @@ def picture_of(image: Image.Image, name: str, length: int = 0, admit: Admit = ad
         chunks.append((b"eXIf", image.info["exif"].removeprefix(b"Exif\0\0")))
     samples = _samples(image, kind, name)
     return Picture(samples, [*chunks, (png_chunks.PIXELS, b"")] if chunks else [], kind)
+
+
+def written_bytes(pixels: int, kind: Kind, suffix: str) -> int:
+    """The memory that writing an image in the format of this suffix takes."""
+    return pixels * (_WEBP_WRITTEN if suffix == ".webp" else _WRITTEN * sample_bytes(kind))
 
 
 def encoded(

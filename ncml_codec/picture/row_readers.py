@@ -63,7 +63,8 @@ def open_image(
     """The image in a file, whole or to be read by rows as they are asked for.
 
     source: a file that the caller opened stays open, and is read by that descriptor alone. decoded,
-    admit: as of `image_files.decode_file`; admit does not hear of images that are read by rows.
+    admit: as of `image_files.decode_file`; admit does not hear of images that are read by rows. Of
+    other files it hears first before they are read, of a file of this size with one pixel.
     Raises InputError if it is damaged, no image or larger than max_pixels, UnsupportedImage if the
     codec cannot hold it; damaged pixels of a large file are found when their rows are asked for,
     and so is a file that is written into meanwhile.
@@ -98,6 +99,7 @@ def _image(opened: InputFile, max_pixels: int, decoded: bool, admit: Admit) -> S
                 return image
     except OSError as error:
         raise InputError(f"{name}: {error.strerror or error}") from error
+    admit(Kind(kinds.GREY, 8), (1, 1), opened.status.st_size)
     return decode_file(opened.read(), name, max_pixels, decoded, admit)
 
 

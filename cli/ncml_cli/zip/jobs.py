@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from ncml_cli.report import Done, NotKept
 from ncml_cli.zip.settings import Settings, engine_of
 from ncml_cli.zip.targets import Target, free_target, names_no_format, restored_name
-from ncml_codec.atomic_files import FileState, InputFile, read_file, remove, write_atomically
-from ncml_codec.decode import image_decoder, tile_decoder
+from ncml_codec.atomic_files import FileState, InputFile, remove, write_atomically
+from ncml_codec.decode import image_decoder, memory, tile_decoder
 from ncml_codec.decode.image_decoder import Opened
 from ncml_codec.decode.tile_walk import Effort
 from ncml_codec.encode import image_encoder, levels
 from ncml_codec.errors import FormatError, NcmlError
 from ncml_codec.network.model_file import Model
 from ncml_codec.picture import png_chunks, row_readers
-from ncml_codec.picture.image_files import admit_all, encode_parts, not_held
+from ncml_codec.picture.image_files import admit_all, encode_parts, not_held, written_bytes
 from ncml_codec.picture.picture import Samples, Source
 
 if TYPE_CHECKING:
@@ -175,6 +175,7 @@ class Decompress:
         path = free_target(source, target, self.force)
         started = time.perf_counter()
         with InputFile(source) as file:
+            _check_size(source, file.status.st_size, self.settings)
             data = file.read()
         read = file.state
         salvaged = None
@@ -186,8 +187,11 @@ class Decompress:
                 opened = about(source, lambda: _open(data, self, effort))
             bands = _bands_about(source, opened.bands)
             chunks = png_chunks.needed(opened.chunks) if self.strip else opened.chunks
+            pixels = opened.width * opened.height
+            held = len(data) + written_bytes(pixels, opened.kind, str(path))
+            _check_size(source, held, self.settings)
             parts = encode_parts(opened.shape, chunks, bands, str(path), opened.kind)
-            small = opened.width * opened.height <= SMALL
+            small = pixels <= SMALL
             # Parts are computed as they are asked for.
             written = (
                 None
@@ -261,7 +265,9 @@ class Test:
         if isinstance(target, NcmlError):
             raise target
         started = time.perf_counter()
-        data = read_file(source)
+        with InputFile(source) as file:
+            _check_size(source, file.status.st_size, self.settings)
+            data = file.read()
         with self.settings.effort(threads, bar, _coded_pixels(source), source) as effort:
             salvaged = about(source, lambda: _salvage(data, self, effort))
             opened = salvaged.opened
@@ -294,6 +300,11 @@ def _check_kept(
 
 def _warning(source: Path, not_kept: Sequence[str]) -> str:
     return f"{source}: not kept: {', '.join(not_kept)}" if not_kept else ""
+
+
+def _check_size(source: Path, held: int, settings: Settings) -> None:
+    """Raise BeyondLimit if so many bytes in memory are more than --memory allows."""
+    about(source, lambda: memory.check(settings.memory, held))
 
 
 def _open(data: bytes, job: Decompress | Test, effort: Effort) -> Opened:
