@@ -75,8 +75,8 @@ def read_image(data: bytes, folder: Path) -> bool:
     path = folder / "fuzzed"
     path.write_bytes(data)
     found: list[np.ndarray | None] = []
-    for whole in (1 << 22, 0):
-        row_readers.WHOLE = whole
+    usual = row_readers.WHOLE
+    for row_readers.WHOLE in (usual, 0):
         try:
             source = row_readers.open_image(path)
             middle = source.height // 2
@@ -86,6 +86,8 @@ def read_image(data: bytes, folder: Path) -> bool:
             if isinstance(error.__cause__, MemoryError):
                 raise
             found.append(None)
+        finally:
+            row_readers.WHOLE = usual
     if found[0] is not None and found[1] is not None:
         assert np.array_equal(found[0], found[1])
     return found[0] is not None

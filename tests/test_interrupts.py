@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -92,6 +93,38 @@ sys.argv = [{script!r}, "--help"]
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+_STARTING = """
+import sys
+class Marker:
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith("ncml_cli.") and name != "ncml_cli.entry":
+            sys.meta_path.remove(self)
+            print(flush=True)
+sys.meta_path.insert(0, Marker())
+from ncml_cli.entry import ncmlzip
+sys.argv = ["ncmlzip", "compress"]
+ncmlzip()
+"""
+
+
+@pytest.mark.parametrize("number", interrupts.SIGNALS)
+def test_a_signal_at_any_moment_after_the_first_module_ends_a_script_with_130(
+    number: signal.Signals,
+) -> None:
+    random = np.random.default_rng(int(number))
+    for delay in random.uniform(0, 0.5, 12):
+        command = [sys.executable, "-c", _STARTING]
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        with subprocess.Popen(command, **pipes) as running:
+            assert running.stdout is not None
+            running.stdout.readline()
+            time.sleep(delay)
+            running.send_signal(number)
+            _, said = running.communicate()  # until then it waits for standard input
+        assert running.returncode == 130, (delay, said)
+        assert b"Traceback" not in said
 
 
 def test_a_signal_in_any_command_ends_it_with_130(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,17 +1,25 @@
 """Where the installed scripts begin.
 
 A signal that comes while Python still imports the rest ends the script with code 130 and without a
-traceback, as it does later, see `interrupts`.
+traceback, as it does later, see `interrupts`. To import this module is to begin: its first act is
+to take the signals. What comes before it, while the interpreter starts, is out of reach.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from importlib import import_module
-from types import FrameType
 
-from ncml_cli import interrupts
+
+def _end(number: int, frame: object) -> None:
+    # Nothing is written yet. An exception could be swallowed by whatever is being imported.
+    os._exit(130)  # as `interrupts.EXIT_CODE`, which is not imported yet
+
+
+for _name in ("SIGINT", "SIGTERM", "SIGHUP"):  # as `interrupts.SIGNALS`
+    _one = getattr(signal, _name, None)
+    if _one is not None and signal.getsignal(_one) not in (signal.SIG_IGN, None):
+        signal.signal(_one, _end)
 
 
 def ncmlzip() -> None:
@@ -35,12 +43,6 @@ def ncml_sample() -> None:
 
 
 def _run(module: str) -> None:
-    for one in interrupts.SIGNALS:
-        if signal.getsignal(one) not in (signal.SIG_IGN, None):
-            signal.signal(one, _end)
+    from importlib import import_module
+
     import_module(module).main()
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    # Nothing is written yet. An exception could be swallowed by whatever is being imported.
-    os._exit(interrupts.EXIT_CODE)
