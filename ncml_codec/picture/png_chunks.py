@@ -19,6 +19,8 @@ from ncml_codec.zstd_frames import pack, unpack
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_METADATA = 1 << 28
 PACKING = 6  # bytes of memory by byte of metadata that is packed or unpacked
+# By chunk, and what zstd's level 19 takes besides, at most and by byte (`python -m bench memory`).
+_CHUNK, _PACKER, _PACKER_BYTE = 256, 82 << 20, 24
 MAX_CHUNKS = 1 << 16  # beside the pixels: each takes a hundred bytes of memory, even if empty
 PIXELS = b"IDAT"  # in a list of chunks: where the pixels stand, with no data
 TRAILER = b"IEND"  # at the end of a list of chunks: the bytes that follow the PNG's end
@@ -153,7 +155,9 @@ def needed(chunks: Iterable[Chunk]) -> list[Chunk]:
 
 def held_bytes(chunks: Iterable[Chunk]) -> int:
     """The memory that chunks take while they are packed and checked."""
-    return PACKING * sum(len(content) for _, content in chunks)
+    sizes = [len(content) for _, content in chunks]
+    packer = min(_PACKER, _PACKER_BYTE * (sum(sizes) + 8 * len(sizes)))
+    return PACKING * sum(sizes) + _CHUNK * len(sizes) + packer
 
 
 def icc_chunk(profile: bytes) -> Chunk:
