@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from ncml_codec.context_mixing.logits import Integers64
 from ncml_codec.context_mixing.passes import code
-from ncml_codec.context_mixing.plan import Plan
+from ncml_codec.context_mixing.walk import Plan
 from ncml_codec.decode import image_decoder
 from ncml_codec.decode.tile_walk import Effort
 from ncml_codec.engines import _native

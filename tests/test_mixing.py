@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from imagecodecs import png_decode
 
 from ncml_codec import context_mixing, engines
+from ncml_codec.context_mixing.contexts import TAPS, places
 from ncml_codec.context_mixing.logits import (
     distribution_table,
     distribution_values,
@@ -26,9 +27,8 @@ from ncml_codec.context_mixing.logits import (
     stretch_table,
     stretch_values,
 )
-from ncml_codec.context_mixing.neighbours import TAPS, places
 from ncml_codec.context_mixing.passes import code
-from ncml_codec.context_mixing.plan import Plan
+from ncml_codec.context_mixing.walk import Plan
 from ncml_codec.entropy.coder import Encoder
 from ncml_codec.errors import FormatError, UsageError
 from ncml_codec.network.wave_order import lag

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ncml_codec.context_mixing.logits import Integers64
 from ncml_codec.context_mixing.passes import code
-from ncml_codec.context_mixing.plan import Plan
+from ncml_codec.context_mixing.walk import Plan
 from ncml_codec.entropy.coder import Decoder, Encoder
 from ncml_codec.errors import FormatError, UsageError
 

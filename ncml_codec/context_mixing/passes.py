@@ -11,7 +11,7 @@ import numpy as np
 
 from ncml_codec.context_mixing import contexts, logits
 from ncml_codec.context_mixing.logits import Integers64
-from ncml_codec.context_mixing.plan import Plan
+from ncml_codec.context_mixing.walk import Plan, Walk
 from ncml_codec.engines import chosen
 from ncml_codec.entropy.coder import Coder
 from ncml_codec.network.distribution import Weights
@@ -32,8 +32,6 @@ def code(plan: Plan, samples: Integers64 | None, coder: Coder, engine: str = "au
 
 
 def _code_numpy(plan: Plan, samples: Integers64 | None, coder: Coder) -> Integers64:
-    from ncml_codec.context_mixing.walk import Walk
-
     walk = Walk(plan, samples)
     decisions = walk.decisions()
     group = next(decisions, None)

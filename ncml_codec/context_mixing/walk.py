@@ -5,18 +5,33 @@ coder" in numpy. Native code computes the same.
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from ncml_codec.context_mixing import contexts, experts, prediction
-from ncml_codec.context_mixing.contexts import ITEMS
+from ncml_codec.context_mixing import contexts, experts
+from ncml_codec.context_mixing.contexts import ITEMS, TAPS, Hashes, fold, places
 from ncml_codec.context_mixing.ensemble import CANDIDATES, DEPTH_MAX, ensemble
 from ncml_codec.context_mixing.experts import EXPERTS
 from ncml_codec.context_mixing.logits import Integers64, stretch
-from ncml_codec.context_mixing.neighbours import TAPS, Hashes, fold, places
-from ncml_codec.context_mixing.plan import Plan
 from ncml_codec.network.wave_order import wave_count, wave_rows
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An image's size, bits of each component, what is used.
+
+    depths: bits of each component's samples, 0 to 16. candidates: whole pixels are guessed first.
+    fitted: experts use least squares.
+    """
+
+    height: int
+    width: int
+    depths: tuple[int, ...]
+    candidates: bool
+    fitted: bool
+
 
 SOURCES = 6  # of candidates: what followed the same twelve and six neighbours, W, N, NE, NW
 
@@ -43,7 +58,7 @@ class Walk:
         self._bits = contexts.slot_bits(pixels, components)
         self._ensemble = ensemble(self._bits)
         self._scales = [experts.scales() for _ in plan.depths]
-        self._fits = [prediction.fits(c, plan.height) for c in range(components)]
+        self._fits = [experts.fits(c, plan.height) for c in range(components)]
         self._followers = np.zeros((2, 1 << self._bits), np.int64)
         self._component = contexts.chains(contexts.COMPONENT)
         self._candidate = contexts.chains(contexts.CANDIDATE)
@@ -149,7 +164,7 @@ class Walk:
         if depth == 0:
             return
         if self.plan.fitted:
-            inputs, mean = prediction.inputs(
+            inputs, mean = experts.inputs(
                 component, lambda c: (self._samples[c][near], self._samples[c][here])
             )
         active = np.flatnonzero(left)
@@ -161,12 +176,12 @@ class Walk:
             if component:
                 other = self._samples[component - 1]
                 before = (other[near], other[own])
-            mean_centre, joint, median = prediction.fixed_centres(seen, before, top)
+            mean_centre, joint, median = experts.fixed_centres(seen, before, top)
             centre = np.stack([median, mean_centre, joint, median])
             if self.plan.fitted:
                 for k, fit in enumerate(self._fits[component]):
                     predicted = fit.predict(rows[active], inputs[:, active]) + mean[active]
-                    centre[k] = prediction.fitted_centre(predicted, top)
+                    centre[k] = experts.fitted_centre(predicted, top)
             energy = experts.energy(self._errors[component][near[:6]])
             scaled = 4 * energy
             if component:
