@@ -21,8 +21,6 @@ from PIL import Image, features
 from bench.codecs.contenders import Contender, Refused, Samples, with_planes
 from bench.codecs.subjects import Subject
 
-Encode = Callable[[Samples, int], bytes]
-
 AVIF_SPEED = 4  # of 10 to 0; the library's default, 6, is 2 % larger on kodim03 in half the time
 
 

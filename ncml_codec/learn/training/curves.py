@@ -39,12 +39,6 @@ def draw(runs: Sequence[Path], out: Path) -> None:
     figure.savefig(out, dpi=100)
 
 
-def read_log(run: Path) -> tuple[list[int], list[float], list[float]]:
-    """Steps, bits at t = 0 and bits at t > 0 (nan where there are none) of a run's log.csv."""
-    steps, clean, noisy = _columns(run / LOG, "clean_bpd", "noisy_bpd")
-    return [int(step) for step in steps], clean, noisy
-
-
 def _training(axes: Axes, runs: Sequence[Path]) -> None:
     lowest, highest = math.inf, -math.inf
     for index, run in enumerate(runs):
