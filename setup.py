@@ -1,7 +1,7 @@
-"""The optional native engine; everything else is in pyproject.toml.
+"""The optional native modules; everything else is in pyproject.toml.
 
-Without a C++17 compiler, or without pybind11, the package is built without it and the numpy
-engine computes the same.
+Without a C++17 compiler, or without pybind11, the package is built without them, and numpy and
+Python compute the same.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-FOLDER = Path("ncml_codec", "engines", "native")
+# Each module is built from the sources in the folder `native` beside it.
+MODULES = ("ncml_codec.engines._native", "ncml_codec.jpeg._native")
 
 
 def native_extensions() -> list[Extension]:
-    """The extension, or nothing if pybind11's headers are not here."""
+    """The extensions, or nothing if pybind11's headers are not here."""
     try:
         import pybind11
     except ImportError:
-        print("pybind11 is not here: the native engine is left out", file=sys.stderr)
+        print("pybind11 is not here: the native modules are left out", file=sys.stderr)
         return []
     if sys.platform == "win32":
         flags, links = ["/std:c++17", "/O2", "/EHsc"], []
@@ -29,18 +30,22 @@ def native_extensions() -> list[Extension]:
         flags += ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
         # GCC 12 warns of its own AVX-512 intrinsics, hundreds of times.
         flags += ["-Wno-uninitialized", "-Wno-maybe-uninitialized"]
-    return [
-        Extension(
-            "ncml_codec.engines._native",
-            sources=[path.as_posix() for path in sorted(FOLDER.glob("*.cpp"))],
-            depends=[path.as_posix() for path in sorted(FOLDER.glob("*.h"))],
-            include_dirs=[pybind11.get_include()],
-            extra_compile_args=flags,
-            extra_link_args=links,
-            language="c++",
-            optional=True,
+    extensions = []
+    for module in MODULES:
+        folder = Path(*module.split(".")[:-1], "native")
+        extensions.append(
+            Extension(
+                module,
+                sources=[path.as_posix() for path in sorted(folder.glob("*.cpp"))],
+                depends=[path.as_posix() for path in sorted(folder.glob("*.h"))],
+                include_dirs=[pybind11.get_include()],
+                extra_compile_args=flags,
+                extra_link_args=links,
+                language="c++",
+                optional=True,
+            )
         )
-    ]
+    return extensions
 
 
 setup(ext_modules=native_extensions())

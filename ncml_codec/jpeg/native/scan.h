@@ -1,0 +1,77 @@
+// What native code knows of a scan; `records.py` and `plain_reader.py` say what it means.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace ncml::jpeg {
+
+constexpr int kLongestRun = 0x7FFF;
+constexpr int kCoefficientMax = 0x7FFF;
+
+// What the caller reports as a FormatError.
+struct Unsound : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// Counts by length, then symbols, as in a DHT segment.
+struct HuffmanCode {
+  bool present = false;
+  uint8_t counts[16];
+  std::vector<uint8_t> symbols;
+};
+
+struct Component {
+  int16_t* blocks;  // [rows][block_columns][64]
+  int64_t block_columns;
+  int horizontal, vertical;  // blocks in a unit
+  HuffmanCode dc, ac;
+
+  int16_t* block(int64_t row, int64_t column) const {
+    return blocks + (row * block_columns + column) * 64;
+  }
+};
+
+struct Scan {
+  std::vector<Component> components;
+  int64_t rows, columns, interval;
+  bool progressive;
+  int first, last, high, low;
+
+  int64_t units() const { return rows * columns; }
+};
+
+struct Notes {
+  std::string padding;  // bits, one a byte
+  std::vector<int64_t> breaks;
+  std::vector<std::pair<int64_t, int>> zero_runs;
+  std::vector<std::pair<int64_t, std::string>> restarts;
+};
+
+struct Reading {
+  Notes notes;
+  int64_t end, units;
+};
+
+// Calls visit(component, block) for the blocks of a unit in coding order, while it returns true.
+template <class Visit>
+bool each_block(const Scan& scan, int64_t row, int64_t column, Visit visit) {
+  for (size_t index = 0; index < scan.components.size(); ++index) {
+    const Component& part = scan.components[index];
+    for (int down = 0; down < part.vertical; ++down)
+      for (int across = 0; across < part.horizontal; ++across)
+        if (!visit(index, part.block(row * part.vertical + down, column * part.horizontal + across)))
+          return false;
+  }
+  return true;
+}
+
+Reading read_scan(const uint8_t* data, int64_t size, int64_t start, const Scan& scan);
+std::string write_scan(const Scan& scan, const Notes& notes, int64_t units, int64_t limit);
+
+}  // namespace ncml::jpeg
