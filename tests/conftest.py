@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from ncml_codec.network.model_file import Model, read_model
-from tests.pictures import GOLDEN
+from tests.builders.pictures import GOLDEN
 
 # On a busy machine examples take their time; what fails is printed so that it can be tried again.
 settings.register_profile(

@@ -1,0 +1,94 @@
+"""Golden files of version 2 decode to the same image for ever, also by the plain decoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ncml_codec.decode import image_decoder
+from ncml_codec.decode import layers as methods
+from ncml_codec.decode.tile_walk import Effort
+from ncml_codec.errors import FormatError
+from ncml_codec.format import layered_container
+from ncml_codec.network.model_file import Model, read_model
+from ncml_codec.picture.image_files import decode_file, encode_file
+from ncml_codec.picture.picture import Picture
+from tests.builders.pictures import GOLDEN
+from tests.plain_decoder import layered as plain_general
+
+FILES = sorted((GOLDEN / "kinds").glob("*.ncmz"))
+TINY = read_model((GOLDEN / "tiny.ncpn").read_bytes())
+
+
+def truth(path: Path) -> Picture:
+    return decode_file(path.with_suffix(".png").read_bytes(), path.name)
+
+
+def test_golden_files_have_every_method_and_transform() -> None:
+    found = [layered_container.read(path.read_bytes()) for path in FILES]
+    used = {layer.method for file in found for layer in file.layers}
+    assert used == {method.number for method in methods.METHODS}
+    assert {file.header.transform for file in found} == {0, 1, 2}
+    assert {file.header.low_bits for file in found} >= {0, 3, 8}
+    assert len({file.header.kind for file in found}) == 15
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_golden_files_decode(path: Path, tiny: Model) -> None:
+    for engine in ("auto", "numpy"):
+        picture = image_decoder.decode(path.read_bytes(), [tiny], Effort(engine))
+        expected = truth(path)
+        assert picture.kind == expected.kind
+        assert np.array_equal(picture.samples, expected.samples)
+        assert picture.chunks == expected.chunks
+    again = decode_file(encode_file(picture, "x.png"), "x.png")
+    assert (again.kind, again.chunks) == (expected.kind, expected.chunks)
+    assert np.array_equal(again.samples, expected.samples)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_plain_decoder_reads_them(path: Path) -> None:
+    decoded = plain_general.decode(path.read_bytes(), [(GOLDEN / "tiny.ncpn").read_bytes()])
+    assert np.array_equal(decoded.samples, truth(path).samples)
+    assert decoded.chunks == list(truth(path).chunks)
+
+
+@given(st.sampled_from(FILES), st.data())
+@settings(deadline=None, max_examples=200)
+def test_damaged_files_are_refused(path: Path, data: st.DataObject) -> None:
+    damaged = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        bit = data.draw(st.integers(0, 8 * len(damaged) - 1))
+        damaged[bit // 8] ^= 1 << bit % 8
+    if bytes(damaged) == path.read_bytes():
+        return
+    with pytest.raises(FormatError):
+        image_decoder.decode(bytes(damaged), [TINY], max_pixels=10_000)
+
+
+@given(st.sampled_from(FILES), st.data())
+@settings(deadline=None, max_examples=200)
+def test_wrong_payloads_with_right_checksums_are_refused_or_the_image(
+    path: Path, data: st.DataObject
+) -> None:
+    file = layered_container.read(path.read_bytes())
+    layers = list(file.layers)
+    index = data.draw(st.integers(0, len(layers) - 1))
+    payload = bytearray(layers[index].payload)
+    for _ in range(data.draw(st.integers(1, 4))):
+        payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
+    layers[index] = layered_container.Layer(
+        layers[index].method, layers[index].planes, bytes(payload)
+    )
+    forged = layered_container.General(
+        file.header, file.metadata, file.table, layers, file.samples_crc
+    )
+    try:
+        picture = image_decoder.decode(layered_container.write(forged), [TINY], max_pixels=10_000)
+    except FormatError:
+        return
+    assert np.array_equal(picture.samples, truth(path).samples)

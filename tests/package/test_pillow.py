@@ -1,0 +1,103 @@
+"""Pillow reads and writes `.ncmz`: lazily, within its limits, with the same pixels."""
+
+from __future__ import annotations
+
+import doctest
+import io
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+import ncml_codec
+from ncml_codec.encode import image_encoder
+from ncml_codec.integrations import pillow
+from ncml_codec.network import released_models
+from ncml_codec.picture.image_files import decode_file
+from ncml_codec.picture.kinds import Kind
+from tests.builders import kinds_of_images
+from tests.builders.pictures import valley
+
+GREY = np.arange(35, dtype=np.uint8).reshape(5, 7)
+
+
+def coded(pixels: npt.NDArray[np.uint8]) -> io.BytesIO:
+    return io.BytesIO(ncml_codec.compress(pixels, level=1))
+
+
+def test_the_documentation_runs() -> None:
+    assert doctest.testmod(pillow).failed == 0
+
+
+@pytest.mark.parametrize("pixels", [GREY, np.stack([GREY, GREY + 1, GREY * 3], 2)])
+def test_pillow_opens_what_the_codec_wrote(pixels: npt.NDArray[np.uint8]) -> None:
+    image = Image.open(coded(pixels))
+    assert image.format == "NCMZ"
+    assert image.size == (7, 5)
+    assert np.array_equal(np.asarray(image), pixels)
+
+
+def test_the_codec_reads_what_pillow_saved(tmp_path: Path) -> None:
+    path = tmp_path / "a.ncmz"
+    Image.fromarray(GREY).save(path, level=1)
+    assert np.array_equal(ncml_codec.decompress(path.read_bytes()), GREY)
+
+
+def test_a_profile_survives(tmp_path: Path) -> None:
+    path = tmp_path / "a.ncmz"
+    Image.fromarray(GREY).save(path, level=1, icc_profile=b"not a real profile")
+    with Image.open(path) as image:
+        image.load()
+        assert image.info["icc_profile"] == b"not a real profile"
+
+
+def test_pixels_are_decoded_only_when_they_are_needed() -> None:
+    damaged = bytearray(coded(valley(0, 0, 16, 16)).getvalue())
+    damaged[-9] ^= 1  # the payload; the header is sound
+    image = Image.open(io.BytesIO(damaged))
+    assert image.size == (16, 16)
+    with pytest.raises(OSError, match="checksum"):
+        image.load()
+
+
+def test_a_damaged_header_is_no_image() -> None:
+    damaged = bytearray(coded(GREY).getvalue())
+    damaged[17] ^= 1
+    with pytest.raises(Image.UnidentifiedImageError):
+        Image.open(io.BytesIO(damaged))
+
+
+def test_pillows_limit_on_pixels_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = coded(GREY)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(file)
+
+
+def test_copies_and_crops_work_as_of_any_image() -> None:
+    image = Image.open(coded(GREY))
+    assert np.array_equal(np.asarray(image.crop((1, 1, 4, 3))), GREY[1:3, 1:4])
+    assert image.copy().format is None
+
+
+def test_imageio_reads_and_writes_through_it(tmp_path: Path) -> None:
+    imageio = pytest.importorskip("imageio.v3")
+    path = tmp_path / "a.ncmz"
+    for pixels in (GREY, valley(0, 0, 5, 7), GREY.astype(np.uint16) * 999):
+        path.write_bytes(ncml_codec.compress(pixels, level=1))
+        found = imageio.imread(path, plugin="pillow")
+        assert found.dtype == pixels.dtype
+        assert np.array_equal(found, pixels)
+    imageio.imwrite(path, GREY, plugin="pillow", extension=".ncmz")
+    assert np.array_equal(ncml_codec.decompress(path.read_bytes()), GREY)
+
+
+@pytest.mark.parametrize("kind", kinds_of_images.ALL, ids=str)
+def test_every_kind_opens_as_its_png_does(kind: Kind, tmp_path: Path) -> None:
+    made = kinds_of_images.png_file(kinds_of_images.picture(kind, 12, 9))
+    data = image_encoder.encode(decode_file(made, "x.png"), released_models.load("photo"), level=1)
+    with Image.open(io.BytesIO(made)) as before, Image.open(io.BytesIO(data)) as after:
+        assert (after.mode, after.size) == (before.mode, before.size)
+        assert np.array_equal(np.asarray(after), np.asarray(before))

@@ -1,0 +1,313 @@
+"""Processes killed at any moment: `python -m tests.programs.faults --kills 300`.
+
+A process runs ncmlzip on a file and is ended by SIGKILL: first before each of its calls to the file
+system in turn, and in the middle of each write; then at random moments from outside. After each
+kill the law is checked: an input is as it was, or, only with --rm, moved aside or gone while its
+output is whole; and an output is as it was before, or whole, never half. What the disk itself
+forgets in a power cut is not tried: for that there is fsync. `tests/cli/test_faults.py` runs a few of
+these.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ncml_cli.zip import items, jobs
+from ncml_cli.zip.ncmlzip import main as ncmlzip
+from tests.builders.pictures import GOLDEN, valley
+
+TINY = str(GOLDEN / "tiny.ncpn")
+TEMPORARY = ".ncml-"
+ASIDE = ".aside"
+_WATCHED = {"open", "os.chmod", "os.link", "os.remove", "os.rename", "os.truncate", "os.utime"}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A call of ncmlzip in a folder of its own.
+
+    arguments: with `{folder}`; before: the files there; after: the output as it must become.
+    streamed: whether the output is written while it is computed, as that of large images is.
+    """
+
+    name: str
+    arguments: Sequence[str]
+    source: str
+    target: str
+    before: dict[str, bytes]
+    after: bytes
+    streamed: bool = False
+
+    @property
+    def removes(self) -> bool:
+        return "--rm" in self.arguments
+
+
+def scenes(height: int = 24, width: int = 31) -> list[Scene]:
+    """Compressing and decompressing; with --rm, over an old output, and streamed."""
+    png, packed = made(height, width)
+    old = b"an older file"
+    found = []
+    for command, source, target, given, after in (
+        ("compress", "a.png", "a.png.ncmz", png, packed),
+        ("decompress", "a.png.ncmz", "a.png", packed, png),
+    ):
+        call = [command, "-m", TINY, "--threads", "1", "{folder}/" + source]
+        for name, more, before in (
+            ("", [], {}),
+            (" --rm", ["--rm"], {}),
+            (" -f", ["-f"], {target: old}),
+            (" -f --rm", ["-f", "--rm"], {target: old}),
+        ):
+            for streamed in (False, True) if command == "decompress" else (False,):
+                label = command + name + (", streamed" if streamed else "")
+                arguments = [*call[:1], *more, *call[1:]]
+                files = {source: given, **before}
+                found.append(Scene(label, arguments, source, target, files, after, streamed))
+    return found
+
+
+def made(height: int, width: int, top: int = 90) -> tuple[bytes, bytes]:
+    """An image as PNG, written as ncmlzip would, and its `.ncmz` file. top: in the photograph."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        out = BytesIO()
+        Image.fromarray(valley(top, 90, height, width)).save(out, "PNG")
+        (folder / "a.png").write_bytes(out.getvalue())
+        model = ("-m", TINY, "-q")
+        in_child(lambda: run(["compress", *model, f"{folder}/a.png"]))
+        (folder / "a.png").unlink()
+        in_child(lambda: run(["decompress", *model, f"{folder}/a.png.ncmz"]))
+        return (folder / "a.png").read_bytes(), (folder / "a.png.ncmz").read_bytes()
+
+
+def lawful(scene: Scene, folder: Path) -> str:
+    """What the folder looks like after a kill: `before`, `after`, `aside` or `removed`.
+
+    Raises AssertionError if something is lost or half.
+    """
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    source, target = files.pop(scene.source, None), files.pop(scene.target, None)
+    aside = [name for name in files if name.endswith(ASIDE)]
+    stray = [name for name in files if not (name.startswith(TEMPORARY) or name in aside)]
+    assert not stray, f"{scene.name}: files of other names: {stray}"
+    whole = target == scene.after
+    assert whole or target == scene.before.get(scene.target), f"{scene.name}: a half output"
+    if source is None:
+        assert scene.removes, f"{scene.name}: the input is gone"
+        assert whole, f"{scene.name}: the input is gone, and the output is not there"
+        if not aside:
+            return "removed"
+        assert [files[name] for name in aside] == [scene.before[scene.source]]
+        assert aside[0].startswith(f".{scene.source}.ncml-")
+        return "aside"
+    assert source == scene.before[scene.source], f"{scene.name}: the input is changed"
+    return "after" if whole else "before"
+
+
+def kill_at_every_call(scene: Scene) -> Counter[str]:
+    """What was found after each kill, and `temporary` for every temporary file that was left."""
+    found: Counter[str] = Counter()
+    for number in range(1, 1000):
+        with folder_of(scene) as folder:
+            status = in_child(lambda n=number, f=folder: counted_run(scene, f, n, end_now))
+            found[lawful(scene, folder)] += 1
+            found["temporary"] += sum(p.name.startswith(TEMPORARY) for p in folder.iterdir())
+            if os.WIFEXITED(status):
+                assert status == 0, f"{scene.name}: failed without a kill"
+                assert lawful(scene, folder) == ("removed" if scene.removes else "after")
+                return found
+            assert os.WTERMSIG(status) == signal.SIGKILL
+    raise AssertionError(f"{scene.name}: no end of calls")
+
+
+def kill_at_random(scene: Scene, seconds: float) -> str:
+    """What was found after a kill within so many seconds of the beginning."""
+    with folder_of(scene) as folder:
+        child = os.fork()
+        if child == 0:
+            run_and_exit(lambda: run_scene(scene, folder))
+        time.sleep(random.uniform(0, seconds))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return lawful(scene, folder)
+
+
+def end_now() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def counted_run(scene: Scene, folder: Path, number: int, action: Callable[[], None]) -> None:
+    """Run the scene, with the action before its `number`-th call that changes or opens a file of
+    the folder; the middle of a write counts as a call."""
+    calls = 0
+
+    def count() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            action()
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in _WATCHED and str(folder) in str(arguments[0]):
+            count()
+
+    class Halves:
+        """A file whose writes stop in the middle."""
+
+        def __init__(self, file: Any) -> None:
+            self.file = file
+
+        def write(self, data: bytes) -> int:
+            half = len(data) // 2
+            for part in (data[:half], data[half:]):
+                self.file.write(part)
+                self.file.flush()
+                count()
+            return len(data)
+
+        def __enter__(self) -> Halves:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.file.close()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.file, name)
+
+    fdopen, fsync = os.fdopen, os.fsync
+    os.fdopen = lambda *arguments, **options: Halves(fdopen(*arguments, **options))
+
+    def counted_fsync(handle: int) -> None:
+        count()
+        fsync(handle)
+
+    os.fsync = counted_fsync
+    sys.addaudithook(hook)
+    run_scene(scene, folder)
+
+
+def run_scene(scene: Scene, folder: Path) -> None:
+    if scene.streamed:
+        jobs.SMALL = items.SMALL = 0
+    run([argument.format(folder=folder) for argument in scene.arguments])
+
+
+def run(arguments: Sequence[str]) -> None:
+    ncmlzip(list(arguments), standalone_mode=False)
+
+
+def run_and_exit(action: Callable[[], None]) -> None:
+    """In a forked process: the action with no output, and the end of the process."""
+    status = 1
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        action()
+        status = 0
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else 1
+    finally:
+        os._exit(status)
+
+
+def in_child(action: Callable[[], None]) -> int:
+    """The wait status of a forked process that does the action."""
+    child = os.fork()
+    if child == 0:
+        run_and_exit(action)
+    return os.waitpid(child, 0)[1]
+
+
+@contextmanager
+def folder_of(scene: Scene) -> Iterator[Path]:
+    """A folder with the scene's files."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file, data in scene.before.items():
+            (folder / file).write_bytes(data)
+        yield folder
+
+
+def kill_many_files(count: int, seconds: float) -> Counter[str]:
+    """The first process of a call that works on many files in several processes is killed.
+
+    What was found for each file; all other processes must end, too, within 20 seconds.
+    """
+    png, packed = made(96, 128)
+    found: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = [folder / f"{index}.png" for index in range(count)]
+        for file in files:
+            file.write_bytes(png)
+        call = ["compress", "--rm", "-m", TINY, "--threads", "2", *map(str, files)]
+        script = "from ncml_cli.zip.ncmlzip import main; main()"
+        # All processes hold the pipe: it ends with the last of them.
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, *call], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        time.sleep(random.uniform(0, seconds))
+        process.kill()
+        process.communicate(timeout=20)
+        for file in files:
+            target = file.with_name(file.name + ".ncmz")
+            whole = target.exists() and target.read_bytes() == packed
+            assert whole or not target.exists(), f"{target.name}: a half output"
+            assert whole or file.exists(), f"{file.name} is lost"
+            assert not file.exists() or file.read_bytes() == png
+            found["removed" if not file.exists() else "after" if whole else "before"] += 1
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Kill ncmlzip, and see that nothing is lost.")
+    parser.add_argument("--kills", type=int, default=100, help="at random moments, in all")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    random.seed(options.seed)
+    total: Counter[str] = Counter()
+    for scene in scenes():
+        found = kill_at_every_call(scene)
+        total += found
+        print(f"{scene.name}: killed before every call: {dict(found)}", flush=True)
+    larger = scenes(120, 160)
+    times = {}
+    for scene in larger:
+        with folder_of(scene) as folder:
+            started = time.monotonic()
+            in_child(lambda s=scene, f=folder: run_scene(s, f))
+            times[scene.name] = time.monotonic() - started
+    at_random: Counter[str] = Counter()
+    for number in range(options.kills):
+        scene = larger[number % len(larger)]
+        at_random[kill_at_random(scene, 1.2 * times[scene.name])] += 1
+    print(f"killed at random: {dict(at_random)}", flush=True)
+    many: Counter[str] = Counter()
+    for _ in range(max(1, options.kills // 50)):
+        many += kill_many_files(60, 4.0)
+    print(f"many files, the first process killed: {dict(many)} files", flush=True)
+    # The last run of each scene ended by itself.
+    killed = sum(total.values()) - total["temporary"] - len(larger)
+    print(f"nothing lost in {killed} + {options.kills} kills")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,263 @@
+"""Write tests/golden: files that must decode to the same images for ever, and files to refuse.
+
+Golden files are kept, not made again: a changed byte is a changed format. After a change of the
+format that is meant: python -m tests.programs.make_golden
+
+tests/golden holds photographs, tests/golden/kinds every other kind, transform and method. What a
+file decodes to is a PNG beside it: `scene.png` for `scene.ncmz` and for `scene-NAME.ncmz`.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from ncml_codec.decode import image_decoder
+from ncml_codec.decode import layers as methods
+from ncml_codec.decode.layers import Method
+from ncml_codec.decode.tile_walk import Effort
+from ncml_codec.encode import image_encoder, layer_search, tile_encoder
+from ncml_codec.encode.levels import Level
+from ncml_codec.errors import NcmlError
+from ncml_codec.format import byte_planes, layered_container
+from ncml_codec.format.adaptation import BODY, STATIC
+from ncml_codec.format.byte_planes import Transformed
+from ncml_codec.format.container import read_container
+from ncml_codec.format.layered_container import General, Header, Layer
+from ncml_codec.network import released_models
+from ncml_codec.network.model_file import Model, read_model, write_model
+from ncml_codec.picture import png_chunks
+from ncml_codec.picture.image_files import decode_file, encode_file, from_array
+from ncml_codec.picture.kinds import Kind
+from ncml_codec.picture.orientation import UPRIGHT
+from ncml_codec.picture.picture import Picture
+from tests.builders import kinds_of_images
+from tests.builders.networks import random_network
+from tests.builders.pictures import GOLDEN, Samples, extremes, through_ycbcr, valley
+
+KINDS = GOLDEN / "kinds"
+_HEADS, _WHOLE = 3, BODY + 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """How a photograph is coded.
+
+    model: `tiny`, `wild` or a released one. strength: as of `strength`; tiles that are smaller
+    without learning are coded so. exponent: of the tiles' side.
+    """
+
+    model: str = "tiny"
+    strength: int = STATIC
+    exponent: int = 11
+    turn: int = UPRIGHT
+
+    @property
+    def level(self) -> Level:
+        return Level((self.strength,))
+
+
+CASES = {
+    "pixel": Case(),
+    "column": Case(strength=_WHOLE),
+    "grey": Case(strength=_HEADS),
+    "scene": Case(),
+    **{f"scene-strength{n}": Case(strength=n) for n in (1, 3, 5, BODY + 1, BODY + 3, BODY + 5)},
+    "tiles": Case(strength=_WHOLE, exponent=5),  # of the noise without learning
+    "chunks": Case(),
+    "trailer": Case(),
+    **{f"colours-{n}": Case(strength=n, exponent=6) for n in (STATIC, _HEADS, _WHOLE)},
+    **{f"turned-{n}": Case(strength=_HEADS, exponent=5, turn=n) for n in (1, 4, 7)},
+    **{
+        f"released-{name}": Case(name, _HEADS)
+        for name in ("photo", "photo-cid22", "fast", "fast-cid22", "max")
+    },
+    "released-photo-whole": Case("photo", _WHOLE),
+    "noise": Case("wild"),
+    "primaries": Case("wild"),
+}
+
+
+def truth_of(path: Path) -> Path:
+    """The PNG of what a golden file decodes to."""
+    found = path.with_suffix(".png")
+    return found if found.exists() else path.with_name(f"{path.stem.partition('-')[0]}.png")
+
+
+def model_of(case: Case) -> Model:
+    """The network that a photograph is coded by."""
+    kept = GOLDEN / f"{case.model}.ncpn"
+    return read_model(kept.read_bytes()) if kept.exists() else released_models.load(case.model)
+
+
+def encoded(name: str, picture: Picture, engine: str = "auto") -> bytes:
+    """The golden file of this name, coded again."""
+    case = CASES[name]
+    effort = Effort(engine)
+    return tile_encoder.encode(
+        picture, model_of(case), effort, case.exponent, case.level, case.turn
+    )
+
+
+def _photographs() -> dict[str, Picture]:
+    """By the name of the PNG."""
+    scene = valley(100, 200, 37, 29)
+    noise = np.random.default_rng(1).integers(0, 256, (33, 40, 3), np.uint8)
+    unlike = extremes(9, 10)
+    made = {
+        "pixel": scene[:1, :1],
+        "column": scene[:, :1],
+        "grey": scene[:, :, 1],
+        "scene": scene,
+        "tiles": np.concatenate([valley(180, 90, 33, 40), noise]),
+        "colours": _on_lattices(),
+        "turned": valley(180, 90, 21, 40),
+        "released": valley(60, 300, 12, 16),
+        "noise": unlike["noise"],
+        "primaries": unlike["primaries"],
+    }
+    chunks = [(b"gAMA", b"\0\0\xb1\x8f"), (png_chunks.PIXELS, b""), *_texts()]
+    return {
+        **{name: from_array(samples) for name, samples in made.items()},
+        "chunks": Picture(scene[:9, :8], chunks),
+        "trailer": Picture(scene[:7, :9], [(png_chunks.PIXELS, b""), (b"IEND", b"behind the end")]),
+    }
+
+
+def _on_lattices() -> Samples:
+    """Three tiles of 64 x 64: converted to YCbCr and back, of few levels, and as it is."""
+    array = valley(60, 300, 64, 192)
+    array[:, :64] = through_ycbcr(array[:, :64])
+    array[:, 64:128] &= 0xF8
+    return array
+
+
+def _texts() -> list[tuple[bytes, bytes]]:
+    return [(b"tEXt", b"Title\0golden"), (b"tIME", bytes([7, 234, 1, 2, 3, 4, 5]))]
+
+
+def _refused(good: bytes) -> dict[str, bytes]:
+    """Name to bytes that must be refused; `good` is sound."""
+    head = len(good) - len(read_container(good).tiles[0].payload) - 8
+    flipped = bytearray(good)
+    flipped[head + 7] ^= 16
+    wrong_samples = good[:-4] + struct.pack("<I", struct.unpack("<I", good[-4:])[0] ^ 1)
+    return {
+        "text_mode": good.replace(b"\x89NCZ", b"NCZ"),
+        "version": good[:4] + b"\x7f" + good[5:],
+        "kind_beyond_turns": _resealed(good, head, 5, 33),
+        "adaptation": _resealed(good, head, 6, 8),
+        "exponent": _resealed(good, head, 7, 15),
+        "header_flip": good[:9] + bytes([good[9] ^ 1]) + good[10:],
+        "unknown_model": _resealed(good, head, 9, good[9] ^ 1),
+        "cut_header": good[:10],
+        "cut_payload": good[:-20],
+        "longer": good + b"\0",
+        "payload_flip": bytes(flipped),
+        "samples_checksum": wrong_samples,
+    }
+
+
+def _resealed(good: bytes, head: int, at: int, value: int) -> bytes:
+    """One byte of the header changed, its checksum made right again."""
+    changed = good[:at] + bytes([value]) + good[at + 1 : head - 4]
+    return changed + struct.pack("<I", zlib.crc32(changed)) + good[head:]
+
+
+class Kinds:
+    """Files of version 2. Transforms, and the methods that code layers, take turns."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._turn = 0
+
+    def write(self) -> None:
+        """One of each kind, some of a small photograph, and an interlaced one."""
+        for index, kind in enumerate(kinds_of_images.ALL):
+            made = kinds_of_images.picture(kind, 13, 11)
+            self._write(str(kind).replace(" ", "_"), encode_file(made, "x.png"), index)
+        scene = valley(100, 200, 17, 23)
+        alpha = scene[:, :, :1] // 16 * 16
+        rgba = Picture(np.concatenate([scene, alpha], axis=2))
+        self._write("photo_rgba", encode_file(rgba, "x.png"), 0)
+        deep = Picture(scene.astype(np.uint16) * 15 + alpha % 13)  # 12 bits of 16 are used
+        self._write("photo_12_bits", encode_file(deep, "x.png"), -1, methods.MIXING)
+        interlaced = kinds_of_images.picture(Kind(2, 16), 13, 11)
+        self._write("interlaced", kinds_of_images.png_file(interlaced, interlaced=True), None)
+
+    def _write(self, name: str, data: bytes, index: int | None, method: int | None = None) -> None:
+        """index: of the transform; None for the stream of the PNG as it is. method: of all planes
+        in one layer; None for several layers and the methods in turn."""
+        picture = decode_file(data, name)
+        if index is None:
+            assert picture.image_data is not None
+            payload = methods.kept_stream(picture.image_data, picture.kind.bit_depth)
+            table, layers = b"", [Layer(methods.DEFLATE, 2 * picture.planes, payload)]
+            transform, low_bits = layered_container.SAMPLES, 8
+        else:
+            choices = list(byte_planes.choices(picture.samples, picture.kind))
+            made = choices[index % len(choices)]
+            table, transform, low_bits = made.table, made.transform, made.low_bits
+            layers = self._layers(made, picture.kind, method)
+        header = Header(picture.width, picture.height, picture.kind, transform, low_bits)
+        section, crc = (
+            png_chunks.pack_chunks(picture.chunks),
+            byte_planes.samples_crc(picture.samples),
+        )
+        file = layered_container.write(General(header, section, table, layers, crc))
+        image_encoder.verify(file, picture, self._model)
+        (KINDS / f"{name}.png").write_bytes(data)
+        (KINDS / f"{name}.ncmz").write_bytes(file)
+
+    def _layers(self, made: Transformed, kind: Kind, number: int | None) -> list[Layer]:
+        planes = made.planes.shape[2]
+        edges = [0, planes] if number is not None else list(layer_search.cuts(made, kind))[-1]
+        wide = made.low_bits == 8 and len(edges) == 2
+        tools = layer_search.encoding_tools([self._model], Effort(), 5, wide)
+        layers = []
+        for start, stop in pairwise(edges):
+            part = np.ascontiguousarray(made.planes[:, :, start:stop])
+            method = self._next(part) if number is None else methods.by_number(number)
+            layers.append(Layer(method.number, stop - start, method.encode(part, tools)))
+        return layers
+
+    def _next(self, part: Samples) -> Method:
+        able = [method for method in methods.METHODS if method.takes(part.shape)]
+        self._turn += 1
+        return able[(self._turn - 1) % len(able)]
+
+
+def main() -> None:
+    """Write everything into tests/golden but `tiny.ncpn`, a trained network, which stays."""
+    for folder in (GOLDEN / "refuse", KINDS):
+        folder.mkdir(exist_ok=True)
+    for path in (*GOLDEN.rglob("*.ncmz"), *GOLDEN.rglob("*.png")):
+        path.unlink()
+    (GOLDEN / "wild.ncpn").write_bytes(write_model(random_network(5)))
+    made = _photographs()
+    for name, picture in made.items():
+        (GOLDEN / f"{name}.png").write_bytes(encode_file(picture, f"{name}.png"))
+    for name, case in CASES.items():
+        picture = made[name.partition("-")[0]]
+        data = encoded(name, picture)
+        image_encoder.verify(data, picture, model_of(case))
+        (GOLDEN / f"{name}.ncmz").write_bytes(data)
+    tiny = model_of(Case())
+    for name, data in _refused((GOLDEN / "scene.ncmz").read_bytes()).items():
+        (GOLDEN / "refuse" / f"{name}.ncmz").write_bytes(data)
+        try:
+            image_decoder.decode(data, [tiny])
+        except NcmlError as error:
+            print(f"{name}: {error}")
+        else:
+            raise SystemExit(f"{name} was not refused")
+    Kinds(tiny).write()
+
+
+if __name__ == "__main__":
+    main()
