@@ -1,7 +1,8 @@
 """The memory that coding an image takes, estimated before it begins, and how many threads fit.
 
-Bytes of the whole process, its libraries included, with the native engine. tests/format/test_memory.py
-holds estimates against measured peaks: above them, and below twice them and 64 MiB.
+Bytes of the whole process, its libraries included, with the native engine.
+tests/format/test_memory.py holds estimates against measured peaks: above them, and below twice them
+and 64 MiB.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Inputs that change while ncmlzip works on them: `python -m tests.programs.changing_inputs --changes 300`.
+"""Inputs that change while ncmlzip works on them.
+
+    python -m tests.programs.changing_inputs --changes 300
 
 Another program replaces the input by a rename, writes into it or removes it: first before each call
 of ncmlzip to the file system in turn, then at random moments from outside. The law: what that

@@ -4,8 +4,8 @@ A process runs ncmlzip on a file and is ended by SIGKILL: first before each of i
 system in turn, and in the middle of each write; then at random moments from outside. After each
 kill the law is checked: an input is as it was, or, only with --rm, moved aside or gone while its
 output is whole; and an output is as it was before, or whole, never half. What the disk itself
-forgets in a power cut is not tried: for that there is fsync. `tests/cli/test_faults.py` runs a few of
-these.
+forgets in a power cut is not tried: for that there is fsync. `tests/cli/test_faults.py` runs a few
+of these.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Sound files are damaged, their checksums put right again so that the damage gets past them, and
 handed to everything that reads a stranger's bytes. The law: what comes out is a sound thing or an
 error of `ncml_codec.errors`, within 2 GiB of address space and a few seconds. A case that breaks
-it is shrunk by hypothesis and kept as a file; `tests/format/test_found.py` runs those that were found. The
-bytes at work stand in the file `now`, in case the process itself dies.
+it is shrunk by hypothesis and kept as a file; `tests/format/test_found.py` runs those that were
+found. The bytes at work stand in the file `now`, in case the process itself dies.
 """
 
 from __future__ import annotations

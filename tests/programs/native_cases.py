@@ -1,4 +1,4 @@
-"""Cases of the native decoder's fuzzing (`tests.programs.native_fuzz`), and the laws that they obey.
+"""Cases of the native decoder's fuzzing, `tests.programs.native_fuzz`, and the laws they obey.
 
 A case is what one call into native code is given: an image's size, a network, an adaptation, an
 instruction set, threads, and a payload. The laws: every instruction set and every number of threads

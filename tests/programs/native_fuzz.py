@@ -1,11 +1,11 @@
 """Fuzzing of the native decoder, under the address and undefined behaviour sanitizers:
 
-    sh tests/programs/sanitize.sh python -m tests.programs.native_fuzz --minutes 60 --keep /tmp/found
+    sh tests/programs/sanitize.sh python -m tests.programs.native_fuzz --minutes 60 --keep FOLDER
 
 Payloads are damaged sound ones or random bytes, handed straight to the native module. The laws
 stand in `native_cases`. A sanitizer ends the process, so the case at work stands in the file `now`
-of the folder; `--replay FILE` runs it again. Minutes are of CPU time. `tests/format/test_found.py` runs
-the cases that were found.
+of the folder; `--replay FILE` runs it again. Minutes are of CPU time. `tests/format/test_found.py`
+runs the cases that were found.
 """
 
 from __future__ import annotations
