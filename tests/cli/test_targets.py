@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from ncml_cli.evaluate import evaluate, sample
-from ncml_cli.train import export
+from ncml_cli.train import export, train
 from ncml_cli.zip import ncmlzip
 from ncml_cli.zip import targets as targets_module
 from ncml_cli.zip.targets import (
@@ -250,9 +250,22 @@ def test_every_command_refuses_an_output_that_it_reads(tmp_path: Path) -> None:
         (ncmlzip.main, ["bundle", "-f", image, "--checkpoint", run, "-o", image]),
         (ncmlzip.main, ["bundle", image, "--checkpoint", run, "-o", run / "config.json"]),
     ]
+    for options in (
+        ["--data", data, "--out", data],
+        ["--data", f"cifar10:{data}", "--out", data],
+        ["--data", data, "--out", image],
+        ["--data", f"array:{run / 'log.csv'}", "--out", run],
+        ["--data", tmp_path / "none", "--test-data", data, "--out", data],
+        ["--data", data, "--out", run, "--grow-from", run],
+        ["--data", data, "--out", run, "--resume", "--turned-by", run],
+        ["--data", data, "--out", tmp_path / "new", "--rounded-by", tmp_path / "new"],
+    ):
+        calls.append((train.main, options))
+    calls.append((export.main, [run, "--data", data, "-f", "-o", data]))
     for command, arguments in calls:
         result = CliRunner().invoke(command, [str(argument) for argument in arguments])
         assert result.exit_code == 2, (arguments, result.output)
         assert "of this call" in result.stderr
     assert image.read_bytes() == b"image"
     assert {path.read_text() for path in run.iterdir()} == {"{}"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "run"]

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ncml_cli.report import failing_cleanly
+from ncml_cli.zip.targets import check_outputs
 from ncml_codec.atomic_files import read_file
 from ncml_codec.errors import InputError
 from ncpn import training_options
@@ -155,7 +156,28 @@ def main(resume: bool, dry_run: bool, **options: Any) -> None:
         return
     from ncpn.training import train_network
 
+    check_outputs(_outputs(resolved), _inputs(resolved))
     train_network(resolved, resume=resume, say=click.echo)
+
+
+def _outputs(options: TrainingOptions) -> list[Path]:
+    """The run's folder, and what is written in it."""
+    from ncml_codec.learn.training import card, log
+    from ncml_codec.learn.training.checkpoint import files_of
+    from ncpn.watching import SAMPLES
+
+    names = (log.LOG, log.EVALUATIONS, card.CARD, card.CURVES, SAMPLES)
+    return [options.out, *files_of(options.out), *(options.out / name for name in names)]
+
+
+def _inputs(options: TrainingOptions) -> list[Path]:
+    """Images, and the files of other runs."""
+    from ncml_codec.learn.data.datasets import path_of
+    from ncml_codec.learn.training.checkpoint import files_of
+
+    sources = [*options.data, *([options.test_data] if options.test_data else [])]
+    runs = [run for run in (options.grow_from, options.turned_by, options.rounded_by) if run]
+    return [*map(path_of, sources), *(file for run in runs for file in files_of(Path(run)))]
 
 
 main.help = f"""Train a network on images.

@@ -79,7 +79,8 @@ def plan(
 def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path]) -> None:
     """Raise UsageError if an output is an input, or if two outputs are one file.
 
-    outputs: None stands for one that is not asked for. inputs: a folder stands for all files in it.
+    outputs: None stands for one that is not asked for. inputs: a folder stands for itself and for
+    all files in it.
     """
     named = [output for output in outputs if output is not None]
     if clash := _first_clash(named):
@@ -239,10 +240,8 @@ def _are_one(one: str, other: str) -> bool:
 
 
 def _files_of(path: Path) -> Iterator[Path]:
-    """The file, or all files in and below the folder."""
-    if not path.is_dir():
-        yield path
-        return
+    """The file, or the folder and all files in and below it."""
+    yield path
     for folder, _, names in os.walk(path):
         yield from (Path(folder, name) for name in names)
 
