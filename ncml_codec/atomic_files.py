@@ -210,8 +210,19 @@ def remove(path: Path, state: FileState, output: Path, written: FileState) -> No
     try:
         before = os.stat(path)
         # A move changes the ctime, so it is compared first.
-        if not _is_same(before, state) or before.st_ctime_ns != state.status.st_ctime_ns:
+        if not _is_same(before, state):
             raise changed
+        if before.st_ctime_ns != state.status.st_ctime_ns:
+            # A hard link that comes or goes, as in a call that removes two names of one file,
+            # changes it too. The bytes tell, if all of them are known.
+            if before.st_nlink == state.status.st_nlink:
+                raise changed
+            if state.sha256 is None:
+                raise InputError(
+                    f"{path}: another name of this file (a hard link) was made or removed since it"
+                    f" was read, so it may hold other bytes by now; it is kept; {output} holds it"
+                    " as it was read"
+                )
         try:
             os.rename(path, aside)
             if not _is_as_read(aside, state):

@@ -14,6 +14,7 @@ from PIL import Image
 from ncml_cli.zip import batch, jobs
 from ncml_cli.zip.ncmlzip import main
 from ncml_codec import atomic_files
+from ncml_codec.errors import InputError
 from ncml_codec.picture import row_readers
 from tests.builders.pictures import GOLDEN, valley
 
@@ -161,6 +162,42 @@ def test_an_input_that_a_killed_call_moved_aside_is_named(tmp_path: Path) -> Non
     result = ncmlzip("compress", source)
     assert result.exit_code == 1
     assert str(aside) in result.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_hard_links_are_names_of_one_file_and_each_is_removed_after_its_output(
+    tmp_path: Path, command: str
+) -> None:
+    source, target = source_of(command, tmp_path)
+    other = tmp_path / source.name.replace("a.", "b.", 1)
+    other_target = tmp_path / target.name.replace("a.", "b.", 1)
+    third = tmp_path / "third name"
+    for name in (other, third):
+        os.link(source, name)
+    before = source.read_bytes()
+    assert ncmlzip(command, "--rm", source, other).exit_code == 0
+    assert sorted(os.listdir(tmp_path)) == sorted([target.name, other_target.name, third.name])
+    assert target.read_bytes() == other_target.read_bytes()
+    assert third.read_bytes() == before
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_hard_link_that_goes_meanwhile_hides_no_change(tmp_path: Path, whole: bool) -> None:
+    """A removed name changes the ctime, which alone would show that bytes were written into."""
+    source, other, output = (tmp_path / name for name in ("a.png", "b.png", "a.png.ncmz"))
+    source.write_bytes(b"image")
+    os.link(source, other)
+    with atomic_files.InputFile(source) as file:
+        data = file.read()
+        state = atomic_files.FileState(file.status, file.state.sha256 if whole else None)
+    written = atomic_files.write_atomically(output, data, replace=False)
+    written_into_without_a_trace(source)
+    other.unlink()
+    reason = "changed since it was read" if whole else r"another name of this file \(a hard link\)"
+    with pytest.raises(InputError, match=f"{source}: {reason}"):
+        atomic_files.remove(source, state, output, written)
+    assert source.read_bytes() == b"other"
+    assert sorted(os.listdir(tmp_path)) == ["a.png", "a.png.ncmz"]
 
 
 def test_names_of_any_length_are_moved_aside(tmp_path: Path) -> None:
