@@ -20,6 +20,13 @@ class UnsupportedImage(InputError):
     """A sound image with a property that the codec does not handle."""
 
 
+class UnreadableJpeg(InputError):
+    """A JPEG file that cannot become coefficients and the same bytes again; its message says why.
+
+    Whoever compresses may still keep the file whole, with this reason.
+    """
+
+
 class OutputError(NcmlError):
     """A file could not be written, or exists and may not be replaced."""
 

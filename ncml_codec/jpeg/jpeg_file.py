@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ncml_codec.errors import FormatError, UnsupportedImage, UsageError
+from ncml_codec.errors import FormatError, UnreadableJpeg, UnsupportedImage, UsageError
 from ncml_codec.jpeg import plain_reader, plain_writer
 from ncml_codec.jpeg.markers import BLOCKS_MAX, Walk
 from ncml_codec.jpeg.recipe import Recipe
@@ -72,10 +72,16 @@ def read(data: bytes, *, blocks_max: int = BLOCKS_MAX, engine: str = "auto") -> 
     tail. Whether a strange file comes back is only known when it has been written: the caller
     compares.
 
-    Raises UnsupportedImage for arithmetic coding, 12 bits, lossless, hierarchical files;
-    BeyondLimit for more blocks than blocks_max; FormatError where nothing can be read.
+    Raises UnreadableJpeg, and for any bytes nothing else: for arithmetic coding, 12 bits, lossless
+    and hierarchical files, more blocks than blocks_max, and where nothing can be read.
     """
-    engine_at_work = _engine(engine)
+    try:
+        return _read(data, blocks_max, _engine(engine))
+    except (FormatError, UnsupportedImage) as error:
+        raise UnreadableJpeg(str(error)) from error
+
+
+def _read(data: bytes, blocks_max: int, engine: _Engine) -> Jpeg:
     walk = Walk(data, len(data), blocks_max)
     coefficients: tuple[Coefficients, ...] = ()
     markers, notes = bytearray(), list[ScanNotes]()
@@ -96,10 +102,12 @@ def read(data: bytes, *, blocks_max: int = BLOCKS_MAX, engine: str = "auto") -> 
         if not coefficients:
             shapes = Layout(walk.frame, walk.quantisation).shapes
             coefficients = tuple(np.zeros(shape, np.int16) for shape in shapes)
-        reading = engine_at_work.read_scan(data, walk.at, scan, coefficients)
+        reading = engine.read_scan(data, walk.at, scan, coefficients)
         if reading.units < scan.mcus and (scan.progressive or reading.units == 0):
             erase(scan, coefficients)
             break
+        if reading.units < scan.mcus and walk.late_height and not notes:
+            raise FormatError("damaged in its first scan, behind which its height stands")
         notes.append(reading.notes)
         kept = walk.at = reading.end
         if reading.units < scan.mcus:

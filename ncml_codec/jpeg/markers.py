@@ -52,6 +52,7 @@ class Walk:
         self.at = 2
         self.marker = 0  # where the marker at work begins
         self.frame: Frame | None = None
+        self.late_height = False  # whether a segment behind the first scan gives it
         self.interval = 0
         self._tables: dict[int, tuple[int, ...]] = {}
         self._latched: dict[int, tuple[int, ...]] = {}  # by component, at its first scan
@@ -172,6 +173,7 @@ class Walk:
             raise FormatError(f"scan at offset {self.marker}: components {chosen} of {names}")
         if self.frame.height == 0:
             self.frame = replace(self.frame, height=self._height_after_scan())
+            self.late_height = True
         first, last, bits = body[1 + 2 * count : 4 + 2 * count]
         high, low = bits >> 4, bits & 15
         if not self.frame.progressive:
