@@ -46,13 +46,23 @@ def only_the_input(folder: Path) -> bool:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 def test_kills_lose_nothing() -> None:
-    call = [sys.executable, "-m", "tests.programs.faults", "--kills", "12"]
+    call = [sys.executable, "-m", "tests.programs.faults", "--kills", "12", "--batches", "2"]
     done = subprocess.run(call, capture_output=True, text=True, cwd=ROOT, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     survived = re.search(r"nothing lost in (\d+) \+ 12 kills", done.stdout)
     assert survived, done.stdout
     assert int(survived[1]) > 100
     for state in ("before", "after", "aside", "removed"):
+        assert f"'{state}'" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
+def test_batches_with_rm_that_are_killed_at_random_moments_lose_nothing() -> None:
+    call = [sys.executable, "-m", "tests.programs.faults", "--kills", "0", "--batches", "60"]
+    done = subprocess.run(call, capture_output=True, text=True, cwd=ROOT, timeout=1200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for state in ("before", "removed"):
         assert f"'{state}'" in done.stdout
 
 

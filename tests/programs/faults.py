@@ -3,9 +3,9 @@
 A process runs ncmlzip on a file and is ended by SIGKILL: first before each of its calls to the file
 system in turn, and in the middle of each write; then at random moments from outside. After each
 kill the law is checked: an input is as it was, or, only with --rm, moved aside or gone while its
-output is whole; and an output is as it was before, or whole, never half. What the disk itself
-forgets in a power cut is not tried: for that there is fsync. `tests/cli/test_faults.py` runs a few
-of these.
+output is whole; and an output is as it was before, or whole, never half. Then batches of many
+files with --rm: `--kills 0 --batches 100` kills nothing else. What the disk itself forgets in a
+power cut is not tried: for that there is fsync. `tests/cli/test_faults.py` runs a few of these.
 """
 
 from __future__ import annotations
@@ -246,43 +246,111 @@ def folder_of(scene: Scene) -> Iterator[Path]:
         yield folder
 
 
-def kill_many_files(count: int, seconds: float) -> Counter[str]:
-    """The first process of a call that works on many files in several processes is killed.
+@dataclass(frozen=True)
+class Batch:
+    """A call with --rm on many files in several processes. files: by name, what is there before and
+    the output's name and bytes."""
 
-    What was found for each file; all other processes must end, too, within 20 seconds.
-    """
-    png, packed = made(96, 128)
-    found: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        files = [folder / f"{index}.png" for index in range(count)]
-        for file in files:
-            file.write_bytes(png)
-        call = ["compress", "--rm", "-m", TINY, "--threads", "2", *map(str, files)]
+    command: str
+    files: dict[str, tuple[bytes, str, bytes]]
+
+    def begin(self, folder: Path) -> subprocess.Popen[bytes]:
+        """Start it in a session of its own on the files, which are written into the folder."""
+        for name, (data, _, _) in self.files.items():
+            (folder / name).write_bytes(data)
+        paths = [str(folder / name) for name in self.files]
+        call = [self.command, "--rm", "-m", TINY, "--threads", "2", *paths]
         script = "from ncml_cli.zip.ncmlzip import main; main()"
-        # All processes hold the pipe: it ends with the last of them.
-        process = subprocess.Popen(
-            [sys.executable, "-c", script, *call], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        return subprocess.Popen(
+            [sys.executable, "-c", script, *call],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
+
+    def found(self, folder: Path) -> Counter[str]:
+        """What each file is after a kill: `before`, `after`, `aside` or `removed`.
+
+        Raises AssertionError if something is lost, half or of another name.
+        """
+        there = {path.name: path.read_bytes() for path in folder.iterdir()}
+        found: Counter[str] = Counter()
+        for name, (data, target, after) in self.files.items():
+            source, output = there.pop(name, None), there.pop(target, None)
+            aside = [other for other in there if other.startswith(f".{name}{TEMPORARY}")]
+            assert output in (None, after), f"{target}: a half output"
+            assert source in (None, data), f"{name} is changed"
+            assert output or source, f"{name} is lost"
+            assert len(aside) <= (source is None), f"{name}: {aside}"
+            assert all(there.pop(other) == data for other in aside), f"{aside} is changed"
+            state = "after" if output else "before"
+            found["aside" if aside else state if source else "removed"] += 1
+        assert all(name.startswith(TEMPORARY) for name in there), f"other names: {sorted(there)}"
+        return found
+
+
+def batches(count: int) -> list[Batch]:
+    """Compressing and decompressing so many files of four different images."""
+    images = [made(96, 128, top) for top in (0, 40, 80, 120)]
+    names = [f"{index}.png" for index in range(count)]
+    pairs = [(name, *images[index % 4]) for index, name in enumerate(names)]
+    return [
+        Batch("compress", {name: (png, f"{name}.ncmz", coded) for name, png, coded in pairs}),
+        Batch("decompress", {f"{name}.ncmz": (coded, name, png) for name, png, coded in pairs}),
+    ]
+
+
+def seconds_of(batch: Batch) -> float:
+    """How long the batch takes that nobody kills."""
+    with tempfile.TemporaryDirectory() as name:
+        started = time.monotonic()
+        process = batch.begin(Path(name))
+        process.communicate()
+        assert process.returncode == 0
+        assert batch.found(Path(name)) == Counter(removed=len(batch.files))
+        return time.monotonic() - started
+
+
+def kill_batch(batch: Batch, seconds: float, everyone: bool) -> Counter[str]:
+    """What was found after a kill within so many seconds, of the first process or of all.
+
+    All processes must end, too, within 20 seconds.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        # All processes hold the pipe: it ends with the last of them.
+        process = batch.begin(Path(name))
         time.sleep(random.uniform(0, seconds))
-        process.kill()
+        if everyone:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
         process.communicate(timeout=20)
-        for file in files:
-            target = file.with_name(file.name + ".ncmz")
-            whole = target.exists() and target.read_bytes() == packed
-            assert whole or not target.exists(), f"{target.name}: a half output"
-            assert whole or file.exists(), f"{file.name} is lost"
-            assert not file.exists() or file.read_bytes() == png
-            found["removed" if not file.exists() else "after" if whole else "before"] += 1
+        return batch.found(Path(name))
+
+
+def killed_batches(count: int) -> Counter[str]:
+    """What was found for every file of so many batches, each killed at a random moment."""
+    found: Counter[str] = Counter()
+    tried = [(batch, seconds_of(batch)) for batch in batches(60)]
+    for number in range(count):
+        batch, seconds = tried[number % 2]
+        found += kill_batch(batch, seconds, everyone=number % 4 < 2)
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Kill ncmlzip, and see that nothing is lost.")
     parser.add_argument("--kills", type=int, default=100, help="at random moments, in all")
+    parser.add_argument("--batches", type=int, default=4, help="of many files, killed at random")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     random.seed(options.seed)
+    if options.batches:
+        print(
+            f"batches killed at random: {dict(killed_batches(options.batches))} files", flush=True
+        )
+    if not options.kills:
+        return
     total: Counter[str] = Counter()
     for scene in scenes():
         found = kill_at_every_call(scene)
@@ -300,10 +368,6 @@ def main() -> None:
         scene = larger[number % len(larger)]
         at_random[kill_at_random(scene, 1.2 * times[scene.name])] += 1
     print(f"killed at random: {dict(at_random)}", flush=True)
-    many: Counter[str] = Counter()
-    for _ in range(max(1, options.kills // 50)):
-        many += kill_many_files(60, 4.0)
-    print(f"many files, the first process killed: {dict(many)} files", flush=True)
     # The last run of each scene ended by itself.
     killed = sum(total.values()) - total["temporary"] - len(larger)
     print(f"nothing lost in {killed} + {options.kills} kills")
