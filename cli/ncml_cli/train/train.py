@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ncml_cli.report import failing_cleanly
+from ncml_cli.train import jpeg
 from ncml_cli.zip.targets import check_outputs
 from ncml_codec.atomic_files import read_file
 from ncml_codec.errors import InputError
@@ -71,11 +72,12 @@ def _option(flag: str, **attributes: Any) -> Callable[[Callable[..., Any]], Call
     multiple=True,
     required=True,
     help="Folder of images (several may be given), or one of cifar10:DIR, svhn:DIR,"
-    " imagenet32:DIR, imagenet64:DIR, celeba64:DIR, array:FILE.npy.",
+    " imagenet32:DIR, imagenet64:DIR, celeba64:DIR, array:FILE.npy; with --model jpeg jpeg:DIR, a"
+    " folder of JPEG files or of images that are made to such.",
 )
 @_option(
     "--model",
-    help="Preset of the network: wave-* or, as in the paper, tiny, small, base, paper.",
+    help="Preset of the network: wave-*, jpeg or, as in the paper, tiny, small, base, paper.",
 )
 @_option("--dropout", type=click.FloatRange(0, 1), help="Instead of the preset's (paper).")
 @_option("--classes", type=click.IntRange(0), help="Condition on so many classes (paper).")
@@ -154,9 +156,14 @@ def main(resume: bool, dry_run: bool, **options: Any) -> None:
         for line in resolved.lines():
             click.echo(line)
         return
+    check_outputs(_outputs(resolved), _inputs(resolved))
+    if jpeg.is_jpeg(resolved):
+        from jpeg_coefficients import training as coefficients
+
+        coefficients.train_network(jpeg.jpeg_options(resolved), resume=resume, say=click.echo)
+        return
     from ncpn.training import train_network
 
-    check_outputs(_outputs(resolved), _inputs(resolved))
     train_network(resolved, resume=resume, say=click.echo)
 
 
