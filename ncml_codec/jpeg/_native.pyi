@@ -10,7 +10,7 @@ Notes = tuple[bytes, Sequence[int], Sequence[tuple[int, int]], Sequence[tuple[in
 class Unsound(ValueError): ...
 
 def read_scan(
-    data: bytes, start: int, scan: Scan, components: Sequence[Component]
+    data: bytes, start: int, scan: Scan, components: Sequence[Component], notes_max: int
 ) -> tuple[Notes, int, int]: ...
 def write_scan(
     scan: Scan, components: Sequence[Component], notes: Notes, units: int, limit: int

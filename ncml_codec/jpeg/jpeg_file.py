@@ -14,6 +14,7 @@ from ncml_codec.jpeg import plain_reader, plain_writer
 from ncml_codec.jpeg.markers import BLOCKS_MAX, Walk
 from ncml_codec.jpeg.recipe import Recipe
 from ncml_codec.jpeg.records import (
+    NOTES_MAX,
     Coefficients,
     Frame,
     Quantisation,
@@ -52,7 +53,12 @@ class Jpeg:
 
 class _Engine(Protocol):
     def read_scan(
-        self, data: bytes, start: int, scan: Scan, coefficients: Sequence[Coefficients]
+        self,
+        data: bytes,
+        start: int,
+        scan: Scan,
+        coefficients: Sequence[Coefficients],
+        notes_max: int,
     ) -> ScanReading: ...
 
     def write_scan(
@@ -84,7 +90,7 @@ def read(data: bytes, *, blocks_max: int = BLOCKS_MAX, engine: str = "auto") -> 
 def _read(data: bytes, blocks_max: int, engine: _Engine) -> Jpeg:
     walk = Walk(data, len(data), blocks_max)
     coefficients: tuple[Coefficients, ...] = ()
-    markers, notes = bytearray(), list[ScanNotes]()
+    markers, notes, notes_left = bytearray(), list[ScanNotes](), NOTES_MAX
     kept, cut = 0, None  # all bytes before `kept` are in markers or coefficients
     while True:
         try:
@@ -102,13 +108,14 @@ def _read(data: bytes, blocks_max: int, engine: _Engine) -> Jpeg:
         if not coefficients:
             shapes = Layout(walk.frame, walk.quantisation).shapes
             coefficients = tuple(np.zeros(shape, np.int16) for shape in shapes)
-        reading = engine.read_scan(data, walk.at, scan, coefficients)
+        reading = engine.read_scan(data, walk.at, scan, coefficients, notes_left)
         if reading.units < scan.mcus and (scan.progressive or reading.units == 0):
             erase(scan, coefficients)
             break
         if reading.units < scan.mcus and walk.late_height and not notes:
             raise FormatError("damaged in its first scan, behind which its height stands")
         notes.append(reading.notes)
+        notes_left -= reading.notes.count
         kept = walk.at = reading.end
         if reading.units < scan.mcus:
             cut = reading.units
@@ -145,9 +152,15 @@ def write(jpeg: Jpeg, *, blocks_max: int = BLOCKS_MAX, engine: str = "auto") -> 
 def layout(recipe: Recipe, *, blocks_max: int = BLOCKS_MAX) -> Layout:
     """Size, sampling, quantisation and the arrays' shapes, from a recipe alone.
 
-    Nothing is allocated. Raises FormatError, BeyondLimit or UnsupportedImage: a recipe may be
-    anything.
+    Nothing is allocated. Raises FormatError, or BeyondLimit: a recipe may be anything.
     """
+    try:
+        return _layout(recipe, blocks_max)
+    except UnsupportedImage as error:
+        raise FormatError(f"JPEG recipe: {error}") from error
+
+
+def _layout(recipe: Recipe, blocks_max: int) -> Layout:
     walk = Walk(recipe.markers, recipe.size, blocks_max)
     scan = None
     for number in range(len(recipe.scans)):

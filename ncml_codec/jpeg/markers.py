@@ -29,6 +29,7 @@ BLOCKS_A_BYTE = 8
 # Times that scans pass a block, for each byte of the file: a flat image of eight blocks a byte, in
 # libjpeg's usual ten scans, has 48.
 VISITS_A_BYTE = 128
+VISITS_MAX = 1 << 28  # times that scans pass a block: some seconds; ten scans of BLOCKS_MAX fit
 _SLACK = 4096  # bytes, for small files
 
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # no stuffing, fill byte or restart
@@ -244,6 +245,8 @@ class Walk:
         if blocks > BLOCKS_A_BYTE * room:
             raise FormatError(f"frame: {blocks} blocks in a file of {self.size} bytes")
         self._visits += scan.blocks
+        if self._visits > VISITS_MAX:
+            raise BeyondLimit(f"scans pass {self._visits} blocks, the limit is {VISITS_MAX}")
         if self._visits > VISITS_A_BYTE * room:
             raise FormatError(f"scans pass {self._visits} blocks in a file of {self.size} bytes")
 

@@ -15,11 +15,11 @@ from ncml_codec.jpeg.records import Coefficients, Scan, ScanNotes, ScanReading
 
 
 def read_scan(
-    data: bytes, start: int, scan: Scan, coefficients: Sequence[Coefficients]
+    data: bytes, start: int, scan: Scan, coefficients: Sequence[Coefficients], notes_max: int
 ) -> ScanReading:
     """See `plain_reader.read_scan`."""
     (padding, breaks, zero_runs, restarts), end, units = _native.read_scan(
-        data, start, _fields(scan), _components(scan, coefficients)
+        data, start, _fields(scan), _components(scan, coefficients), notes_max
     )
     notes = ScanNotes(trimmed(padding), tuple(breaks), tuple(zero_runs), tuple(restarts))
     return ScanReading(notes, end, units)

@@ -22,15 +22,15 @@ class Damaged(Exception):
 
 
 def read_scan(
-    data: bytes, start: int, scan: Scan, coefficients: Sequence[Coefficients]
+    data: bytes, start: int, scan: Scan, coefficients: Sequence[Coefficients], notes_max: int
 ) -> ScanReading:
     """Fill coefficients from a scan's bytes, which begin at `start`.
 
-    Where they are damaged, `units` of the result is less than the scan's. Sequential scans then
-    keep the units before, and `end` is the byte in which the next unit begins. Of progressive
-    scans nothing is kept: see `erase`.
+    Where they are damaged, or need notes_max notes, `units` of the result is less than the scan's.
+    Sequential scans then keep the units before, and `end` is the byte in which the next unit
+    begins. Of progressive scans nothing is kept: see `erase`.
     """
-    return _Reader(data, start, scan, coefficients).run()
+    return _Reader(data, start, scan, coefficients, notes_max).run()
 
 
 def unit_blocks(scan: Scan, unit: int) -> Iterator[tuple[ScanComponent, int, int]]:
@@ -44,9 +44,15 @@ def unit_blocks(scan: Scan, unit: int) -> Iterator[tuple[ScanComponent, int, int
 
 class _Reader:
     def __init__(
-        self, data: bytes, start: int, scan: Scan, coefficients: Sequence[Coefficients]
+        self,
+        data: bytes,
+        start: int,
+        scan: Scan,
+        coefficients: Sequence[Coefficients],
+        notes_max: int,
     ) -> None:
         self.data, self.scan, self.coefficients = data, scan, coefficients
+        self.notes_max = notes_max
         self.codes = {id(t): _by_code(t) for p in scan.components for t in (p.dc, p.ac) if t}
         self.block = 0  # number of the block at work
         self.padding = bytearray()
@@ -72,6 +78,9 @@ class _Reader:
                 for part, row, column in unit_blocks(scan, unit):
                     self.read_block(part, self.coefficients[part.index][row, column])
                     self.block += 1
+                noted = len(self.breaks) + len(self.zero_runs) + len(self.restarts)
+                if noted >= self.notes_max:  # so that there is room for a restart marker
+                    raise Damaged
                 number = unit + 1
                 if number == scan.mcus or (scan.interval and number % scan.interval == 0):
                     if self.run_left:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ncml_codec.errors import FormatError, Truncated
-from ncml_codec.jpeg.records import ScanNotes
+from ncml_codec.errors import BeyondLimit, FormatError, Truncated
+from ncml_codec.jpeg.records import NOTES_MAX, ScanNotes
 
 _ZERO_RUNS_MAX = 9  # 2 x 4 runs of 16, + 1
 
@@ -46,11 +46,14 @@ class Recipe:
         """The recipe. Raises FormatError: data may be anything."""
         source = _Source(data)
         size, scans, cut, markers = (source.number() for _ in range(4))
-        notes = tuple(_notes(source) for _ in range(source.at_most_left(scans)))
+        notes, left = list[ScanNotes](), NOTES_MAX
+        for _ in range(source.at_most_left(scans)):
+            notes.append(_notes(source, left))
+            left -= notes[-1].count
         if cut > 0 and not notes:
             raise FormatError("JPEG recipe: no scan to be cut")
         end = source.at + source.at_most_left(markers)
-        return cls(size, data[source.at : end], notes, cut - 1 if cut else None, data[end:])
+        return cls(size, data[source.at : end], tuple(notes), cut - 1 if cut else None, data[end:])
 
 
 class _Source:
@@ -91,16 +94,26 @@ class _Source:
         return values
 
 
-def _notes(source: _Source) -> ScanNotes:
+def _notes(source: _Source, most: int) -> ScanNotes:
+    """Those of a scan, at most so many."""
+
+    def ascending() -> list[int]:
+        nonlocal most
+        count = source.number()
+        most -= count
+        if most < 0:
+            raise BeyondLimit(f"JPEG recipe: more than {NOTES_MAX} notes")
+        return source.ascending(count)
+
     bits = source.number()
     packed = source.numbers(-(-bits // 8))
     padding = bytes(packed[at // 8] >> at % 8 & 1 for at in range(bits))
-    breaks = source.ascending(source.number())
-    blocks = source.ascending(source.number())
+    breaks = ascending()
+    blocks = ascending()
     runs = source.numbers(len(blocks))
     if not all(2 <= value <= _ZERO_RUNS_MAX for value in runs):
         raise FormatError(f"JPEG recipe: zero runs {max(runs)}")
-    numbers = source.ascending(source.number())
+    numbers = ascending()
     markers = [bytes(map(_byte, source.numbers(source.number()))) for _ in numbers]
     return ScanNotes(
         padding,

@@ -125,6 +125,11 @@ class Scan:
         return self.mcus * sum(part.horizontal * part.vertical for part in self.components)
 
 
+# Notes of all scans of a file but its padding, each of about 100 bytes in memory. An encoder that
+# ends every block on its own takes one a block and scan: 12 megapixels have a million.
+NOTES_MAX = 1 << 21
+
+
 @dataclass(frozen=True)
 class ScanNotes:
     """What coefficients do not tell about a scan's bytes: nearly always nothing.
@@ -141,6 +146,11 @@ class ScanNotes:
     breaks: tuple[int, ...] = ()
     zero_runs: tuple[tuple[int, int], ...] = ()
     restarts: tuple[tuple[int, bytes], ...] = ()
+
+    @property
+    def count(self) -> int:
+        """As NOTES_MAX counts them."""
+        return len(self.breaks) + len(self.zero_runs) + len(self.restarts)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ncml_codec import jpeg
 from ncml_codec.errors import FormatError, UnreadableJpeg
 from ncml_codec.jpeg.jpeg_file import why_not_native
+from ncml_codec.jpeg.records import Coefficients
 
 ENGINES = ("python", *(("native",) if why_not_native() is None else ()))
 
@@ -40,21 +43,28 @@ def read_alike(data: bytes) -> jpeg.Jpeg | None:
     return first
 
 
-def recipe_alike(packed: bytes, size: int) -> bool:
-    """Of any bytes for a recipe: whether every engine wrote a file of zeros by them.
+def recipe_alike(
+    packed: bytes,
+    blocks_max: int,
+    coefficients: Sequence[Coefficients],
+    engines: Sequence[str] = ENGINES,
+) -> bool:
+    """Of any bytes for a recipe: whether every engine wrote a file by them, the same one.
 
-    size: files of more blocks are left out. Nothing but FormatError is raised.
+    coefficients: where they have another shape, zeros. Nothing but FormatError is raised.
     """
     written: list[bytes | None] = []
     try:
         recipe = jpeg.Recipe.unpack(packed)
-        layout = jpeg.layout(recipe, blocks_max=size)
+        layout = jpeg.layout(recipe, blocks_max=blocks_max)
     except FormatError:
         return False
-    zeros = tuple(np.zeros(shape, np.int16) for shape in layout.shapes)
-    for engine in ENGINES:
+    arrays = tuple(coefficients)
+    if tuple(array.shape for array in arrays) != layout.shapes:
+        arrays = tuple(np.zeros(shape, np.int16) for shape in layout.shapes)
+    for engine in engines:
         try:
-            written.append(jpeg.write(jpeg.Jpeg(layout, zeros, recipe), engine=engine))
+            written.append(jpeg.write(jpeg.Jpeg(layout, arrays, recipe), engine=engine))
         except FormatError:
             written.append(None)
     assert all(one == written[0] for one in written), "engines wrote different files"

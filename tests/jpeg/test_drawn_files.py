@@ -51,8 +51,9 @@ def test_any_bytes_are_refused_or_come_back(data: bytes) -> None:
 @settings(max_examples=150)
 def test_any_recipe_gives_a_file_or_is_refused(number: int) -> None:
     chance = random.Random(number)
-    packed = jpeg.read(drawn_jpeg(chance).data).recipe.pack()
-    recipe_alike(edited(chance, packed), 2000)
+    drawn = drawn_jpeg(chance)
+    packed = jpeg.read(drawn.data).recipe.pack()
+    recipe_alike(edited(chance, packed), 2000, drawn.coefficients)
 
 
 def test_drawn_files_reach_what_they_are_for() -> None:

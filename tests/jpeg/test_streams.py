@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from ncml_codec import jpeg
-from ncml_codec.errors import UnreadableJpeg
+from ncml_codec.errors import FormatError, UnreadableJpeg
 from ncml_codec.jpeg.jpeg_file import why_not_native
 from tests.builders.jpeg_law import ENGINES, read_alike
 
@@ -79,6 +80,13 @@ def test_arithmetic_coding_is_refused_with_the_reason() -> None:
     data = encoded("L").replace(b"\xff\xc0", b"\xff\xc9", 1)
     with pytest.raises(UnreadableJpeg, match="arithmetic"):
         jpeg.read(data)
+
+
+def test_a_recipe_for_arithmetic_coding_is_a_format_error() -> None:
+    recipe = jpeg.read(encoded("L")).recipe
+    arithmetic = replace(recipe, markers=recipe.markers.replace(b"\xff\xc0", b"\xff\xc9", 1))
+    with pytest.raises(FormatError, match="arithmetic"):
+        jpeg.layout(arithmetic)
 
 
 def test_a_header_that_claims_more_than_the_file_holds_is_refused() -> None:

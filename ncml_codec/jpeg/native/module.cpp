@@ -73,7 +73,8 @@ Scan scan_of(const PyScan& fields, const std::vector<PyComponent>& components) {
 
 std::tuple<PyNotes, int64_t, int64_t> read(const py::bytes& data, int64_t start,
                                            const PyScan& fields,
-                                           const std::vector<PyComponent>& components) {
+                                           const std::vector<PyComponent>& components,
+                                           int64_t notes_max) {
   const Scan scan = scan_of(fields, components);
   for (const PyComponent& component : components)
     if (!std::get<0>(component).writeable()) throw Unsound("JPEG scan: read-only coefficients");
@@ -84,7 +85,7 @@ std::tuple<PyNotes, int64_t, int64_t> read(const py::bytes& data, int64_t start,
   Reading reading;
   {
     py::gil_scoped_release release;
-    reading = read_scan(reinterpret_cast<const uint8_t*>(bytes), size, start, scan);
+    reading = read_scan(reinterpret_cast<const uint8_t*>(bytes), size, start, scan, notes_max);
   }
   std::vector<std::pair<int64_t, py::bytes>> restarts;
   for (const auto& [index, marker] : reading.notes.restarts)

@@ -67,8 +67,8 @@ int extend(uint32_t value, int size) {
 
 class Reader {
  public:
-  Reader(const uint8_t* data, int64_t size, const Scan& scan)
-      : data_(data), size_(size), scan_(scan), predicted_(scan.components.size()) {
+  Reader(const uint8_t* data, int64_t size, const Scan& scan, int64_t notes_max)
+      : data_(data), size_(size), scan_(scan), notes_max_(notes_max), predicted_(scan.components.size()) {
     for (const Component& part : scan.components) {
       dc_.push_back(part.dc.present ? std::make_unique<Decoder>(part.dc) : nullptr);
       ac_.push_back(part.ac.present ? std::make_unique<Decoder>(part.ac) : nullptr);
@@ -83,7 +83,8 @@ class Reader {
         const int64_t first_block = block_;
         const uint64_t began = position_;
         int64_t end = 0;
-        if (read_unit(row, column) && finish_unit(unit + 1, end)) {
+        // Fewer notes than the most leave room for one of a restart marker.
+        if (read_unit(row, column) && notes_.size() < notes_max_ && finish_unit(unit + 1, end)) {
           if (unit + 1 == scan_.units()) return {std::move(notes_), end, unit + 1};
           continue;
         }
@@ -299,6 +300,7 @@ class Reader {
   const uint8_t* data_;
   int64_t size_;
   const Scan& scan_;
+  int64_t notes_max_;
   std::vector<std::unique_ptr<Decoder>> dc_, ac_;
   std::vector<int> predicted_;
   Notes notes_;
@@ -311,8 +313,9 @@ class Reader {
 
 }  // namespace
 
-Reading read_scan(const uint8_t* data, int64_t size, int64_t start, const Scan& scan) {
-  return Reader(data, size, scan).run(start);
+Reading read_scan(const uint8_t* data, int64_t size, int64_t start, const Scan& scan,
+                  int64_t notes_max) {
+  return Reader(data, size, scan, notes_max).run(start);
 }
 
 }  // namespace ncml::jpeg

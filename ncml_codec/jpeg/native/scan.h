@@ -51,6 +51,8 @@ struct Notes {
   std::vector<int64_t> breaks;
   std::vector<std::pair<int64_t, int>> zero_runs;
   std::vector<std::pair<int64_t, std::string>> restarts;
+
+  int64_t size() const { return int64_t(breaks.size() + zero_runs.size() + restarts.size()); }
 };
 
 struct Reading {
@@ -71,7 +73,8 @@ bool each_block(const Scan& scan, int64_t row, int64_t column, Visit visit) {
   return true;
 }
 
-Reading read_scan(const uint8_t* data, int64_t size, int64_t start, const Scan& scan);
+Reading read_scan(const uint8_t* data, int64_t size, int64_t start, const Scan& scan,
+                  int64_t notes_max);
 std::string write_scan(const Scan& scan, const Notes& notes, int64_t units, int64_t limit);
 
 }  // namespace ncml::jpeg
