@@ -5,7 +5,7 @@
 what an encoder chose otherwise than libjpeg does, and what follows the image. `write`
 gives the file.
 `Recipe.pack` and `unpack` are its bytes; `layout` gives shapes and quantisation steps from a recipe
-before any coefficient is known, and bounds what it claims.
+before any coefficient is known, and bounds what it claims; `file_info` says what the file is.
 
 Baseline, extended sequential and progressive Huffman files of 8 bits, one to four components. The
 plain modules (`plain_reader`, `plain_writer`) are the specification; native code computes the same.
@@ -14,6 +14,7 @@ Read `records` first, then `markers`, `plain_reader`, `plain_writer`, `recipe`, 
 It codes nothing and knows no container: whoever stores a file writes it again and compares first.
 """
 
+from ncml_codec.jpeg.file_info import FileInfo, file_info, thumbnail
 from ncml_codec.jpeg.jpeg_file import Jpeg, Layout, layout, read, write
 from ncml_codec.jpeg.markers import BLOCKS_MAX
 from ncml_codec.jpeg.recipe import Recipe
@@ -22,12 +23,15 @@ from ncml_codec.jpeg.records import Component, Frame, FrameKind
 __all__ = [
     "BLOCKS_MAX",
     "Component",
+    "FileInfo",
     "Frame",
     "FrameKind",
     "Jpeg",
     "Layout",
     "Recipe",
+    "file_info",
     "layout",
     "read",
+    "thumbnail",
     "write",
 ]
