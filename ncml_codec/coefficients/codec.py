@@ -10,12 +10,17 @@ the second of those blocks that have one, and so on. Biases learn after each rou
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from ncml_codec.coefficients.decisions import Biases, Round, code_choices, code_numbers
+from ncml_codec.coefficients.decisions import (
+    GROUPED,
+    NODES,
+    Biases,
+    code_choices,
+    code_numbers,
+)
 from ncml_codec.coefficients.mixtures import exponentials, mixtures
 from ncml_codec.coefficients.network import LAST, Block, Network, PlaneNetwork, trunk
 from ncml_codec.coefficients.planes import Plane, plane_of
@@ -53,17 +58,12 @@ def code_length(
     return meter.bits
 
 
-@dataclass
 class _Learned:
     """What one component's decisions have taught."""
 
-    static: bool
-    ends: Biases = field(init=False)
-    numbers: Biases = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.ends = Biases.new(1, LAST + 1, self.static)
-        self.numbers = Biases.new(64, static=self.static)
+    def __init__(self, static: bool) -> None:
+        self.ends, self.numbers = Biases(1, LAST + 1), Biases(64, NODES, GROUPED)
+        self.ends.static = self.numbers.static = static
 
 
 def _code(
@@ -111,7 +111,7 @@ class _Walk:
         before = trunk(self.network, seen, plane.steps, self.third, self.tables)
         masses = exponentials(self.network.end(before.hidden).astype(np.int64), self.tables)
         known_end = None if known is None else ends(known)
-        end = code_choices(masses, Round(self.coder, self.learned.ends, 0), known_end)
+        end = code_choices(masses, self.coder, self.learned.ends, known_end)
         block = Block(self.network, before, end, plane.steps, self.tables)
         found = np.zeros((len(rows), 64), np.int64)
         for k in range(1, int(end.max()) + 1):
@@ -137,10 +137,9 @@ class _Walk:
     ) -> Integers64:
         outputs, mean = block.outputs(k, rows)
         distribution = mixtures(outputs, mean, self.tables)
-        round_ = Round(self.coder, self.learned.numbers, k)
-        return code_numbers(
-            distribution, may_be_zero, round_, None if known is None else known[rows, k]
-        )
+        own = None if known is None else known[rows, k]
+        biases = self.learned.numbers
+        return code_numbers(distribution, may_be_zero, self.coder, biases, k, own)
 
 
 def ends(blocks: npt.NDArray[np.integer]) -> Integers64:

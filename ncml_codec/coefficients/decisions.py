@@ -1,7 +1,8 @@
 """Numbers as binary decisions: what a distribution says of each, and what the file has taught.
 
-A decision has a probability of `true` in 65536ths, from the masses of two sets of values. A bias on
-its log-odds, one for each coefficient and place in the tree, learns from the decisions before.
+A decision has a probability of `true` in 65536ths, from the masses of two sets of values. Biases on
+its log-odds learn from the decisions before: one for each coefficient and node of the tree, and one
+for these and how probable 0 is.
 
 The tree of a number v: is it 0? is it below 0? Then u = |v| - 1: is it below 1, 2, 4, 8, ...? At
 last the bits of u below its highest one, from high to low. A number that cannot be 0 lacks the
@@ -10,7 +11,6 @@ first decision.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -36,10 +36,12 @@ _ZERO, _NEGATIVE, _BELOW, _BITS = 0, 1, 2, 2 + DOUBLINGS
 _SHALLOW = 4  # of u below 2**4 each place has a bias of its own, as far as there are NODES
 
 # Learning: a bias is moved by the surprise of its decisions divided by their variance so far.
-PRIOR = 4  # variance that a new bias has seen, in decisions of p (1 - p) = 1
-MEMORY = 255  # and at most has seen
-_BIAS_MAX = 4 * LOGIT_UNIT
+PRIOR, GROUPED_PRIOR = 4, 8  # variance that a new bias has seen: the sum of p (1 - p)
+MEMORY = 255  # and has seen at most
 _FRACTION = 8  # bits of a bias below a logit's unit
+_BIAS_MAX = 4 * LOGIT_UNIT << _FRACTION
+GROUPS = 16  # of numbers, by the probability of 0
+GROUPED = 8  # nodes that have a bias for every group
 
 
 class Distribution(Protocol):
@@ -55,78 +57,103 @@ class Distribution(Protocol):
         ...
 
 
-@dataclass
 class Biases:
-    """What decisions have taught, by place [places, NODES]. static: nothing is learned.
+    """What decisions have taught about `places`, which are coefficients, or one for choices.
 
-    bias: in 2**-8 of a logit's unit; variance: in 2**-16.
+    A decision has two biases, whose sum counts: one of its place and node, one of place, node and
+    group, for nodes below `grouped`. static: nothing is learned.
     """
 
-    bias: Integers64
-    variance: Integers64
-    static: bool = False
+    def __init__(self, places: int, nodes: int = NODES, grouped: int = 0) -> None:
+        self.nodes, self.grouped = nodes, grouped
+        cells = 1 + places * (nodes + grouped * GROUPS)  # the first one is of those without a bias
+        self._grouped_from = 1 + places * nodes
+        self.bias = np.zeros(cells, np.int64)  # in 2**-8 of a logit's unit
+        self.variance = np.full(cells, PRIOR << 16, np.int64)  # in 2**-16
+        self.variance[self._grouped_from :] = GROUPED_PRIOR << 16
+        self.static = False
 
-    @classmethod
-    def new(cls, places: int, nodes: int = NODES, static: bool = False) -> Biases:
-        """Of as many places, before anything is coded."""
-        start = np.full((places, nodes), PRIOR << 16, np.int64)
-        return cls(np.zeros((places, nodes), np.int64), start, static)
+    def cells(self, place: int, nodes: Integers64, groups: Integers64) -> Integers64:
+        """Both biases' places in the arrays, [m, 2]; nodes, groups: [m]."""
+        first = np.where(nodes < self.nodes, 1 + place * self.nodes + nodes, 0)
+        second = self._grouped_from + (place * self.grouped + nodes) * GROUPS + groups
+        return np.stack([first, np.where(nodes < self.grouped, second, 0)], axis=1)
+
+    def learn(self, cells: Integers64, probability: Integers64, found: Flags) -> None:
+        """From a round's decisions: their cells [m, 2], probabilities and outcomes [m]."""
+        touched, which = np.unique(cells, return_inverse=True)
+        surprise, seen = np.zeros(len(touched), np.int64), np.zeros(len(touched), np.int64)
+        which = which.reshape(cells.shape)
+        np.add.at(surprise, which, (found * ONE - probability)[:, None])
+        np.add.at(seen, which, (probability * (ONE - probability) >> 16)[:, None])
+        variance = self.variance[touched] + seen
+        bias = self.bias[touched] + (surprise << _FRACTION + 8) // variance
+        self.bias[touched] = np.clip(bias, -_BIAS_MAX, _BIAS_MAX)
+        self.variance[touched] = np.minimum(variance, MEMORY << 16)
+        self.bias[0] = 0
 
 
 class Round:
-    """Codes decisions of one place, round by round, and learns after each."""
+    """Codes decisions of one place about n numbers, round by round, and learns after each.
 
-    def __init__(self, coder: Coder, biases: Biases, place: int) -> None:
-        self.coder, self.biases, self.place = coder, biases, place
+    groups: [n].
+    """
+
+    def __init__(self, coder: Coder, biases: Biases, place: int, groups: Integers64) -> None:
+        self.coder, self.biases, self.place, self.groups = coder, biases, place, groups
 
     def decide(
-        self, nodes: Integers64, masses: Integers64, totals: Integers64, known: Flags | None
+        self,
+        rows: npt.NDArray[np.intp],
+        nodes: Integers64,
+        masses: Integers64,
+        totals: Integers64,
+        known: Flags | None,
     ) -> Flags:
-        """One decision of each of m numbers, [m].
+        """One decision about each of some numbers, the outcomes [m].
 
-        nodes: in the tree; NODES for one without a bias. masses: of the set that `true` means, of
-        totals. known: the decisions when encoding.
+        rows: which they are. nodes: in the tree. masses: of the set that `true` means, of totals.
+        known: the outcomes, when encoding.
         """
-        if not len(nodes):
+        if not len(rows):
             return np.zeros(0, bool)
         probability = np.where(totals > 0, (masses << 16) // np.maximum(totals, 1), ONE // 2)
         logit = stretch(np.clip(probability, LEAST, ONE - LEAST))
-        learned = nodes < self.biases.bias.shape[1]
-        at = np.where(learned, nodes, 0)
-        logit += np.where(learned, self.biases.bias[self.place, at] >> _FRACTION, 0)
+        cells = self.biases.cells(self.place, nodes, self.groups[rows])
+        logit += self.biases.bias[cells].sum(axis=1) >> _FRACTION
         probability = squash(np.clip(logit, -LOGIT_MAX, LOGIT_MAX))
-        np.clip(probability, LEAST, ONE - LEAST, out=probability)
+        probability = np.clip(probability, LEAST, ONE - LEAST)
         counts = np.stack([ONE - probability, probability], axis=1) << 8
         symbols = None if known is None else known.astype(np.int32)
         found = self.coder.code((counts - 1).astype(np.float32), symbols).astype(bool)
         if not self.biases.static:
-            self._learn(at[learned], probability[learned], found[learned])
+            self.biases.learn(cells, probability, found)
         return found
-
-    def _learn(self, nodes: Integers64, probability: Integers64, found: Flags) -> None:
-        bias, variance = self.biases.bias[self.place], self.biases.variance[self.place]
-        surprise, seen = np.zeros_like(bias), np.zeros_like(bias)
-        np.add.at(surprise, nodes, found * ONE - probability)
-        np.add.at(seen, nodes, probability * (ONE - probability) >> 16)
-        variance += seen
-        bias += (surprise << (_FRACTION + 8)) // variance
-        np.clip(bias, -_BIAS_MAX << _FRACTION, _BIAS_MAX << _FRACTION, out=bias)
-        np.minimum(variance, MEMORY << 16, out=variance)
 
 
 def code_numbers(
-    distribution: Distribution, may_be_zero: Flags, round_: Round, known: Integers64 | None
+    distribution: Distribution,
+    may_be_zero: Flags,
+    coder: Coder,
+    biases: Biases,
+    place: int,
+    known: Integers64 | None,
 ) -> Integers64:
     """Code n numbers; the numbers. known: when encoding. may_be_zero: [n]; others are not 0.
+
+    biases: of `Biases(places, NODES, GROUPED)`.
 
     Raises FormatError for numbers beyond 17 bits, which only damage decodes to.
     """
     everyone = np.arange(len(may_be_zero))
     zero = np.zeros(len(everyone), np.int64)
     low, high = distribution.below(everyone, zero), distribution.below(everyone, zero + 1)
+    groups = np.minimum((high - low) * GROUPS // distribution.one, GROUPS - 1)
+    round_ = Round(coder, biases, place, groups)
     found = np.zeros(len(everyone), np.int64)
     open_rows = everyone[may_be_zero]
     is_zero = round_.decide(
+        open_rows,
         np.full(len(open_rows), _ZERO),
         (high - low)[open_rows],
         np.full(len(open_rows), distribution.one),
@@ -135,6 +162,7 @@ def code_numbers(
     rows = np.setdiff1d(everyone, open_rows[is_zero], assume_unique=True)
     above = distribution.one - high
     negative = round_.decide(
+        rows,
         np.full(len(rows), _NEGATIVE),
         low[rows],
         (low + above)[rows],
@@ -173,6 +201,7 @@ def _code_sizes(
         bound = 1 << doubling
         beyond = outside.of(rows, np.full(len(rows), bound))
         inside = round_.decide(
+            outside.rows[rows],
             np.full(len(rows), _BELOW + doubling),
             lower[rows] - beyond,
             lower[rows],
@@ -191,6 +220,7 @@ def _code_sizes(
         middle = least[rows] + width[rows]
         beyond = outside.of(rows, middle)
         inside = round_.decide(
+            outside.rows[rows],
             _nodes_of_bits(middle, width[rows]),
             lower[rows] - beyond,
             lower[rows] - upper[rows],
@@ -210,12 +240,15 @@ def _nodes_of_bits(middle: Integers64, width: Integers64) -> Integers64:
     return np.where((middle < 1 << _SHALLOW) & (nodes < NODES), nodes, NODES)
 
 
-def code_choices(masses: Integers64, round_: Round, known: Integers64 | None) -> Integers64:
+def code_choices(
+    masses: Integers64, coder: Coder, biases: Biases, known: Integers64 | None
+) -> Integers64:
     """Code n choices among 2**levels, from their masses [n, 2**levels]; the choices.
 
-    One decision a bit, high to low: is it in the higher half? Biases have 2**levels nodes.
+    One decision a bit, high to low: is it in the higher half? biases: of `Biases(1, 2**levels)`.
     """
     count, choices = masses.shape
+    round_ = Round(coder, biases, 0, np.zeros(count, np.int64))
     levels = choices.bit_length() - 1
     sums = np.zeros((count, choices + 1), np.int64)
     np.cumsum(masses, axis=1, out=sums[:, 1:])
@@ -224,6 +257,7 @@ def code_choices(masses: Integers64, round_: Round, known: Integers64 | None) ->
         middle, end = found + (1 << level), found + (2 << level)
         total = sums[rows, end] - sums[rows, found]
         higher = round_.decide(
+            rows,
             (found >> level + 1) + (1 << levels - 1 - level),
             sums[rows, end] - sums[rows, middle],
             total,
