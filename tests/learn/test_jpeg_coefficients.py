@@ -15,7 +15,9 @@ from PIL import Image
 from jpeg_coefficients.blocks import Batch, Blocks
 from jpeg_coefficients.network import PlaneConfig, PlaneNetwork, bits_of, ends
 from jpeg_coefficients.training import Options, from_run, train_network
+from ncml_cli.train.export import main as export
 from ncml_cli.train.train import main
+from ncml_codec.coefficients.model_file import read_model
 from ncml_codec.jpeg import read
 
 
@@ -139,13 +141,17 @@ def _stopping(line: str) -> None:
         raise KeyboardInterrupt
 
 
-def test_the_command_trains(folder: Path, tmp_path: Path) -> None:
+def test_the_commands_train_and_export(folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     arguments = ["--data", f"jpeg:{folder}", "--model", "jpeg", "--out", str(run)]
     arguments += ["--steps", "2", "--batch", "16"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     assert from_run(run).luma.config == PlaneConfig()
+    model = tmp_path / "model.ncjp"
+    result = CliRunner().invoke(export, [str(run), "--data", str(folder), "-o", str(model)])
+    assert result.exit_code == 0, result.output
+    assert read_model(model.read_bytes()).network.luma.first.outputs == PlaneConfig().first
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ncml_cli.report import failing_cleanly
+from ncml_cli.train import jpeg
 from ncml_cli.zip.targets import check_outputs
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ def main(
 ) -> None:
     """Export the averaged weights of RUN as an integer network.
 
+    A run of --model jpeg becomes a file *.ncjp; its --data are JPEG files, or images of which such
+    are made, and the other options have no use.
+
     Prints for every layer the largest sum that its integers can reach, which must stay below
     2**24, and what the integer network costs against the float network.
 
@@ -68,6 +72,11 @@ def main(
     from ncpn.wave_network.wave import WaveNCPN
 
     check_outputs([output], [*files_of(run), *folders, *map(path_of, tuned_on)])
+    if jpeg.is_jpeg_run(run):
+        data = jpeg.exported(run, folders, click.echo)
+        write_atomically(output, data, replace=force)
+        click.echo(f"{output}: {len(data)} bytes")
+        return
     model = from_pretrained(run)
     if not isinstance(model, WaveNCPN):
         raise UsageError(f"{run}: not a wave NCPN; the codec runs no other network")

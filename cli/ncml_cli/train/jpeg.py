@@ -1,8 +1,10 @@
-"""`ncml-train --model jpeg`: which of its options the network for JPEG coefficients takes."""
+"""The network for JPEG coefficients in `ncml-train --model jpeg` and `ncml-export`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ncml_codec.errors import UsageError
@@ -18,6 +20,7 @@ _TAKEN = {
     "max_minutes": "minutes",
 }
 _RATES = ("matrix_rate", "rate")
+_SHOWN_BLOCKS = 8192  # of each kind, to see how far activations reach
 
 
 def is_jpeg(options: TrainingOptions) -> bool:
@@ -52,3 +55,45 @@ def jpeg_options(options: TrainingOptions) -> Options:
     if "test_data" in given:
         taken["test_data"] = (given["test_data"],)
     return Options(**taken)
+
+
+def is_jpeg_run(run: Path) -> bool:
+    """Whether a run's folder holds such a network. Raises InputError if it holds no run."""
+    from ncml_codec.learn.training.checkpoint import load_config
+
+    model = load_config(run).get("model")
+    return isinstance(model, dict) and "luma" in model
+
+
+def exported(run: Path, folders: Sequence[Path], say: Callable[[str], None]) -> bytes:
+    """The model file of a run. folders: of JPEG files, or images that are made to such.
+
+    Says of every layer the largest sum that its integers can reach, and the code length of all
+    blocks in floating point. Raises ExportError or InputError.
+    """
+    import torch
+
+    from jpeg_coefficients import export, sources, training
+    from jpeg_coefficients.blocks import Blocks
+    from ncml_codec.coefficients.model_file import write_model
+    from ncml_codec.coefficients.network import SUM_LIMIT
+
+    model = training.from_run(run)
+    files = [file for _, file in sources.files([str(folder) for folder in folders], 1, 0)]
+    sets = [Blocks(files, luma) for luma in (True, False)]
+    if not all(map(len, sets)):
+        raise UsageError("ncml-export needs JPEG files in colour, to see what activations reach")
+    generator = torch.Generator().manual_seed(0)
+    shown = [
+        blocks.batch(torch.randint(len(blocks), (_SHOWN_BLOCKS,), generator=generator))
+        for blocks in sets
+    ]
+    network = export.to_integers(model, *shown)
+    for name, inputs, reach in export.proof(network):
+        share = 100 * reach / SUM_LIMIT
+        say(f"{name:16} {inputs:4} inputs  sums below {reach:10} ({share:.1f} % of 2**31)")
+    for blocks in sets:
+        length = training.evaluate(model.plane(blocks.luma), blocks)
+        kind = "luma" if blocks.luma else "chroma"
+        say(f"{kind}: {length.blocks} blocks, {length.bits:.3f} bits each in floating point")
+    return write_model(network)
