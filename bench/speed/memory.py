@@ -1,7 +1,8 @@
 """`python -m bench memory`: what `ncmlzip` takes of memory, against the estimate of `--memory`.
 
 Each call runs in a process of its own, with a limit that is never reached, so that all that fits
-without a limit is done. The estimate is the largest that the call compared with its limit.
+without a limit is done. The estimate is the largest that the call compared with its limit. It is
+without the tables of colours (54 MiB a thread), but for images that have them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from ncml_codec.picture import png_chunks
 _CHILD = """
 import json, sys
 from ncml_codec.decode import memory
+if sys.argv.pop(1) == "plain":
+    memory._COLOURS = 0
 estimates, threads_within = [], memory.threads_within
 def noting(most, threads, need):
     count = threads_within(most, threads, need)
@@ -45,7 +48,8 @@ _PIECE = 1 << 20  # bytes of a text chunk
 
 @dataclass(frozen=True)
 class Case:
-    """An image, and how it is coded. minutes: it takes that long. suffix: of its format."""
+    """An image, and how it is coded. minutes: it takes that long. suffix: of its format. lattice:
+    its colours are counted."""
 
     name: str
     write: Callable[[Path], None]
@@ -53,6 +57,7 @@ class Case:
     threads: int
     minutes: bool = False
     suffix: str = ".png"
+    lattice: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,10 +83,11 @@ def cases(photograph: Path) -> Iterator[Case]:
     for level in (1, 5):
         yield Case("16-bit RGBA, 1500 x 1500", _deep, level, 1, level > 1)
         yield Case("palette, 1500 x 1500", _palette, level, 1)
+        yield Case("photograph in grey, 2048 x 1365", _grey(photograph), level, 1)
     for suffix in (".webp", ".bmp", ".tif"):
         name = f"photograph, 2048 x 1365, through {suffix[1:]}"
         yield Case(name, photo(2048, 1365), 1, 1, suffix=suffix)
-    yield Case("photograph with few colours, 2048 x 1365", _lattice(photograph), 5, 1)
+    yield Case("photograph with few colours, 2048 x 1365", _lattice(photograph), 5, 1, lattice=True)
     random = np.random.default_rng(0)
     for name, data in (
         ("zeros", bytes(64 * MIB)),
@@ -128,7 +134,8 @@ def _measured(case: Case) -> Iterator[Taken]:
             ("compress", ["compress", f"-{case.level}", *common, str(image), "-o", str(coded)]),
             ("decompress", ["decompress", *common, str(coded), "-o", str(back)]),
         ):
-            command = [sys.executable, "-c", _CHILD, *arguments]
+            colours = "lattice" if case.lattice else "plain"
+            command = [sys.executable, "-c", _CHILD, colours, *arguments]
             done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
             yield Taken(case, what, *json.loads(done.stdout))
 
@@ -149,6 +156,16 @@ def _lattice(photograph: Path) -> Callable[[Path], None]:
         with Image.open(path) as image:
             samples = np.asarray(image) & 0xFC
         Image.fromarray(samples).save(path)
+
+    return write
+
+
+def _grey(photograph: Path) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        write_photograph(photograph, path, 2048, 1365)
+        with Image.open(path) as image:
+            grey = image.convert("L")
+        grey.save(path)
 
     return write
 

@@ -67,6 +67,11 @@ def decode(data: bytes | memoryview, shape: Shape, engine: str = "auto") -> Plan
     return _planes(samples, shape, wide)
 
 
+def is_wide(data: bytes | memoryview) -> bool:
+    """Whether a payload's planes are the high, then the low bytes of 16-bit components."""
+    return len(data) > 0 and bool(data[0] & _WIDE)
+
+
 def chosen(samples: Integers64, height: int, width: int) -> Plan:
     """How an image with these samples [components, height * width] is coded, by a quick look.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ncml_codec import context_mixing
 from ncml_codec.decode import costs, layers, memory, tile_decoder
 from ncml_codec.decode.layers import Tools
 from ncml_codec.decode.tile_walk import Effort
@@ -120,7 +121,14 @@ def _check_memory(file: General, length: int, tools: Tools) -> None:
     header, held = file.header, 2 * length + memory.of_metadata(file.metadata)
     size, model = (header.height, header.width), _model(file, tools)
     networks = [model.network] if model else []
-    need = held + memory.of_layers(*size, header.byte_planes, encoding=False, networks=networks)
+    each = []
+    for one in file.layers:
+        wide = one.method == layers.MIXING and context_mixing.is_wide(one.payload)
+        planes = one.planes // 2 if wide else one.planes
+        name = layers.by_number(one.method).name
+        each.append(memory.of_layer(name, *size, planes, False, networks))
+    looked_up = 0 if header.transform == layered_container.SAMPLES else header.kind.channels
+    need = held + memory.of_layers(*size, header.byte_planes, False, each, looked_up)
     memory.threads_within(tools.effort.memory, 1, lambda threads: need)
 
 

@@ -1,8 +1,8 @@
 """The memory that coding an image takes, estimated before it begins, and how many threads fit.
 
 Bytes of the whole process, its libraries included, with the native engine.
-tests/format/test_memory.py holds estimates against measured peaks: above them, and below twice them
-and 64 MiB.
+`python -m bench memory` holds estimates against measured peaks, which the constants below are from
+(bench/notebook/memory.md); tests/format/test_memory.py does so for small images.
 """
 
 from __future__ import annotations
@@ -18,56 +18,113 @@ from ncml_codec.zstd_frames import unpacked_bytes
 
 MIB = 1 << 20
 
-_PROCESS = 64 * MIB  # Python, numpy, the model
-# By pixel and plane of a tile: its samples, as they are read, coded and compared.
-_TILE_DECODED, _TILE_ENCODED = 3, 8
-_BAND = (
-    4  # by pixel and plane of a row of tiles: the band, its tiles, what a reader or writer holds
-)
-_COLOURS = 54 * MIB  # the tables of a tile's colours, where a tile has three planes and may adapt
+_PROCESS = 48 * MIB  # Python, numpy, the model
+# By sample: of a tile, as it is coded and compared; of a row of tiles, with what a reader or writer
+# holds; of an image's payloads, while its other tiles are encoded.
+_TILE_DECODED, _TILE_ENCODED = 2, 4
+_BAND_DECODED, _BAND_ENCODED, _PAYLOAD = 1, 2, 1
+_COLOURS = 54 * MIB  # the tables of a tile whose colours are counted
 _RING = 24  # by row of a tile and feature of a layer: the waves that later ones look back to
 _LEARNING = 48  # by parameter: its values, averages and rounded copies, for every tile at once
-# Format version 2 holds the image whole. By pixel, and by pixel and byte plane; and by entry of the
-# mixing coder's tables.
-_LAYERS_PIXEL, _DECODED_PLANE, _ENCODED_PLANE = 40, 28, 70
-_SLOT = 56
+
+# Format version 2 holds the image whole. By byte of its planes: samples, numbers and planes; by
+# pixel, what a palette or ranks of values are looked for with; by sample, what they are found with.
+_PLANES_DECODED, _PLANES_ENCODED, _KEYS, _LOOKED_UP = 4, 4, 10, 16
+# Rows of bytes by several filters, and zstd's own memory at level 19 by byte, and at most; level 22
+# has no such bound.
+_ROWS_DECODED, _ROWS_ENCODED, _PACKER, _PACKED_MOST = 8, 8, 28, 100 * MIB
+# Pillow and libwebp themselves; by pixel, of grey, of colours and by the slowest method.
+_WEBP, _WEBP_DECODED, _WEBP_GREY, _WEBP_COLOURS, _WEBP_SLOW = 10 * MIB, 24, 36, 60, 110
+# Mixing: its module; by pixel and component, by entry of its tables; by row, and by row and plane,
+# what is known of the pixels of a wave.
+_MIXING, _MIXED, _SLOT = 10 * MIB, 20, 104
+_WAVE, _WAVE_PLANE = 1100, 400
 
 
-def of_tiles(header: Header, network: Network, threads: int, encoding: bool) -> int:
-    """What version 1 takes with so many threads, however its tiles adapt."""
+def of_tiles(
+    header: Header,
+    network: Network,
+    threads: int,
+    encoding: bool,
+    colours: bool = False,
+    banded: bool = True,
+) -> int:
+    """What version 1 takes with so many threads.
+
+    colours: whether tiles may count them. banded: whether the image is read or written by rows;
+    if not, its samples are the caller's to count.
+    """
     shapes = header.tile_shapes()
     height = max(height for height, _, _ in shapes)
     pixels = max(height * width for height, width, _ in shapes)
     planes = header.planes
     tile = pixels * planes * (_TILE_ENCODED if encoding else _TILE_DECODED)
-    tile += _of_network(network, height, planes, header.may_adapt)
-    rows = min(header.height, 1 << header.tile_exponent)
-    band = rows * header.width * planes * _BAND
-    return _PROCESS + band + min(threads, header.tile_count()) * tile
+    tile += _of_network(network, height, header.may_adapt)
+    tile += _COLOURS if colours and header.may_adapt and planes == 3 else 0
+    row = min(header.height, 1 << header.tile_exponent) * header.width * planes
+    held = row * (_BAND_ENCODED if encoding else _BAND_DECODED) if banded else 0
+    held += header.height * header.width * planes * _PAYLOAD if encoding else 0
+    return _PROCESS + held + min(threads, header.tile_count()) * tile
 
 
 def of_layers(
-    height: int, width: int, byte_planes: int, encoding: bool, networks: Iterable[Network] = ()
+    height: int,
+    width: int,
+    byte_planes: int,
+    encoding: bool,
+    layers: Iterable[int],
+    looked_up: int = 0,
 ) -> int:
-    """What version 2 takes with one thread. networks: of which one at a time codes a layer."""
-    rows = min(max(height, width), 1 << TILE_EXPONENTS[-1])
-    walks = [_of_network(each, rows, min(byte_planes, 3), adapts=True) for each in networks]
-    plane = _ENCODED_PLANE if encoding else _DECODED_PLANE
-    tables = _SLOT << slot_bits(height * width, byte_planes)
-    return (
-        max(walks, default=0)
-        + _PROCESS
-        + tables
-        + height * width * (_LAYERS_PIXEL + byte_planes * plane)
-    )
+    """What version 2 takes with one thread.
+
+    layers: what each way takes that is tried or used, by `of_layer`. looked_up: the channels whose
+    samples a decoder finds in tables.
+    """
+    plane = _PLANES_ENCODED if encoding else _PLANES_DECODED
+    pixel = byte_planes * plane + (_KEYS if encoding else 0)
+    restored = height * width * looked_up * _LOOKED_UP
+    return _PROCESS + height * width * pixel + max([restored, *layers])
 
 
-def _of_network(network: Network, height: int, planes: int, adapts: bool) -> int:
-    """What the walk through a tile takes besides its samples."""
+def of_layer(
+    method: str,
+    height: int,
+    width: int,
+    planes: int,
+    encoding: bool,
+    networks: Iterable[Network] = (),
+    level: int = 1,
+) -> int:
+    """What coding a layer of so many byte planes takes besides the planes.
+
+    method: its name, see `layers.Method`. planes: of mixing, its components. networks: of which one
+    at a time may code it. level: at which it is encoded.
+    """
+    pixels = height * width
+    if method == "network":
+        rows = min(max(height, width), 1 << TILE_EXPONENTS[-1])
+        walks = [_of_network(each, rows, adapts=True) for each in networks]
+        decoded, encoded = _TILE_DECODED + _BAND_DECODED, _TILE_ENCODED + _BAND_ENCODED + _PAYLOAD
+        sample = encoded if encoding else decoded
+        colours = _COLOURS if planes == 3 else 0
+        return max(walks, default=0) + colours + pixels * planes * sample
+    if method == "webp":
+        encoded = _WEBP_SLOW if level >= 5 else _WEBP_GREY if planes == 1 else _WEBP_COLOURS
+        return _WEBP + pixels * (encoded if encoding else _WEBP_DECODED)
+    if method == "mixing":
+        tables = _SLOT << slot_bits(pixels, planes)
+        wave = height * (_WAVE + planes * _WAVE_PLANE)
+        return _MIXING + tables + wave + pixels * planes * _MIXED
+    packer = _PACKER * pixels * planes if encoding else 0
+    if level < 9:
+        packer = min(packer, _PACKED_MOST)
+    return packer + pixels * planes * (_ROWS_ENCODED if encoding else _ROWS_DECODED)
+
+
+def _of_network(network: Network, height: int, adapts: bool) -> int:
+    """What the walk through a tile takes besides its samples and tables of colours."""
     walk = (len(network.blocks) + 1) * network.width * (height + 64) * _RING
-    if adapts:
-        walk += network.multiply_adds() * _LEARNING + (_COLOURS if planes == 3 else 0)
-    return walk
+    return walk + (network.multiply_adds() * _LEARNING if adapts else 0)
 
 
 def of_metadata(section: bytes | memoryview) -> int:

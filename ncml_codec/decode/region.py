@@ -21,6 +21,7 @@ from ncml_codec.decode.tile_walk import Effort, engine_for, within
 from ncml_codec.engines.thread_shares import in_order
 from ncml_codec.errors import UsageError
 from ncml_codec.format import layered_container
+from ncml_codec.format.adaptation import colour_mode
 from ncml_codec.format.container import Header, Tile, read_head, read_tile, section_bytes
 from ncml_codec.format.sections import Reader
 from ncml_codec.network import released_models
@@ -130,7 +131,8 @@ def _bands(
     held: int,
 ) -> Iterator[Samples]:
     """The region's samples, a row of tiles at a time. held: bytes of metadata."""
-    effort = within(effort, header, model, held, encoding=False)
+    colours = any(colour_mode(tile.adaptation) for _, _, tile in touched)
+    effort = within(effort, header, model, held, encoding=False, colours=colours)
     engine, at_once = engine_for(effort, model, [place[2:] for _, place, _ in touched])
 
     def one(item: tuple[int, Place, Tile]) -> tuple[Place, Samples]:

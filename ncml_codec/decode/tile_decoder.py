@@ -24,6 +24,7 @@ from ncml_codec.engines import Engine, Reader
 from ncml_codec.engines.thread_shares import in_order
 from ncml_codec.entropy.coder import Decoder
 from ncml_codec.errors import ChecksumMismatch, FormatError
+from ncml_codec.format.adaptation import colour_mode
 from ncml_codec.format.container import (
     Container,
     Header,
@@ -92,7 +93,8 @@ def bands_of(
     header = container.header
     held = 2 * sum(len(tile.payload) for tile in container.tiles)
     held += 2 * len(container.metadata) + memory.of_metadata(container.metadata)
-    effort = within(effort, header, model, held, encoding=False)
+    colours = any(colour_mode(tile.adaptation) for tile in container.tiles)
+    effort = within(effort, header, model, held, encoding=False, colours=colours)
     engine, at_once = engine_for(effort, model, [place[2:] for place in header.tiles()])
 
     def one(item: tuple[int, Place, Tile]) -> tuple[Place, Samples]:

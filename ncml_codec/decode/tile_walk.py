@@ -114,10 +114,19 @@ def engine_for(
     return engines.load(name, model.network, share.threads), share.at_once
 
 
-def within(effort: Effort, header: Header, model: Model, held: int, encoding: bool) -> Effort:
-    """With as many threads as its memory allows. held: bytes besides. Raises BeyondLimit."""
+def within(
+    effort: Effort,
+    header: Header,
+    model: Model,
+    held: int,
+    encoding: bool,
+    colours: bool = False,
+    banded: bool = True,
+) -> Effort:
+    """With as many threads as its memory allows. held: bytes besides; colours, banded: as of
+    `memory.of_tiles`. Raises BeyondLimit."""
 
     def need(threads: int) -> int:
-        return held + memory.of_tiles(header, model.network, threads, encoding)
+        return held + memory.of_tiles(header, model.network, threads, encoding, colours, banded)
 
     return replace(effort, threads=memory.threads_within(effort.memory, effort.threads, need))

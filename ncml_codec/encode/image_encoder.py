@@ -7,7 +7,6 @@ other kind, is tried in several ways, and the smallest file is kept.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -56,7 +55,8 @@ def encode(
         if is_photograph and layer_search.is_as_small_as_expected(picture, len(first)):
             return first
     try:
-        need = _of_layers(picture.kind, picture.height, picture.width, models)
+        size = (picture.height, picture.width)
+        need = layer_search.memory_needed(picture.kind, size, models, level)
         memory.threads_within(
             effort.memory, 1, lambda threads: need + tile_encoder.held_by(picture)
         )
@@ -86,7 +86,7 @@ def check_memory(
     if kind.is_first_version:
         need = min(_of_tiles(kind, *size, each) for each in models)
     else:
-        need = _of_layers(kind, *size, models)
+        need = layer_search.memory_needed(kind, size, models, level)
     memory.threads_within(most, 1, lambda threads: held + need)
 
 
@@ -116,11 +116,4 @@ def verify(
 
 def _of_tiles(kind: Kind, height: int, width: int, model: Model) -> int:
     header = container.Header(width, height, kind.channels, model.identity, TILE_EXPONENT)
-    return memory.of_tiles(header, model.network, 1, encoding=True)
-
-
-def _of_layers(kind: Kind, height: int, width: int, models: Sequence[Model]) -> int:
-    """What encoding in layers takes, the network among what is tried."""
-    byte_planes = kind.channels * (2 if kind.bit_depth == 16 else 1)
-    networks = [each.network for each in models]
-    return memory.of_layers(height, width, byte_planes, encoding=True, networks=networks)
+    return memory.of_tiles(header, model.network, 1, encoding=True, banded=False)

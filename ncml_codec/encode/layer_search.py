@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from ncml_codec.decode import layers as methods
+from ncml_codec.decode import memory
 from ncml_codec.decode.layers import Method, Tools
 from ncml_codec.decode.tile_walk import Effort
 from ncml_codec.encode import levels, orientation_search, tile_encoder
@@ -115,6 +116,21 @@ def smallest(picture: Picture, tools: Tools) -> General:
     return min(found, key=lambda pair: pair[0])[1]
 
 
+def memory_needed(kind: Kind, size: tuple[int, int], models: Sequence[Model], level: int) -> int:
+    """Bytes that `smallest` takes for an image of size (height, width), whatever its samples."""
+    byte_planes = kind.channels * (2 if kind.bit_depth == 16 else 1)
+    networks = [each.network for each in models]
+    pixels = size[0] * size[1]
+    layers = [
+        memory.of_layer(method.name, *size, planes, True, networks, level)
+        for planes in range(1, byte_planes + 1)
+        for method in methods.METHODS
+        if method.takes((*size, planes))
+        and (level >= _THOROUGH or method.number != _left_out(pixels * planes, level))
+    ]
+    return memory.of_layers(*size, byte_planes, True, layers)
+
+
 def cuts(made: Transformed, kind: Kind) -> Iterator[list[int]]:
     """Where planes are cut into layers: nowhere, and between colours, alpha and low parts.
 
@@ -164,9 +180,12 @@ def _hopeless(planes: Planes, level: int) -> set[int]:
         found.add(methods.NETWORK)
     if planes[:, :, 0].size > _SMALL and _equal(planes) < _NOISE:
         found |= {methods.WEBP, methods.DEFLATE}
-    mixed = planes.size <= (_QUICK if level == 1 else _MIXED)
-    found.add(methods.WEBP if mixed else methods.MIXING)
-    return found
+    return found | {_left_out(planes.size, level)}
+
+
+def _left_out(count: int, level: int) -> int:
+    """Of WebP and mixing the one that is not tried for so many bytes, but at the highest level."""
+    return methods.WEBP if count <= (_QUICK if level == 1 else _MIXED) else methods.MIXING
 
 
 def _equal(planes: Planes) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from ncml_codec.decode import costs, memory
 from ncml_codec.decode.tile_walk import (
     TILE_EXPONENT,
     Effort,
@@ -23,6 +24,7 @@ from ncml_codec.engines import Comparer, Engine
 from ncml_codec.engines.thread_shares import in_order
 from ncml_codec.entropy.coder import Encoder
 from ncml_codec.errors import UnsupportedImage
+from ncml_codec.format.adaptation import COLOURS
 from ncml_codec.format.container import (
     MAX_TILES,
     Container,
@@ -60,14 +62,32 @@ def encode(
     header = Header(*size, model.identity, tile_exponent, turn)
     if header.tile_count() > MAX_TILES:
         raise UnsupportedImage(f"{header.tile_count()} tiles: a file has at most {MAX_TILES}")
-    effort = within(effort, header, model, held_by(picture), encoding=True)
+    held, banded = held_by(picture), not isinstance(picture, Picture)
+    # Whether colours may be counted, which one thread decides: bytes do not depend on threads.
+    most = effort.memory
+    with_colours = held + memory.of_tiles(header, model.network, 1, True, True, banded)
+    counts = most is None or with_colours <= most
+    effort = within(effort, header, model, held, True, counts, banded)
     engine, at_once = engine_for(effort, model, [place[2:] for place in header.tiles()])
+    adapts = may_adapt(header, model, strengths)
 
     def one(samples: Samples) -> Tile:
-        return encode_tile(engine, samples, strengths, effort.progress, turn, header.may_adapt)
+        return encode_tile(engine, samples, strengths, effort.progress, turn, adapts, counts)
 
     tiles = list(in_order(one, _samples(picture, header), at_once))
     return write_container(Container(header, png_chunks.pack_chunks(picture.chunks), tiles))
+
+
+def may_adapt(header: Header, model: Model, strengths: Sequence[int]) -> bool:
+    """Whether an image may be coded with these strengths and the most costly of colours, too.
+
+    Fewer may than `Header.may_adapt` lets: no image is to come near the default limit of work.
+    """
+    colours = 3 * COLOURS if header.planes == 3 else 0
+    return header.may_adapt and all(
+        costs.of_network(header, strength + colours, model.network).is_honest
+        for strength in strengths
+    )
 
 
 def encode_tile(
@@ -77,14 +97,15 @@ def encode_tile(
     progress: Progress = lambda pixels: None,
     turn: int = UPRIGHT,
     adapts: bool = True,
+    counts: bool = True,
 ) -> Tile:
     """The tile coded with the strength and the colour mode that make it smallest.
 
     It is never larger than with STATIC. turn: in which it is coded, see `orientation`. adapts:
-    False for STATIC alone, see `Header.may_adapt`. progress: hears of the pixels once, and of none
-    while more is tried, so that what it raises ends any work soon.
+    False for STATIC alone, see `may_adapt`. counts: whether colours may be counted. progress: hears
+    of the pixels once, and of none while more is tried, so that what it raises ends any work soon.
     """
-    modes = colour_search.modes(samples) if adapts else ()
+    modes = (colour_search.modes(samples) if counts else (0,)) if adapts else ()
     trials = Trials(levels.candidates(strengths, modes))
     laid = np.ascontiguousarray(turned(samples, turn))
 

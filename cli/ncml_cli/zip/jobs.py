@@ -85,7 +85,8 @@ class Compress:
         admit = (
             partial(image_encoder.check_memory, most, self.level, self.model) if most else admit_all
         )
-        picture = row_readers.open_image(file, self.settings.max_pixels, self.decoded, admit)
+        limit, decoded = self.settings.max_pixels, self.decoded
+        picture = about(file.path, lambda: row_readers.open_image(file, limit, decoded, admit))
         return row_readers.stripped(picture) if self.strip else picture
 
     def network(self) -> Model:
