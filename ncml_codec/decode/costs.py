@@ -44,8 +44,9 @@ class Work:
 
     @property
     def is_honest(self) -> bool:
-        """Whether the default limit allows it; encoders write nothing that it does not."""
-        return self.multiply_adds <= TIMES_HONEST * self.honest
+        """Whether the default limit allows twice as much: encoders write nothing else, so that no
+        file of theirs is near the limit."""
+        return 2 * self.multiply_adds <= TIMES_HONEST * self.honest
 
     def check(self, max_work: int | None) -> None:
         """Raise BeyondLimit for more than max_work; None allows TIMES_HONEST the honest work."""

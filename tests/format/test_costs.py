@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import ncml_codec
 from ncml_cli.zip.ncmlzip import main
 from ncml_codec.decode import costs, file_info, image_decoder, layers, salvage, tile_walk
-from ncml_codec.encode import tile_encoder
+from ncml_codec.encode import levels, tile_encoder
 from ncml_codec.errors import BeyondLimit, FormatError
 from ncml_codec.format.adaptation import BODY, COLOURS, STATIC
 from ncml_codec.format.container import (
@@ -103,14 +103,43 @@ def test_what_an_encoder_may_write_passes_the_default_limit(
     if adaptation != BY_TILE and (not header.may_adapt or planes == 1):
         adaptation = adaptation % COLOURS if header.may_adapt else STATIC
     costs.of_network(header, adaptation, network).check(None)
-    if layers.by_number(layers.MIXING).takes((height, width, planes)):
-        costs.of_mixing(height, width, planes).check(None)
+
+
+@settings(max_examples=30)
+@given(
+    short=st.integers(1, 6),
+    length=st.integers(1, 3000),
+    is_wide=st.booleans(),
+    level=st.integers(1, 9),
+)
+def test_what_an_encoder_writes_takes_at_most_half_the_default_limit(
+    short: int, length: int, is_wide: bool, level: int
+) -> None:
+    """Thin images, which cost most a pixel; the encoder's choice alone, nothing is encoded."""
+    shape = (short, length) if is_wide else (length, short)
+    for planes in (1, 3):
+        if layers.by_number(layers.MIXING).takes((*shape, planes)):
+            work = costs.of_mixing(*shape, planes)
+            assert 2 * work.multiply_adds <= costs.TIMES_HONEST * work.honest
+        for models, strengths in levels.of_level(level):
+            for model in models:
+                header = Header(shape[1], shape[0], planes, model.identity, tile_walk.TILE_EXPONENT)
+                colours = 3 * COLOURS if planes == 3 else 0
+                adaptations = [STATIC]
+                if tile_encoder.may_adapt(header, model, strengths.strengths):
+                    adaptations += [each + colours for each in strengths.strengths]
+                for adaptation in adaptations:
+                    work = costs.of_network(header, adaptation, model.network)
+                    assert 2 * work.multiply_adds <= costs.TIMES_HONEST * work.honest
 
 
 def test_context_mixing_does_not_code_long_strips_a_pixel_wide() -> None:
     mixing = layers.by_number(layers.MIXING)
-    assert mixing.takes((1, 4096, 8))
-    assert mixing.takes((256, 256, 8))
+    for shape in ((1, 256, 8), (256, 256, 8)):
+        assert mixing.takes(shape)
+    # Encoders stay below half of what decoders allow by default.
+    assert not mixing.takes((1, 4096, 8))
+    costs.of_mixing(1, 4096, 8).check(None)
     for shape in ((1, 65536, 8), (65536, 1, 8), (1 << 20, 1, 1)):
         assert not mixing.takes(shape)
         with pytest.raises(BeyondLimit):
