@@ -1,5 +1,6 @@
-// `plain_reader.py`, faster: a segment is copied without its stuffing, so that any bits of it are
-// one unaligned load; codes of up to ten bits are one look into a table.
+// `plain_reader.py`, faster: a segment is copied without its stuffing, so that its next 56 bits and
+// more are one unaligned load; codes of up to ten bits, with the value that follows where both fit,
+// are one look into a table.
 
 #include <algorithm>
 #include <cstring>
@@ -10,14 +11,19 @@
 namespace ncml::jpeg {
 namespace {
 
-// A block takes less than 64 symbols of 32 bits: zeros behind a segment let it be read without
-// checks, and whether it ended too late is asked afterwards.
-constexpr size_t kSpare = 64 * 4 + 16;
+// A block takes less than 64 symbols of 32 bits, and loads reach 15 bytes beyond: zeros behind a
+// segment let it be read without checks, and whether it ended too late is asked afterwards.
+constexpr size_t kSpare = 64 * 4 + 32;
 constexpr int kPeek = 10;
+
+int extend(uint32_t value, int size) {
+  return value >> (size - 1) ? int(value) : int(value) - (1 << size) + 1;
+}
 
 class Decoder {
  public:
-  explicit Decoder(const HuffmanCode& huffman) : symbols_(huffman.symbols) {
+  // values: whether bits that the symbol's low half counts follow each code.
+  Decoder(const HuffmanCode& huffman, bool values) : symbols_(huffman.symbols) {
     bool seen[256] = {};
     uint32_t code = 0, at = 0;
     for (int length = 1; length <= 16; ++length) {
@@ -29,24 +35,36 @@ class Decoder {
         usable_.push_back(!seen[symbol]);
         if (seen[symbol]) continue;
         seen[symbol] = true;
-        if (length > kPeek) continue;
-        const uint32_t begin = code << (kPeek - length);
-        std::fill_n(table_ + begin, 1u << (kPeek - length), uint16_t(length << 8 | symbol));
+        if (length <= kPeek) fill(code, length, symbol, values);
       }
       end_[length] = code;
     }
   }
 
-  // Length << 8 | symbol of the code that the word begins with, or 0.
-  uint32_t find(uint64_t word) const {
-    const uint32_t entry = table_[word >> (64 - kPeek)];
-    return entry ? entry : find_long(word);
+  // Value << 16 | length << 8 | symbol of what the window begins with; 0 if it begins with no code.
+  // The length counts the value's bits if there is a value: if none stands here, they follow.
+  uint32_t find(uint64_t window) const {
+    const uint32_t entry = table_[window >> (64 - kPeek)];
+    return entry ? entry : find_long(window);
   }
 
  private:
-  uint32_t find_long(uint64_t word) const {
+  void fill(uint32_t code, int length, uint8_t symbol, bool values) {
+    const int size = values ? symbol & 15 : 0, free = kPeek - length - size;
+    uint32_t* at = table_ + (code << (kPeek - length));
+    const uint32_t entry = uint32_t(length << 8 | symbol);
+    if (size == 0 || free < 0) {
+      std::fill_n(at, 1u << (kPeek - length), entry);
+      return;
+    }
+    for (uint32_t value = 0; value < 1u << size; ++value, at += 1u << free)
+      std::fill_n(at, 1u << free,
+                  uint32_t(extend(value, size)) << 16 | (entry + uint32_t(size << 8)));
+  }
+
+  uint32_t find_long(uint64_t window) const {
     for (int length = 1; length <= 16; ++length) {
-      const uint32_t code = uint32_t(word >> (64 - length));
+      const uint32_t code = uint32_t(window >> (64 - length));
       if (code >= end_[length]) continue;
       // Shorter codes are prefixes of smaller ones only, so this one begins at first_.
       const uint32_t at = offset_[length] + code - first_[length];
@@ -55,23 +73,49 @@ class Decoder {
     return 0;
   }
 
-  uint16_t table_[1 << kPeek] = {};
+  uint32_t table_[1 << kPeek] = {};
   uint32_t first_[17], end_[17], offset_[17];
   std::vector<uint8_t> symbols_;
   std::vector<bool> usable_;
 };
 
-int extend(uint32_t value, int size) {
-  return value >> (size - 1) ? int(value) : int(value) - (1 << size) + 1;
-}
+// The next bits of a segment, highest first. A copy on the stack stays in registers.
+struct Bits {
+  const uint8_t* next;  // the first byte of which the window has not all bits
+  uint64_t window = 0;
+  int count = 0;  // bits of the window that are taken for certain
+
+  // At least 56 bits in the window.
+  void refill() {
+    uint64_t word = 0;
+    for (int byte = 0; byte < 8; ++byte) word = word << 8 | next[byte];
+    window |= word >> count;
+    next += (63 - count) >> 3;
+    count |= 56;
+  }
+
+  void skip(int bits) {
+    window <<= bits;
+    count -= bits;
+  }
+
+  uint32_t take(int bits) {
+    if (bits == 0) return 0;
+    if (count < bits) refill();
+    const uint32_t value = uint32_t(window >> (64 - bits));
+    skip(bits);
+    return value;
+  }
+};
 
 class Reader {
  public:
   Reader(const uint8_t* data, int64_t size, const Scan& scan, int64_t notes_max)
       : data_(data), size_(size), scan_(scan), notes_max_(notes_max), predicted_(scan.components.size()) {
     for (const Component& part : scan.components) {
-      dc_.push_back(part.dc.present ? std::make_unique<Decoder>(part.dc) : nullptr);
-      ac_.push_back(part.ac.present ? std::make_unique<Decoder>(part.ac) : nullptr);
+      dc_.push_back(part.dc.present ? std::make_unique<Decoder>(part.dc, true) : nullptr);
+      const bool values = scan.high == 0;
+      ac_.push_back(part.ac.present ? std::make_unique<Decoder>(part.ac, values) : nullptr);
     }
   }
 
@@ -81,7 +125,7 @@ class Reader {
     for (int64_t row = 0; row < scan_.rows; ++row)
       for (int64_t column = 0; column < scan_.columns; ++column, ++unit) {
         const int64_t first_block = block_;
-        const uint64_t began = position_;
+        const uint64_t began = position();
         int64_t end = 0;
         // Fewer notes than the most leave room for one of a restart marker.
         if (read_unit(row, column) && notes_.size() < notes_max_ && finish_unit(unit + 1, end)) {
@@ -116,7 +160,7 @@ class Reader {
     end_ = std::min(at, size_);
     limit_ = 8 * uint64_t(bytes_.size());
     bytes_.resize(bytes_.size() + kSpare);
-    position_ = 0;
+    bits_ = Bits{bytes_.data()};
     std::fill(predicted_.begin(), predicted_.end(), 0);
     run_left_ = 0;
     run_length_ = -1;
@@ -124,7 +168,7 @@ class Reader {
 
   bool read_unit(int64_t row, int64_t column) {
     return each_block(scan_, row, column, [&](size_t index, int16_t* block) {
-      const bool sound = read_block(index, block) && position_ <= limit_;
+      const bool sound = read_block(index, block) && position() <= limit_;
       ++block_;
       return sound;
     });
@@ -135,13 +179,13 @@ class Reader {
     const bool last = number == scan_.units();
     if (!last && !(scan_.interval && number % scan_.interval == 0)) return true;
     if (run_left_) return false;
-    end = file_position((position_ + 7) / 8);
+    end = file_position((position() + 7) / 8);
     int64_t marker = end_;
     if (!last) {
       while (marker < size_ && data_[marker] == 0xFF) ++marker;
       if (marker == size_ || data_[marker] < 0xD0 || data_[marker] > 0xD7) return false;
     }
-    while (position_ % 8) notes_.padding.push_back(char(take(1)));
+    while (position() % 8) notes_.padding.push_back(char(bits_.take(1)));
     if (last) return true;
     const int64_t index = number / scan_.interval - 1;
     if (marker - end != 1 || data_[marker] != 0xD0 + index % 8)
@@ -155,38 +199,31 @@ class Reader {
     return start_ + int64_t(at) + std::count(bytes_.begin(), bytes_.begin() + int64_t(at), 0xFF);
   }
 
-  // At least 57 bits from the position on, then zeros.
-  uint64_t peek() const {
-    const uint8_t* from = bytes_.data() + position_ / 8;
-    uint64_t word = 0;
-    for (int byte = 0; byte < 8; ++byte) word = word << 8 | from[byte];
-    return word << (position_ % 8);
-  }
-
-  uint32_t take(int count) {
-    if (count == 0) return 0;
-    const uint64_t word = peek();
-    position_ += unsigned(count);
-    return uint32_t(word >> (64 - count));
+  // In bits, from the segment's begin.
+  uint64_t position() const {
+    return 8 * uint64_t(bits_.next - bytes_.data()) - uint64_t(bits_.count);
   }
 
   bool read_block(size_t index, int16_t* block) {
     if (!scan_.progressive) return read_dc(index, block) && read_band(index, block);
     if (scan_.first == 0 && scan_.high == 0) return read_dc(index, block);
     if (scan_.first == 0) {
-      block[0] = int16_t(block[0] | int(take(1)) << scan_.low);
+      block[0] = int16_t(block[0] | int(bits_.take(1)) << scan_.low);
       return true;
     }
     return scan_.high == 0 ? read_band(index, block) : refine_band(index, block);
   }
 
   bool read_dc(size_t index, int16_t* block) {
-    const uint64_t word = peek();
-    const uint32_t entry = dc_[index]->find(word);
-    const int length = int(entry >> 8), size = int(entry & 255);
+    bits_.refill();
+    const uint32_t entry = dc_[index]->find(bits_.window);
+    const int length = int(entry >> 8 & 255), size = int(entry & 255);
     if (!entry || size > 15) return false;
-    position_ += unsigned(length + size);
-    if (size) predicted_[index] += extend(uint32_t(word << length >> (64 - size)), size);
+    bits_.skip(length);
+    if (const int difference = int32_t(entry) >> 16)
+      predicted_[index] += difference;
+    else if (size)
+      predicted_[index] += extend(bits_.take(size), size);
     const int64_t value = int64_t(predicted_[index]) * (1 << scan_.low);
     if (value < -kCoefficientMax - 1 || value > kCoefficientMax) return false;
     block[0] = int16_t(value);
@@ -202,30 +239,33 @@ class Reader {
     const int last = scan_.last, low = scan_.low;
     int position = std::max(scan_.first, 1), zero_runs = 0;
     bool ended = false;
+    Bits bits = bits_;
     while (position <= last) {
-      const uint64_t word = peek();
-      const uint32_t entry = decoder.find(word);
+      bits.refill();
+      const uint32_t entry = decoder.find(bits.window);
       if (!entry) return false;
-      const int length = int(entry >> 8), run = int(entry >> 4 & 15), size = int(entry & 15);
+      bits.skip(int(entry >> 8 & 255));
+      const int run = int(entry >> 4 & 15), size = int(entry & 15);
       if (size) {
+        int value = int32_t(entry) >> 16;
+        if (!value) value = extend(bits.take(size), size);
+        value *= 1 << low;
         position += run;
         zero_runs = 0;
-        const int value = extend(uint32_t(word << length >> (64 - size)), size) * (1 << low);
         if (position > last || value > kCoefficientMax || value < -kCoefficientMax) return false;
-        position_ += unsigned(length + size);
         block[position++] = int16_t(value);
-        continue;
-      }
-      position_ += unsigned(length);
-      if (run == 15) {
+      } else if (run == 15) {
         position += 16;
         ++zero_runs;
       } else {
+        bits_ = bits;
         if (!begin_run(run, position == scan_.first)) return false;
+        bits = bits_;
         ended = true;
         break;
       }
     }
+    bits_ = bits;
     if (position > last + 1) return false;
     finish_block(zero_runs, ended);
     return true;
@@ -242,14 +282,15 @@ class Reader {
     int position = first, zero_runs = 0;
     bool ended = false, began = true;
     while (position <= last) {
-      const uint32_t entry = decoder.find(peek());
+      bits_.refill();
+      const uint32_t entry = decoder.find(bits_.window);
       if (!entry) return false;
-      position_ += entry >> 8;
+      bits_.skip(int(entry >> 8));
       const int run = int(entry >> 4 & 15), size = int(entry & 15);
       if (size > 1) return false;
       int value = 0;
       if (size) {
-        value = take(1) ? 1 << low : -(1 << low);
+        value = bits_.take(1) ? 1 << low : -(1 << low);
         zero_runs = 0;
       } else if (run == 15) {
         ++zero_runs;
@@ -269,23 +310,27 @@ class Reader {
     return true;
   }
 
+  // Reads a bit for each non-zero from the position until so many zeros are passed. The position
+  // of the zero behind them, or behind the band.
   int correct(int16_t* block, int position, int zeros) {
-    for (; position <= scan_.last; ++position) {
-      if (block[position]) {
-        if (take(1)) {
-          const int step = block[position] > 0 ? 1 << scan_.low : -(1 << scan_.low);
-          block[position] = int16_t(block[position] + step);
-        }
-      } else if (zeros-- == 0) {
-        break;
+    const int end = scan_.last + 1;
+    uint64_t left = not_zero(block) & bits_between(position, end);
+    for (; left; left &= left - 1) {
+      const int at = lowest_bit(left);
+      if (at - position > zeros) return position + zeros;
+      zeros -= at - position;
+      position = at + 1;
+      if (bits_.take(1)) {
+        const int step = block[at] > 0 ? 1 << scan_.low : -(1 << scan_.low);
+        block[at] = int16_t(block[at] + step);
       }
     }
-    return position;
+    return std::min(position + zeros, end);
   }
 
   bool begin_run(int category, bool at_first) {
     if (category && !scan_.progressive) return false;
-    const int length = (1 << category) + int(take(category));
+    const int length = (1 << category) + int(bits_.take(category));
     if (at_first && run_length_ >= 0 && run_length_ < kLongestRun) notes_.breaks.push_back(block_);
     run_left_ = run_length_ = length;
     return true;
@@ -306,7 +351,8 @@ class Reader {
   Notes notes_;
   std::vector<uint8_t> bytes_;  // of the segment, without stuffing, and spare zeros
   int64_t start_ = 0, end_ = 0;  // of the segment in the file
-  uint64_t position_ = 0, limit_ = 0;  // in bits
+  Bits bits_{};
+  uint64_t limit_ = 0;  // in bits
   int64_t block_ = 0;
   int run_left_ = 0, run_length_ = -1;
 };

@@ -8,6 +8,9 @@
 #include <string>
 #include <utility>
 #include <vector>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 namespace ncml::jpeg {
 
@@ -71,6 +74,49 @@ bool each_block(const Scan& scan, int64_t row, int64_t column, Visit visit) {
           return false;
   }
   return true;
+}
+
+// Place of the lowest bit that is set.
+inline int lowest_bit(uint64_t bits) {
+#ifdef __GNUC__
+  return __builtin_ctzll(bits);
+#else
+  int place = 0;
+  for (; !(bits & 1); bits >>= 1) ++place;
+  return place;
+#endif
+}
+
+inline int count_bits(uint64_t bits) {
+#ifdef __GNUC__
+  return __builtin_popcountll(bits);
+#else
+  int count = 0;
+  for (; bits; bits &= bits - 1) ++count;
+  return count;
+#endif
+}
+
+// Bits of the places from begin up to, without, end; both 0 to 64.
+inline uint64_t bits_between(int begin, int end) {
+  if (begin >= end) return 0;
+  return ~uint64_t(0) << begin & ~uint64_t(0) >> (64 - end);
+}
+
+// A bit for each of 64 coefficients, the first one lowest: whether it is not zero.
+inline uint64_t not_zero(const int16_t* block) {
+  uint64_t bits = 0;
+#ifdef __SSE2__
+  for (int at = 48; at >= 0; at -= 16) {
+    const auto* from = reinterpret_cast<const __m128i*>(block + at);
+    const __m128i pair = _mm_packs_epi16(_mm_loadu_si128(from), _mm_loadu_si128(from + 1));
+    const int zeros = _mm_movemask_epi8(_mm_cmpeq_epi8(pair, _mm_setzero_si128()));
+    bits = bits << 16 | uint64_t(~zeros & 0xFFFF);
+  }
+#else
+  for (int at = 0; at < 64; ++at) bits |= uint64_t(block[at] != 0) << at;
+#endif
+  return bits;
 }
 
 Reading read_scan(const uint8_t* data, int64_t size, int64_t start, const Scan& scan,

@@ -26,10 +26,14 @@ struct Codes {
 };
 
 int bit_length(uint32_t value) {
+#ifdef __GNUC__
+  return value ? 32 - __builtin_clz(value) : 0;
+#else
   int length = 0;
   for (; value > 255; value >>= 8) length += 8;
   for (; value; value >>= 1) ++length;
   return length;
+#endif
 }
 
 class Output {
@@ -42,11 +46,16 @@ class Output {
     filled_ -= 32;
     const uint32_t word = uint32_t(pending_ >> filled_);
     if (used_ + 8 > bytes_.size()) bytes_.resize(2 * bytes_.size() + 64);
-    const bool stuffing = (~word - 0x01010101u) & word & 0x80808080u;
+    char* to = &bytes_[used_];
+    if (const bool stuffing = (~word - 0x01010101u) & word & 0x80808080u; !stuffing) {
+      for (int at = 0; at < 4; ++at) to[at] = char(word >> (24 - 8 * at));
+      used_ += 4;
+      return;
+    }
     for (int shift = 24; shift >= 0; shift -= 8) {
       const uint8_t byte = uint8_t(word >> shift);
       bytes_[used_++] = char(byte);
-      if (stuffing && byte == 0xFF) bytes_[used_++] = 0;
+      if (byte == 0xFF) bytes_[used_++] = 0;
     }
   }
 
@@ -164,9 +173,9 @@ class Writer {
     const int begin = std::max(scan_.first, 1), last = scan_.last, low = scan_.low;
     if (breaks_here()) end_run();
     int before = begin - 1;  // the last position that is coded
-    for (int position = begin; position <= last; ++position) {
+    for (uint64_t left = not_zero(block) & bits_between(begin, last + 1); left; left &= left - 1) {
+      const int position = lowest_bit(left);
       int value = block[position];
-      if (value == 0) continue;
       value = value > 0 ? value >> low : -(-value >> low);
       if (value == 0) continue;
       int zeros = position - before - 1;
@@ -183,44 +192,49 @@ class Writer {
     const Codes& codes = *ac_[index];
     const int first = scan_.first, last = scan_.last, low = scan_.low;
     if (breaks_here()) end_run();
-    int magnitudes[64];  // down to the bit at work
-    int last_new = -1;
-    for (int position = first; position <= last; ++position) {
-      magnitudes[position] = std::abs(int(block[position])) >> low;
-      if (magnitudes[position] == 1) last_new = position;
+    // Coefficients that were not zero before, and those that are 1 in the bit at work.
+    uint64_t known = 0, ones = 0;
+    for (uint64_t left = not_zero(block) & bits_between(first, last + 1); left; left &= left - 1) {
+      const int position = lowest_bit(left), magnitude = std::abs(int(block[position])) >> low;
+      known |= uint64_t(magnitude > 1) << position;
+      ones |= uint64_t(magnitude == 1) << position;
     }
     int position = first;
-    while (position <= last_new) {
-      int at = position, zeros = 0;
-      for (; magnitudes[at] != 1; ++at) zeros += magnitudes[at] == 0;
+    while (ones) {
+      const int at = lowest_bit(ones), zeros = count_bits(~known & bits_between(position, at));
       if (zeros > 15) {
-        position = skip(codes, magnitudes, position);
+        position = skip(codes, block, known, position);
         continue;
       }
       put_symbol(codes, 16 * zeros, block[at] > 0 ? 1 : -1);
-      put_corrections(magnitudes, position, at);
+      put_corrections(block, known & bits_between(position, at));
       position = at + 1;
+      ones &= ones - 1;
     }
     const int note = zero_runs_here();
-    for (int run = note / 2; run > 0; --run) position = skip(codes, magnitudes, position);
+    for (int run = note / 2; run > 0; --run) position = skip(codes, block, known, position);
     if (position > last || note & 1) return;
-    for (; position <= last; ++position)
-      if (magnitudes[position] > 1) corrections_.push_back(uint8_t(magnitudes[position] & 1));
+    for (uint64_t left = known & bits_between(position, 64); left; left &= left - 1)
+      corrections_.push_back(correction(block, lowest_bit(left)));
     end_block(codes);
   }
 
   // A run of 16 zeros from the position; where it ends.
-  int skip(const Codes& codes, const int* magnitudes, int position) {
-    int end = position;
-    for (int zeros = 16; zeros && end <= scan_.last; ++end) zeros -= magnitudes[end] <= 1;
+  int skip(const Codes& codes, const int16_t* block, uint64_t known, int position) {
+    uint64_t zeros = ~known & bits_between(position, scan_.last + 1);
+    for (int left = 15; zeros && left > 0; --left) zeros &= zeros - 1;
+    const int end = zeros ? lowest_bit(zeros) + 1 : scan_.last + 1;
     put_symbol(codes, 0xF0, 0);
-    put_corrections(magnitudes, position, end);
+    put_corrections(block, known & bits_between(position, end));
     return end;
   }
 
-  void put_corrections(const int* magnitudes, int begin, int end) {
-    for (int position = begin; position < end; ++position)
-      if (magnitudes[position] > 1) out_.put(uint32_t(magnitudes[position] & 1), 1);
+  void put_corrections(const int16_t* block, uint64_t places) {
+    for (; places; places &= places - 1) out_.put(correction(block, lowest_bit(places)), 1);
+  }
+
+  uint8_t correction(const int16_t* block, int position) const {
+    return uint8_t(std::abs(int(block[position])) >> scan_.low & 1);
   }
 
   void end_block(const Codes& codes) {
