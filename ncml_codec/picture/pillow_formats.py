@@ -48,7 +48,7 @@ _NOT_KEPT = {
 # copies, Pillow's image, the file, and the image that is read back; libwebp's by pixel
 # (`python -m bench memory --only through`).
 _PILLOW_BYTES, _WEBP_BYTES = 4, 16
-_WRITTEN, _WEBP_WRITTEN = 7, 40
+_WRITTEN, _WEBP_WRITTEN = 8, 48
 _BAND = 1 << 20  # pixels that are copied out of Pillow's memory at a time
 _PILLOW_LIMIT = threading.Lock()
 
