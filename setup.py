@@ -12,7 +12,11 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 # Each module is built from the sources in the folder `native` beside it.
-MODULES = ("ncml_codec.engines._native", "ncml_codec.jpeg._native")
+MODULES = (
+    "ncml_codec.engines._native",
+    "ncml_codec.jpeg._native",
+    "ncml_codec.coefficients._native",
+)
 
 
 def native_extensions() -> list[Extension]:

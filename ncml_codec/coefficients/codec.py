@@ -9,6 +9,7 @@ the second of those blocks that have one, and so on. Biases learn after each rou
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,26 +27,50 @@ from ncml_codec.coefficients.network import LAST, Block, Network, PlaneNetwork, 
 from ncml_codec.coefficients.planes import Plane, plane_of
 from ncml_codec.context_mixing.logits import Integers64
 from ncml_codec.entropy.coder import Coder, Decoder, Encoder, Meter
-from ncml_codec.errors import FormatError
+from ncml_codec.errors import FormatError, UsageError
 from ncml_codec.jpeg import Layout
 from ncml_codec.network.wave_order import wave_count
 
 Coefficients = npt.NDArray[np.int16]  # [rows, columns, 64], zigzag order, quantised
 
 
+ENGINES = ("auto", "native", "python")
+
+
 def encode(
-    coefficients: Sequence[Coefficients], layout: Layout, network: Network, *, static: bool = False
+    coefficients: Sequence[Coefficients],
+    layout: Layout,
+    network: Network,
+    *,
+    static: bool = False,
+    engine: str = "auto",
 ) -> bytes:
-    """The payload of all components, shaped as the layout says. static: nothing is learned."""
+    """The payload of all components, shaped as the layout says.
+
+    static: nothing is learned. engine: all give the same bytes. Raises UsageError.
+    """
+    if _is_native(engine):
+        from ncml_codec.coefficients import native_walk
+
+        return native_walk.encode(tuple(coefficients), layout, network, static)
     encoder = Encoder()
     _code(encoder, layout, network, static, coefficients)
     return encoder.finish()
 
 
 def decode(
-    payload: bytes, layout: Layout, network: Network, *, static: bool = False
+    payload: bytes,
+    layout: Layout,
+    network: Network,
+    *,
+    static: bool = False,
+    engine: str = "auto",
 ) -> tuple[Coefficients, ...]:
     """What `encode` was given. Raises FormatError at some damage; most goes unnoticed."""
+    if _is_native(engine):
+        from ncml_codec.coefficients import native_walk
+
+        return native_walk.decode(payload, layout, network, static)
     return _code(Decoder(payload), layout, network, static, None)
 
 
@@ -56,6 +81,24 @@ def code_length(
     meter = Meter()
     _code(meter, layout, network, static, coefficients)
     return meter.bits
+
+
+def why_not_native() -> str | None:
+    """Why native code cannot run, or None if it can."""
+    try:
+        importlib.import_module("ncml_codec.coefficients._native")
+    except ImportError as error:
+        return f"its module is not here or cannot be loaded: {error}"
+    return None
+
+
+def _is_native(engine: str) -> bool:
+    if engine not in ENGINES:
+        raise UsageError(f"engine {engine!r}: not one of {', '.join(ENGINES)}")
+    missing = why_not_native() if engine != "python" else None
+    if engine == "native" and missing:
+        raise UsageError(f"engine native: {missing}")
+    return engine != "python" and not missing
 
 
 class _Learned:

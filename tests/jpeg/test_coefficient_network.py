@@ -14,7 +14,7 @@ from ncml_codec.coefficients.mixtures import Mixtures, mixtures
 from ncml_codec.coefficients.model_file import read_model, write_model
 from ncml_codec.coefficients.network import Layer, Network, check, largest_sums, layers
 from ncml_codec.entropy.coder import Decoder, Encoder, Meter
-from ncml_codec.errors import FormatError, NotThisFormat
+from ncml_codec.errors import FormatError, NotThisFormat, UsageError
 from ncml_codec.jpeg import Jpeg, read
 from tests.builders.coefficient_networks import jpeg_bytes, random_network, tables
 
@@ -22,14 +22,27 @@ NETWORK = random_network(0)
 
 
 def coded(file: Jpeg, network: Network = NETWORK, static: bool = False) -> bytes:
-    """The payload, which has come back."""
-    payload = codec.encode(file.coefficients, file.layout, network, static=static)
-    back = codec.decode(payload, file.layout, network, static=static)
+    """The payload, which has come back; by native code, if it is here, the same one."""
+    payload = codec.encode(file.coefficients, file.layout, network, static=static, engine="python")
+    back = codec.decode(payload, file.layout, network, static=static, engine="python")
+    check_same(back, file)
+    if codec.why_not_native() is None:
+        check_native(file, network, static, payload)
+    return payload
+
+
+def check_native(file: Jpeg, network: Network, static: bool, payload: bytes) -> None:
+    made = codec.encode(file.coefficients, file.layout, network, static=static, engine="native")
+    assert made == payload
+    back = codec.decode(payload, file.layout, network, static=static, engine="native")
+    check_same(back, file)
+
+
+def check_same(back: tuple[codec.Coefficients, ...], file: Jpeg) -> None:
     assert len(back) == len(file.coefficients)
     for mine, other in zip(back, file.coefficients, strict=True):
         assert mine.dtype == np.int16
         assert np.array_equal(mine, other)
-    return payload
 
 
 @pytest.mark.parametrize("static", [False, True])
@@ -74,12 +87,13 @@ def test_what_repeats_is_learned() -> None:
     assert len(coded(file)) < 0.9 * len(coded(file, static=True))
 
 
-def test_a_payload_that_is_cut_or_changed_gives_other_coefficients_or_an_error() -> None:
+@pytest.mark.parametrize("engine", ["python", "auto"])
+def test_a_payload_that_is_cut_or_changed_gives_other_coefficients_or_an_error(engine: str) -> None:
     file = read(jpeg_bytes(7))
-    payload = coded(file)
+    payload = codec.encode(file.coefficients, file.layout, NETWORK)
     for damaged in (payload[:-8], bytes([payload[0] ^ 255]) + payload[1:], b""):
         try:
-            back = codec.decode(damaged, file.layout, NETWORK)
+            back = codec.decode(damaged, file.layout, NETWORK, engine=engine)
         except FormatError:
             continue
         same = zip(back, file.coefficients, strict=True)
@@ -196,3 +210,19 @@ def test_damaged_model_files_are_refused() -> None:
             read_model(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
     with pytest.raises(NotThisFormat):
         read_model(b"\x89PNG" + data[4:])
+
+
+@pytest.mark.skipif(codec.why_not_native() is not None, reason="no native module")
+@pytest.mark.parametrize("seed", range(3))
+def test_native_code_makes_the_same_bytes_of_larger_files(seed: int) -> None:
+    file = read(jpeg_bytes(seed, (100, 72), quality=60 + 10 * seed, sampling=seed % 3))
+    network = random_network(seed, width=17, hidden=5, mixtures=3)
+    payload = codec.encode(file.coefficients, file.layout, network, engine="native")
+    check_same(codec.decode(payload, file.layout, network, engine="native"), file)
+    assert payload == codec.encode(file.coefficients, file.layout, network, engine="python")
+
+
+def test_an_unknown_engine_is_refused() -> None:
+    file = read(jpeg_bytes(1))
+    with pytest.raises(UsageError):
+        codec.encode(file.coefficients, file.layout, NETWORK, engine="gpu")

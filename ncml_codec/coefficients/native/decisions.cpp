@@ -1,0 +1,180 @@
+#include "decisions.h"
+
+namespace ncml::coefficients {
+namespace {
+
+constexpr int ZERO = 0, NEGATIVE = 1, BELOW = 2, BITS = BELOW + DOUBLINGS;
+constexpr int PRIOR = 4, GROUPED_PRIOR = 8, MEMORY = 255, FRACTION = 8;
+constexpr int64_t BIAS_MAX = int64_t{4 * 256} << FRACTION;
+constexpr int64_t MEAN_MAX = 1 << 22, REACH = 1 << 17, Z_LIMIT = 16 << 13;
+constexpr int LOW = -4 * 64, HIGH = 6 * 64;
+
+int64_t floor_divided(int64_t a, int64_t b) {
+  const int64_t quotient = a / b;
+  return quotient - (a % b != 0 && a < 0);
+}
+
+int node_of_bits(int64_t middle) {
+  if (middle >= 16) return NODES;
+  return BITS + int(middle < 4 ? 0 : middle < 8 ? middle - 4 : middle - 5);
+}
+
+}  // namespace
+
+Biases::Biases(int places, int nodes, int grouped, bool learns)
+    : nodes_(nodes), grouped_(grouped), grouped_from_(size_t(1 + places * nodes)), learns_(learns) {
+  cells_.resize(grouped_from_ + size_t(places * grouped * GROUPS));
+  for (size_t at = 0; at < cells_.size(); ++at)
+    cells_[at].variance = int64_t{at < grouped_from_ ? PRIOR : GROUPED_PRIOR} << 16;
+}
+
+bool Biases::decide(Coder& coder, const Tables& tables, int place, int node, int group,
+                    int64_t mass, int64_t total, bool known) {
+  int64_t probability = total > 0 ? (mass << 16) / total : 32768;
+  probability = std::clamp<int64_t>(probability, LEAST, 65536 - LEAST);
+  const size_t first = node < nodes_ ? size_t(1 + place * nodes_ + node) : 0;
+  const size_t second =
+      node < grouped_ ? grouped_from_ + size_t((place * grouped_ + node) * GROUPS + group) : 0;
+  int64_t logit = tables.stretch[size_t(probability >> 4)];
+  logit += (cells_[first].bias + cells_[second].bias) >> FRACTION;
+  logit = std::clamp<int64_t>(logit, -LOGIT_MAX, LOGIT_MAX);
+  probability = std::clamp<int64_t>(tables.squash[size_t(logit + LOGIT_MAX)], LEAST, 65536 - LEAST);
+  const bool found = coder.code(int32_t(probability), known);
+  if (learns_) {
+    const int64_t surprise = (found ? 65536 : 0) - probability;
+    const int64_t seen = probability * (65536 - probability) >> 16;
+    touch(first, surprise, seen);
+    touch(second, surprise, seen);
+  }
+  return found;
+}
+
+void Biases::touch(size_t at, int64_t surprise, int64_t seen) {
+  if (at == 0) return;
+  Cell& cell = cells_[at];
+  if (!cell.touched) {
+    cell.touched = true;
+    touched_.push_back(at);
+  }
+  cell.surprise += surprise;
+  cell.seen += seen;
+}
+
+void Biases::learn() {
+  for (const size_t at : touched_) {
+    Cell& cell = cells_[at];
+    const int64_t variance = cell.variance + cell.seen;
+    const int64_t bias = cell.bias + floor_divided(cell.surprise * (1 << (FRACTION + 8)), variance);
+    cell.bias = std::clamp(bias, -BIAS_MAX, BIAS_MAX);
+    cell.variance = std::min(variance, int64_t{MEMORY} << 16);
+    cell.surprise = cell.seen = 0;
+    cell.touched = false;
+  }
+  touched_.clear();
+}
+
+void Mixture::set(const int32_t* outputs, int components, int64_t linear, const Tables& tables) {
+  count = components;
+  int32_t largest = outputs[0];
+  for (int i = 1; i < count; ++i) largest = std::max(largest, outputs[i]);
+  int64_t sum = 0;
+  for (int i = 0; i < count; ++i) {
+    weight[i] = tables.exponential[size_t(std::min(largest - outputs[i], 1023))];
+    sum += weight[i];
+  }
+  int64_t left = 1 << 14;
+  for (int i = 0; i < count; ++i) {
+    weight[i] = (weight[i] << 14) / sum;
+    left -= weight[i];
+    mean[i] = std::clamp(outputs[count + i] + linear, -MEAN_MAX, MEAN_MAX);
+    const size_t scale = size_t(std::clamp(outputs[2 * count + i], LOW, HIGH) - LOW);
+    mantissa[i] = tables.scale_mantissa[scale];
+    shift[i] = tables.scale_shift[scale];
+  }
+  weight[0] += left;
+}
+
+int64_t Mixture::below(int64_t bound, const Tables& tables) const {
+  const int64_t position = bound * 64 - 32;
+  int64_t total = 0;
+  for (int i = 0; i < count; ++i) {
+    const int64_t distance = std::clamp(position - mean[i], -REACH, REACH);
+    const int64_t z = distance * mantissa[i] >> shift[i];
+    const int64_t at = std::clamp(z, -Z_LIMIT, Z_LIMIT - 1) + Z_LIMIT;
+    const int64_t low = tables.logistic[size_t(at >> 8)];
+    const int64_t high = tables.logistic[size_t((at >> 8) + 1)];
+    total += (low + (((high - low) * (at & 255) + 128) >> 8)) * weight[i];
+  }
+  return total;
+}
+
+void code_numbers(std::vector<Number*>& numbers, Coder& coder, Biases& biases, int place,
+                  const Tables& tables) {
+  const auto decide = [&](const Number& number, int node, int64_t mass, int64_t total, bool known) {
+    return biases.decide(coder, tables, place, node, number.group, mass, total, known);
+  };
+  std::vector<Number*> rows;
+  for (Number* number : numbers) {
+    number->below_zero = number->mixture.below(0, tables);
+    number->up_to_zero = number->mixture.below(1, tables);
+    const int64_t zero = number->up_to_zero - number->below_zero;
+    number->group = int(std::min<int64_t>(zero * GROUPS / MASS, GROUPS - 1));
+    number->value = 0;
+    if (number->may_be_zero && decide(*number, ZERO, zero, MASS, number->known == 0)) continue;
+    rows.push_back(number);
+  }
+  biases.learn();
+  for (Number* number : rows) {
+    const int64_t low = number->below_zero, above = MASS - number->up_to_zero;
+    number->negative = decide(*number, NEGATIVE, low, low + above, number->known < 0);
+    number->lower = number->negative ? low : above;
+    number->upper = 0;
+    number->least = 0;
+    number->width = 1;
+    number->size = (number->known < 0 ? -number->known : number->known) - 1;
+  }
+  biases.learn();
+  std::vector<Number*> nonzero = rows, left;
+  for (int doubling = 0; !rows.empty(); ++doubling) {
+    if (doubling == DOUBLINGS) throw Damaged();
+    const int64_t bound = int64_t{1} << doubling;
+    left.clear();
+    for (Number* number : rows) {
+      const int64_t beyond = number->outside(bound, tables);
+      if (decide(*number, BELOW + doubling, number->lower - beyond, number->lower,
+                 number->size < bound)) {
+        number->upper = beyond;
+        continue;
+      }
+      number->lower = beyond;
+      number->least = number->width = bound;
+      left.push_back(number);
+    }
+    biases.learn();
+    rows.swap(left);
+  }
+  for (Number* number : nonzero)
+    if (number->width > 1) rows.push_back(number);
+  while (!rows.empty()) {
+    left.clear();
+    for (Number* number : rows) {
+      number->width >>= 1;
+      const int64_t middle = number->least + number->width;
+      const int64_t beyond = number->outside(middle, tables);
+      if (decide(*number, node_of_bits(middle), number->lower - beyond,
+                 number->lower - number->upper, number->size < middle)) {
+        number->upper = beyond;
+      } else {
+        number->lower = beyond;
+        number->least = middle;
+      }
+      if (number->width > 1) left.push_back(number);
+    }
+    biases.learn();
+    rows.swap(left);
+  }
+  for (Number* number : nonzero)
+    number->value = number->negative ? -number->least - 1 : number->least + 1;
+}
+
+}  // namespace ncml::coefficients
