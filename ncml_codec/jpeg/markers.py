@@ -31,6 +31,7 @@ BLOCKS_A_BYTE = 8
 VISITS_A_BYTE = 128
 VISITS_MAX = 1 << 28  # times that scans pass a block: some seconds; ten scans of BLOCKS_MAX fit
 _SLACK = 4096  # bytes, for small files
+SEGMENTS_MAX = 1 << 16  # each takes microseconds and may have four bytes
 
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # no stuffing, fill byte or restart
 _SOI, _EOI, _SOS, _DQT, _DNL, _DRI, _DHT = 0xD8, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD, 0xC4
@@ -59,7 +60,7 @@ class Walk:
         self._latched: dict[int, tuple[int, ...]] = {}  # by component, at its first scan
         self._huffman: dict[int, HuffmanTable] = {}  # by 16 x class + number
         self._levels: dict[int, list[int | None]] = {}  # by component: the bit reached, by position
-        self._visits = 0
+        self._visits = self._segments = 0
 
     @property
     def quantisation(self) -> Quantisation:
@@ -100,6 +101,9 @@ class Walk:
                 f"segment at offset {self.marker}: {length} bytes, the file has"
                 f" {len(self.data) - self.at}"
             )
+        self._segments += 1
+        if self._segments > SEGMENTS_MAX:
+            raise BeyondLimit(f"more than {SEGMENTS_MAX} segments")
         self.at += length
         return body
 

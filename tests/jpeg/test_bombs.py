@@ -133,6 +133,20 @@ def test_tables_defined_thousands_of_times_count_once() -> None:
     assert peak(lambda: jpeg.read(data)) < 4 * len(data) + (1 << 20)
 
 
+def test_segments_are_limited() -> None:
+    comments = segment(0xFE, b"") * (
+        markers.SEGMENTS_MAX - 4
+    )  # the other four: frame, tables, scan
+    start = b"\xff\xd8" + frame(8, 8) + table(0, 0) + table(16, 0)
+    image = scan(0, 63, 0) + b"\x3f"
+    assert read_and_written(start + comments + image + b"\xff\xd9", "auto") is not None
+    with pytest.raises(UnreadableJpeg, match="segments"):
+        jpeg.read(start + comments + segment(0xFE, b"") + image + b"\xff\xd9")
+    behind = read_and_written(start + image + comments + segment(0xFE, b"") * 9, "auto")
+    assert behind is not None
+    assert len(behind.recipe.tail) == 9 * 4
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_notes_are_limited(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every block has 16 unneeded zeros: a bit of the file would take 100 bytes of memory."""

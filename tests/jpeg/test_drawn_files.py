@@ -21,7 +21,6 @@ NUMBERS = st.integers(0, 2**32 - 1)
 
 @given(NUMBERS)
 @settings(max_examples=150)
-@example(8)  # successive approximation from the bit 13 on
 def test_any_tables_and_scan_scripts_come_back(number: int) -> None:
     drawn = drawn_jpeg(random.Random(number))
     read = read_alike(drawn.data)
