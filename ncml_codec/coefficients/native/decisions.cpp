@@ -30,7 +30,8 @@ Biases::Biases(int places, int nodes, int grouped, bool learns)
 
 bool Biases::decide(Coder& coder, const Tables& tables, int place, int node, int group,
                     int64_t mass, int64_t total, bool known) {
-  int64_t probability = total > 0 ? (mass << 16) / total : 32768;
+  // A double's quotient of numbers below 2**46 and 2**31 rounds down to the whole number's.
+  int64_t probability = total > 0 ? int64_t(double(mass << 16) / double(total)) : 32768;
   probability = std::clamp<int64_t>(probability, LEAST, 65536 - LEAST);
   const size_t first = node < nodes_ ? size_t(1 + place * nodes_ + node) : 0;
   const size_t second =

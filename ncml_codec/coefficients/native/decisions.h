@@ -25,14 +25,14 @@ class Coder {
   bool encodes() const { return encoder_ != nullptr; }
 
   bool code(int32_t probability, bool known) {
-    const float weights[2] = {float(((65536 - probability) << 8) - 1),
-                              float((probability << 8) - 1)};
-    int32_t symbol = known;
-    if (encoder_)
-      encoder_->encode(&symbol, weights, 1, 2);
-    else if (!decoder_->decode(&symbol, weights, 1, 2))
-      throw Damaged();
-    return symbol != 0;
+    const uint32_t zeros = uint32_t(65536 - probability) << 8;
+    if (encoder_) {
+      encoder_->encode_bit(known, zeros);
+      return known;
+    }
+    bool found = false;
+    if (!decoder_->decode_bit(&found, zeros)) throw Damaged();
+    return found;
   }
 
  private:

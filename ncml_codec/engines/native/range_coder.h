@@ -16,6 +16,17 @@ class RangeEncoder {
  public:
   // Raises std::invalid_argument for a symbol that its row does not have.
   void encode(const int32_t* symbols, const float* weights, size_t rows, int width);
+  // The same for one symbol of two, of which 0 has `zeros` counts, 1 to 2^24 - 1.
+  void encode_bit(bool symbol, uint32_t zeros) {
+    const uint64_t scale = range_ >> 24, before = lower_;
+    if (symbol) lower_ += scale * zeros;
+    range_ = scale * (symbol ? (1u << 24) - zeros : zeros);
+    if (lower_ < before) carry();
+    if (range_ >> 32) return;
+    shift(uint32_t(lower_ >> 32));
+    lower_ <<= 32;
+    range_ <<= 32;
+  }
   // The words of everything so far.
   std::vector<uint32_t> finish() const;
 
@@ -39,6 +50,18 @@ class RangeDecoder {
   explicit RangeDecoder(std::vector<uint32_t> words);
   // Whether the words are a stream of this coder so far; if not, no symbol is to be believed.
   bool decode(int32_t* symbols, const float* weights, size_t rows, int width);
+  // The same for one symbol of two, of which 0 has `zeros` counts, 1 to 2^24 - 1.
+  bool decode_bit(bool* symbol, uint32_t zeros) {
+    const uint64_t scale = range_ >> 24, bound = scale * zeros;
+    if (above_ >= scale << 24) return false;
+    *symbol = above_ >= bound;
+    if (*symbol) above_ -= bound;
+    range_ = scale * (*symbol ? (1u << 24) - zeros : zeros);
+    if (range_ >> 32) return true;
+    above_ = above_ << 32 | next();
+    range_ <<= 32;
+    return true;
+  }
 
  private:
   uint64_t next() { return at_ < words_.size() ? words_[at_++] : 0; }
