@@ -24,11 +24,10 @@ from ncml_codec.coefficients.decisions import (
 )
 from ncml_codec.coefficients.mixtures import exponentials, mixtures
 from ncml_codec.coefficients.network import LAST, Block, Network, PlaneNetwork, trunk
-from ncml_codec.coefficients.planes import Plane, plane_of
+from ncml_codec.coefficients.planes import Plane, Shapes, plane_of
 from ncml_codec.context_mixing.logits import Integers64
 from ncml_codec.entropy.coder import Coder, Decoder, Encoder, Meter
 from ncml_codec.errors import FormatError, UsageError
-from ncml_codec.jpeg import Layout
 from ncml_codec.network.wave_order import wave_count
 
 Coefficients = npt.NDArray[np.int16]  # [rows, columns, 64], zigzag order, quantised
@@ -39,7 +38,7 @@ ENGINES = ("auto", "native", "python")
 
 def encode(
     coefficients: Sequence[Coefficients],
-    layout: Layout,
+    layout: Shapes,
     network: Network,
     *,
     static: bool = False,
@@ -60,7 +59,7 @@ def encode(
 
 def decode(
     payload: bytes,
-    layout: Layout,
+    layout: Shapes,
     network: Network,
     *,
     static: bool = False,
@@ -75,7 +74,7 @@ def decode(
 
 
 def code_length(
-    coefficients: Sequence[Coefficients], layout: Layout, network: Network, *, static: bool = False
+    coefficients: Sequence[Coefficients], layout: Shapes, network: Network, *, static: bool = False
 ) -> float:
     """The ideal code length in bits, which the payload exceeds by a word or two."""
     meter = Meter()
@@ -111,7 +110,7 @@ class _Learned:
 
 def _code(
     coder: Coder,
-    layout: Layout,
+    layout: Shapes,
     network: Network,
     static: bool,
     known: Sequence[Coefficients] | None,

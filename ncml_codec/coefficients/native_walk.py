@@ -13,17 +13,16 @@ import numpy.typing as npt
 
 from ncml_codec.coefficients import _native
 from ncml_codec.coefficients.network import Layer, Network, PlaneNetwork, table_names
-from ncml_codec.coefficients.planes import CHROMA, plane_of
+from ncml_codec.coefficients.planes import CHROMA, Shapes, plane_of
 from ncml_codec.context_mixing.logits import squash_table, stretch_table
 from ncml_codec.entropy.coder import NO_STREAM, words_of
 from ncml_codec.errors import FormatError
-from ncml_codec.jpeg import Layout
 
 Coefficients = npt.NDArray[np.int16]
 
 
 def encode(
-    coefficients: tuple[Coefficients, ...], layout: Layout, network: Network, static: bool
+    coefficients: tuple[Coefficients, ...], layout: Shapes, network: Network, static: bool
 ) -> bytes:
     """See `codec.encode`."""
     encoder = _native.Encoder()
@@ -32,7 +31,7 @@ def encode(
 
 
 def decode(
-    payload: bytes, layout: Layout, network: Network, static: bool
+    payload: bytes, layout: Shapes, network: Network, static: bool
 ) -> tuple[Coefficients, ...]:
     """See `codec.decode`."""
     decoder = _native.Decoder(words_of(payload).tobytes())
@@ -42,7 +41,7 @@ def decode(
 def _code(
     encoder: _native.Encoder | None,
     decoder: _native.Decoder | None,
-    layout: Layout,
+    layout: Shapes,
     network: Network,
     static: bool,
     known: tuple[Coefficients, ...] | None,

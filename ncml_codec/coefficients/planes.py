@@ -8,14 +8,15 @@ not depend on each other.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ncml_codec.jpeg import Layout
 from ncml_codec.network.wave_order import wave_rows
 
 Integers = npt.NDArray[np.int32]
+PlaneQuantisation = npt.NDArray[np.uint16]  # [components, 64], zigzag order
 
 # Blocks of earlier waves that a network reads: W, N, NW, NE, WW, NN.
 NEIGHBOURS = ((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0))
@@ -23,6 +24,20 @@ NEAR = 2  # of these are read whole
 BORDER = 2
 DEQUANTISED_MAX = 2047
 CHROMA = (1, 2)  # components that see the first one
+
+
+class Shapes(Protocol):
+    """What must be known before coefficients are: a `ncml_codec.jpeg.Layout`, or a tile's part."""
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """[rows, columns, 64] of each component's blocks."""
+        ...
+
+    @property
+    def quantisation(self) -> PlaneQuantisation:
+        """The steps of each component."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -94,7 +109,7 @@ class Plane:
         return np.ascontiguousarray(own, dtype=np.int16)
 
 
-def plane_of(layout: Layout, index: int, before: list[npt.NDArray[np.int16]]) -> Plane:
+def plane_of(layout: Shapes, index: int, before: list[npt.NDArray[np.int16]]) -> Plane:
     """An empty plane of a component; before: the coefficients of those before it."""
     shape = layout.shapes[index]
     steps = np.maximum(layout.quantisation[index].astype(np.int32), 1)

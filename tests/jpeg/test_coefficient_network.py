@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ncml_codec.coefficients import codec
+from ncml_codec.coefficients import codec, tiles
 from ncml_codec.coefficients.decisions import GROUPED, NODES, Biases, code_choices, code_numbers
 from ncml_codec.coefficients.mixtures import Mixtures, mixtures
 from ncml_codec.coefficients.model_file import read_model, write_model
@@ -226,3 +226,25 @@ def test_an_unknown_engine_is_refused() -> None:
     file = read(jpeg_bytes(1))
     with pytest.raises(UsageError):
         codec.encode(file.coefficients, file.layout, NETWORK, engine="gpu")
+
+
+@pytest.mark.parametrize("sampling", [0, 1, 2])
+def test_tiles_cover_every_block_once(sampling: int) -> None:
+    layout = read(jpeg_bytes(1, (90, 70), sampling=sampling)).layout
+    covered = [np.zeros(shape[:2], int) for shape in layout.shapes]
+    for tile in tiles.tiles(layout, 32):
+        for plane, (top, bottom, left, right) in zip(covered, tile.places, strict=True):
+            plane[top:bottom, left:right] += 1
+    assert all((plane == 1).all() for plane in covered)
+
+
+@pytest.mark.parametrize(("mode", "sampling"), [("RGB", 2), ("RGB", 0), ("L", 0)])
+def test_tiles_come_back_and_do_not_depend_on_threads(mode: str, sampling: int) -> None:
+    file = read(jpeg_bytes(2, (50, 40), sampling=sampling, mode=mode))
+    given = file.coefficients, file.layout, NETWORK
+    payloads = tiles.encode(*given, side=32)
+    assert len(payloads) == 4
+    assert payloads == tiles.encode(*given, side=32, threads=3)
+    check_same(tiles.decode(payloads, file.layout, NETWORK, side=32, threads=2), file)
+    with pytest.raises(FormatError):
+        tiles.decode(payloads[1:], file.layout, NETWORK, side=32)
