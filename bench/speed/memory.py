@@ -108,23 +108,14 @@ def run(
     for case in cases(photograph):
         if (only and not any(word in case.name for word in only)) or case.minutes > minutes:
             continue
-        for taken in _measured(case):
+        for taken in measured(case):
             say(_row(taken))
             found.append(taken)
     return found
 
 
-def table(found: Sequence[Taken]) -> str:
-    """The measurements in Markdown, and what they were measured on."""
-    rows = [
-        "| image | level | threads | | peak, MiB | estimate, MiB | ratio |",
-        "|---|---:|---:|---|---:|---:|---:|",
-        *map(_row, found),
-    ]
-    return "\n".join(rows) + f"\n\nMeasured on {record.describe(record.machine())}.\n"
-
-
-def _measured(case: Case) -> Iterator[Taken]:
+def measured(case: Case) -> Iterator[Taken]:
+    """Of compressing the case, then of decompressing it, each in a process of its own."""
     with tempfile.TemporaryDirectory() as name:
         names = (f"a{case.suffix}", "a.ncmz", f"b{case.suffix}")
         image, coded, back = (Path(name) / one for one in names)
@@ -138,6 +129,16 @@ def _measured(case: Case) -> Iterator[Taken]:
             command = [sys.executable, "-c", _CHILD, colours, *arguments]
             done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
             yield Taken(case, what, *json.loads(done.stdout))
+
+
+def table(found: Sequence[Taken]) -> str:
+    """The measurements in Markdown, and what they were measured on."""
+    rows = [
+        "| image | level | threads | | peak, MiB | estimate, MiB | ratio |",
+        "|---|---:|---:|---|---:|---:|---:|",
+        *map(_row, found),
+    ]
+    return "\n".join(rows) + f"\n\nMeasured on {record.describe(record.machine())}.\n"
 
 
 def _row(taken: Taken) -> str:

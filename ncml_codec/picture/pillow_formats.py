@@ -45,10 +45,10 @@ _NOT_KEPT = {
 }
 # That reading takes for a pixel beside its samples: 4 in Pillow's own image, and 12 more in what
 # libwebp is given room for when the file is opened. That writing takes for a byte of samples: two
-# copies, Pillow's image, the file, and the image that is read back; libwebp's by pixel
+# copies, Pillow's image, the file, and the image that is read back; libwebp's by pixel and at least
 # (`python -m bench memory --only through`).
 _PILLOW_BYTES, _WEBP_BYTES = 4, 16
-_WRITTEN, _WEBP_WRITTEN = 8, 48
+_WRITTEN, _WEBP_WRITTEN, _WEBP_WRITER = 8, 42, 24 << 20
 _BAND = 1 << 20  # pixels that are copied out of Pillow's memory at a time
 _PILLOW_LIMIT = threading.Lock()
 
@@ -138,7 +138,9 @@ def picture_of(image: Image.Image, name: str, length: int = 0, admit: Admit = ad
 
 def written_bytes(pixels: int, kind: Kind, suffix: str) -> int:
     """The memory that writing an image in the format of this suffix takes."""
-    return pixels * (_WEBP_WRITTEN if suffix == ".webp" else _WRITTEN * sample_bytes(kind))
+    if suffix == ".webp":
+        return _WEBP_WRITER + pixels * _WEBP_WRITTEN
+    return pixels * _WRITTEN * sample_bytes(kind)
 
 
 def encoded(
