@@ -305,12 +305,13 @@ def hostile(pixels: int) -> None:
 @main.command()
 @click.option("--photograph", type=click.Path(path_type=Path), required=True)
 @click.option("--only", multiple=True, help="Cases whose names hold this; may be given again.")
+@click.option("--level", "levels", type=int, multiple=True, help="Cases of this level.")
 @click.option("--minutes", is_flag=True, help="Also the cases that take minutes each.")
-def memory(photograph: Path, only: tuple[str, ...], minutes: bool) -> None:
+def memory(photograph: Path, only: tuple[str, ...], levels: tuple[int, ...], minutes: bool) -> None:
     """Peak memory of ncmlzip, each call in a process of its own, against --memory's estimate."""
     from bench.speed import memory as bench_memory
 
-    click.echo(bench_memory.table(bench_memory.run(photograph, only, minutes, click.echo)))
+    click.echo(bench_memory.table(bench_memory.run(photograph, only, levels, minutes, click.echo)))
 
 
 main.add_command(comparison)

@@ -87,7 +87,7 @@ def cases(photograph: Path) -> Iterator[Case]:
     for suffix in (".webp", ".bmp", ".tif"):
         name = f"photograph, 2048 x 1365, through {suffix[1:]}"
         yield Case(name, photo(2048, 1365), 1, 1, suffix=suffix)
-    yield Case("photograph with few colours, 2048 x 1365", _lattice(photograph), 5, 1, lattice=True)
+    yield Case("photograph with few colours, 2048 x 1365", _lattice(photograph), 1, 1, lattice=True)
     random = np.random.default_rng(0)
     for name, data in (
         ("zeros", bytes(64 * MIB)),
@@ -101,11 +101,18 @@ def cases(photograph: Path) -> Iterator[Case]:
 
 
 def run(
-    photograph: Path, only: Sequence[str], minutes: bool, say: Callable[[str], None]
+    photograph: Path,
+    only: Sequence[str],
+    levels: Sequence[int],
+    minutes: bool,
+    say: Callable[[str], None],
 ) -> list[Taken]:
-    """only: words, of which a case's name holds one; minutes: the cases that take long, too."""
+    """only: words, of which a case's name holds one; levels: of cases, all if empty; minutes: the
+    cases that take long, too."""
     found = []
     for case in cases(photograph):
+        if levels and case.level not in levels:
+            continue
         if (only and not any(word in case.name for word in only)) or case.minutes > minutes:
             continue
         for taken in measured(case):
