@@ -29,8 +29,8 @@ def caseless(tmp_path: Path) -> Iterator[Path]:
     with disk.open("wb") as file:
         file.truncate(16 << 20)
     for command in (
-        ["mkfs.ntfs", "-q", "-F", "-f", disk],
-        ["lowntfs-3g", disk, root, "-o", "ignore_case"],
+        ["mkfs.ntfs", "-q", "-F", "-f", str(disk)],
+        ["lowntfs-3g", str(disk), str(root), "-o", "ignore_case"],
     ):
         try:
             if subprocess.run(command, capture_output=True).returncode:
