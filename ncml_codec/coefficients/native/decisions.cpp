@@ -6,7 +6,8 @@ namespace {
 constexpr int ZERO = 0, NEGATIVE = 1, BELOW = 2, BITS = BELOW + DOUBLINGS;
 constexpr int PRIOR = 4, GROUPED_PRIOR = 8, MEMORY = 255, FRACTION = 8;
 constexpr int64_t BIAS_MAX = int64_t{4 * 256} << FRACTION;
-constexpr int64_t MEAN_MAX = 1 << 22, REACH = 1 << 17, Z_LIMIT = 16 << 13;
+constexpr int64_t MEAN_MAX = 1 << 22;
+constexpr int32_t REACH = 1 << 17, Z_LIMIT = 16 << 13;
 constexpr int LOW = -4 * 64, HIGH = 6 * 64;
 
 int64_t floor_divided(int64_t a, int64_t b) {
@@ -25,7 +26,7 @@ Biases::Biases(int places, int nodes, int grouped, bool learns)
     : nodes_(nodes), grouped_(grouped), grouped_from_(size_t(1 + places * nodes)), learns_(learns) {
   cells_.resize(grouped_from_ + size_t(places * grouped * GROUPS));
   for (size_t at = 0; at < cells_.size(); ++at)
-    cells_[at].variance = int64_t{at < grouped_from_ ? PRIOR : GROUPED_PRIOR} << 16;
+    cells_[at].variance = (at < grouped_from_ ? PRIOR : GROUPED_PRIOR) << 16;
 }
 
 bool Biases::decide(Coder& coder, const Tables& tables, int place, int node, int group,
@@ -42,21 +43,18 @@ bool Biases::decide(Coder& coder, const Tables& tables, int place, int node, int
   probability = std::clamp<int64_t>(tables.squash[size_t(logit + LOGIT_MAX)], LEAST, 65536 - LEAST);
   const bool found = coder.code(int32_t(probability), known);
   if (learns_) {
-    const int64_t surprise = (found ? 65536 : 0) - probability;
-    const int64_t seen = probability * (65536 - probability) >> 16;
+    const auto surprise = int32_t((found ? 65536 : 0) - probability);
+    const auto seen = int32_t(probability * (65536 - probability) >> 16);
     touch(first, surprise, seen);
     touch(second, surprise, seen);
   }
   return found;
 }
 
-void Biases::touch(size_t at, int64_t surprise, int64_t seen) {
+void Biases::touch(size_t at, int32_t surprise, int32_t seen) {
   if (at == 0) return;
   Cell& cell = cells_[at];
-  if (!cell.touched) {
-    cell.touched = true;
-    touched_.push_back(at);
-  }
+  if (!cell.seen) touched_.push_back(at);
   cell.surprise += surprise;
   cell.seen += seen;
 }
@@ -64,12 +62,12 @@ void Biases::touch(size_t at, int64_t surprise, int64_t seen) {
 void Biases::learn() {
   for (const size_t at : touched_) {
     Cell& cell = cells_[at];
-    const int64_t variance = cell.variance + cell.seen;
-    const int64_t bias = cell.bias + floor_divided(cell.surprise * (1 << (FRACTION + 8)), variance);
-    cell.bias = std::clamp(bias, -BIAS_MAX, BIAS_MAX);
-    cell.variance = std::min(variance, int64_t{MEMORY} << 16);
+    const int32_t variance = cell.variance + cell.seen;
+    const int64_t surprise = int64_t{cell.surprise} * (1 << (FRACTION + 8));
+    const int64_t bias = cell.bias + floor_divided(surprise, variance);
+    cell.bias = int32_t(std::clamp(bias, -BIAS_MAX, BIAS_MAX));
+    cell.variance = std::min(variance, MEMORY << 16);
     cell.surprise = cell.seen = 0;
-    cell.touched = false;
   }
   touched_.clear();
 }
@@ -78,16 +76,16 @@ void Mixture::set(const int32_t* outputs, int components, int64_t linear, const 
   count = components;
   int32_t largest = outputs[0];
   for (int i = 1; i < count; ++i) largest = std::max(largest, outputs[i]);
-  int64_t sum = 0;
+  int32_t sum = 0;
   for (int i = 0; i < count; ++i) {
     weight[i] = tables.exponential[size_t(std::min(largest - outputs[i], 1023))];
     sum += weight[i];
   }
-  int64_t left = 1 << 14;
+  int32_t left = 1 << 14;
   for (int i = 0; i < count; ++i) {
     weight[i] = (weight[i] << 14) / sum;
     left -= weight[i];
-    mean[i] = std::clamp(outputs[count + i] + linear, -MEAN_MAX, MEAN_MAX);
+    mean[i] = int32_t(std::clamp(outputs[count + i] + linear, -MEAN_MAX, MEAN_MAX));
     const size_t scale = size_t(std::clamp(outputs[2 * count + i], LOW, HIGH) - LOW);
     mantissa[i] = tables.scale_mantissa[scale];
     shift[i] = tables.scale_shift[scale];
@@ -96,14 +94,14 @@ void Mixture::set(const int32_t* outputs, int components, int64_t linear, const 
 }
 
 int64_t Mixture::below(int64_t bound, const Tables& tables) const {
-  const int64_t position = bound * 64 - 32;
-  int64_t total = 0;
+  const auto position = int32_t(bound * 64 - 32);  // bounds have 18 bits
+  int32_t total = 0;
   for (int i = 0; i < count; ++i) {
-    const int64_t distance = std::clamp(position - mean[i], -REACH, REACH);
-    const int64_t z = distance * mantissa[i] >> shift[i];
-    const int64_t at = std::clamp(z, -Z_LIMIT, Z_LIMIT - 1) + Z_LIMIT;
-    const int64_t low = tables.logistic[size_t(at >> 8)];
-    const int64_t high = tables.logistic[size_t((at >> 8) + 1)];
+    const int32_t distance = std::clamp(position - mean[i], -REACH, REACH);
+    const int32_t z = distance * mantissa[i] >> shift[i];
+    const int32_t at = std::clamp(z, -Z_LIMIT, Z_LIMIT - 1) + Z_LIMIT;
+    const int32_t low = tables.logistic[size_t(at >> 8)];
+    const int32_t high = tables.logistic[size_t((at >> 8) + 1)];
     total += (low + (((high - low) * (at & 255) + 128) >> 8)) * weight[i];
   }
   return total;

@@ -52,11 +52,11 @@ class Biases {
   void learn();
 
  private:
+  // 32 bits hold the sums of a wave of 2^15 blocks. A decision adds 7 to `seen` at least.
   struct Cell {
-    int64_t bias = 0, variance = 0, surprise = 0, seen = 0;
-    bool touched = false;
+    int32_t bias = 0, variance = 0, surprise = 0, seen = 0;
   };
-  void touch(size_t at, int64_t surprise, int64_t seen);
+  void touch(size_t at, int32_t surprise, int32_t seen);
 
   int nodes_, grouped_;
   size_t grouped_from_;
@@ -68,8 +68,7 @@ class Biases {
 struct Mixture {
   static constexpr int MOST = 8;
   int count = 0;
-  int64_t weight[MOST], mean[MOST], mantissa[MOST];
-  int shift[MOST];
+  int32_t weight[MOST], mean[MOST], mantissa[MOST], shift[MOST];
 
   // From a head's outputs [3 count] and the linear path's mean.
   void set(const int32_t* outputs, int components, int64_t linear, const Tables& tables);
