@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,12 @@ from ncml_codec.learn.training.optimiser import Optimiser, OptimiserConfig
 from ncml_codec.learn.training.precision import autocast
 from ncml_codec.learn.training.state import Diverged
 
+_FAST = PlaneConfig(first=64, second=48, hidden=8, dc_hidden=16)
+_LARGE = PlaneConfig(first=256, second=128, hidden=24, dc_hidden=48)
 PRESETS = {
     "jpeg": (PlaneConfig(), PlaneConfig(chroma=True)),
+    "jpeg-fast": (_FAST, replace(_FAST, chroma=True)),
+    "jpeg-large": (_LARGE, replace(_LARGE, chroma=True)),
 }
 LOG_FIELDS = ("step", "luma_bits", "chroma_bits", "level", "seconds")
 _CHROMA_EVERY = 5  # steps; nine tenths of a file are luma's

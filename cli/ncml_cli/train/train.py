@@ -77,7 +77,7 @@ def _option(flag: str, **attributes: Any) -> Callable[[Callable[..., Any]], Call
 )
 @_option(
     "--model",
-    help="Preset of the network: wave-*, jpeg or, as in the paper, tiny, small, base, paper.",
+    help="Preset of the network: wave-*, jpeg* or, as in the paper, tiny, small, base, paper.",
 )
 @_option("--dropout", type=click.FloatRange(0, 1), help="Instead of the preset's (paper).")
 @_option("--classes", type=click.IntRange(0), help="Condition on so many classes (paper).")

@@ -1,0 +1,35 @@
+"""The networks for JPEG coefficients at hand: those that ship with the package."""
+
+from __future__ import annotations
+
+import functools
+from importlib import resources
+
+from ncml_codec.coefficients.model_file import SUFFIX, Model, read_model
+from ncml_codec.errors import UnknownModel, UsageError
+
+DEFAULT = "jpeg"
+
+
+def released() -> list[str]:
+    """Names of the models that ship with the package: the default first."""
+    folder = resources.files("jpeg_coefficients") / "released"
+    names = [e.name.removesuffix(SUFFIX) for e in folder.iterdir() if e.name.endswith(SUFFIX)]
+    return sorted(names, key=lambda name: (name != DEFAULT, name))
+
+
+@functools.cache
+def load(name: str = DEFAULT) -> Model:
+    """A released model. Raises UsageError if there is none of this name."""
+    if name not in released():
+        raise UsageError(f"JPEG model {name!r}: not one of {', '.join(released())}")
+    file = resources.files("jpeg_coefficients") / "released" / f"{name}{SUFFIX}"
+    return read_model(file.read_bytes())
+
+
+def find(identity: bytes) -> Model:
+    """The released model with this identity. Raises UnknownModel."""
+    for name in released():
+        if load(name).identity == identity:
+            return load(name)
+    raise UnknownModel(f"made with the JPEG model {identity.hex()}, which is not at hand")
