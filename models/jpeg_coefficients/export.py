@@ -1,7 +1,7 @@
 """From trained networks to the codec's integers, with the proof for every layer.
 
 Activations get one unit a channel, from how far they reach on sample blocks; weights one power of
-two an output, the finest that 16 bits and the proof of sums allow.
+two an output, the finest that ten bits and the proof of sums allow.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ncml_codec.coefficients.network import (
     ACTIVATION_MAX,
     INPUT_MAX,
     LAST,
+    LEAK_SHIFT,
     LINEAR_BITS,
     LOG_SCALE_MAX,
     LOG_SCALE_MIN,
@@ -27,7 +28,6 @@ from ncml_codec.coefficients.network import (
     OUTPUT_MAX,
     PARAMETER_UNIT,
     SUM_LIMIT,
-    WEIGHT_MAX,
     Integers,
     Layer,
     Network,
@@ -43,8 +43,11 @@ from ncml_codec.errors import ExportError, FormatError
 
 Floats = npt.NDArray[np.float64]
 
-_HEADROOM = 1.25  # beyond what sample blocks reach
+# bench/notebook/jpeg.md, "Integers", has the figures of both.
+_WEIGHT_MAX = 511
+_HEADROOM = 3.0  # beyond what sample blocks reach
 _UNIT_MAX = 1024.0
+_ROUNDED_DOWN = (2**LEAK_SHIFT - 1) / 2 ** (LEAK_SHIFT + 1)
 _STEPS_UNIT = 128.0  # of log2(step) / 4, which is L(step - 1) = 32 log2(step)
 
 
@@ -87,12 +90,20 @@ def make_tables() -> Tables:
 
 @dataclass(frozen=True)
 class _Units:
-    """Integers to one float unit of each channel."""
+    """Integers to one float unit of each channel.
+
+    lost_*: what the integer leaky ReLU takes from each on average, in float units: v >> 3 rounds
+    down, which is 7/16 of an integer for each negative value. Biases give it back.
+    """
 
     first: Floats
     second: Floats
     heads: Floats  # [63, hidden]
     dc: Floats
+    lost_first: Floats
+    lost_second: Floats
+    lost_heads: Floats
+    lost_dc: Floats
 
 
 def _units(network: PlaneNetwork, batch: Batch) -> _Units:
@@ -100,9 +111,14 @@ def _units(network: PlaneNetwork, batch: Batch) -> _Units:
     h, g = network.trunk(features, ends(features.own))
     ac = network.ac(leaky(g), features.before, LAST)
     # What lies behind a block's end is never computed.
-    known = torch.arange(1, LAST + 1) <= ends(features.own)[:, None]
+    known = (torch.arange(1, LAST + 1) <= ends(features.own)[:, None])[..., None]
     dc = network.dc(features, leaky(g))
-    return _Units(*(map(_unit, (h, g, ac * known[..., None], dc))))
+    units = [_unit(activations) for activations in (h, g, ac * known, dc)]
+    count = known.sum(0).clamp(min=1)
+    negative = [(x < 0).float().mean(0) for x in (h, g)]
+    negative += [((ac < 0) & known).sum(0) / count, (dc < 0).float().mean(0)]
+    lost = [_ROUNDED_DOWN * _array(n) / u for n, u in zip(negative, units, strict=True)]
+    return _Units(*units, *lost)
 
 
 def _unit(activations: Tensor) -> Floats:
@@ -114,8 +130,10 @@ def _plane(network: PlaneNetwork, batch: Batch) -> IntegerPlane:
     config, units = network.config, _units(network, batch)
     hidden, far = config.hidden, config.far
     first, first_units = _first_weight(network)
+    second_weight = _array(network.second.weight)
     second = _layer(
-        *("second", _array(network.second.weight), _array(network.second.bias)),
+        *("second", second_weight),
+        _array(network.second.bias) + second_weight @ units.lost_first,
         *(units.first, units.second, np.full(config.first, ACTIVATION_MAX)),
         spare=_array(network.end_condition),
     )
@@ -123,7 +141,7 @@ def _plane(network: PlaneNetwork, batch: Batch) -> IntegerPlane:
     own = np.concatenate([np.full(config.second, ACTIVATION_MAX), np.full(2 * LAST, INPUT_MAX)])
     own_units = np.concatenate([units.second, np.full(2 * LAST, UNIT)])
     trunk = _array(network.heads.weight).reshape(LAST, hidden, -1)
-    trunk_bias = _array(network.heads.bias).reshape(LAST, hidden)
+    trunk_bias = _array(network.heads.bias).reshape(LAST, hidden) + trunk @ units.lost_second
     earlier = _array(network.earlier * network.earlier_mask).reshape(2, LAST, LAST, hidden)
     heads, outs = [], []
     for k in range(LAST):
@@ -131,9 +149,13 @@ def _plane(network: PlaneNetwork, batch: Batch) -> IntegerPlane:
         name = f"heads.{k + 1}"
         heads.append(_layer(name, weight, trunk_bias[k], own_units, units.heads[k], own))
         out, bias = _array(network.out[k]).T, _array(network.out_bias[k, 0])
-        outs.append(_out(f"outs.{k + 1}", out, bias, units.heads[k]))
+        outs.append(_out(f"outs.{k + 1}", out, bias, units.heads[k], units.lost_heads[k]))
     odd_even = _array(network.dc_earlier.weight).reshape(-1, 2, LAST).transpose(1, 0, 2)
-    dc = np.concatenate([_array(network.dc_head.weight), *_signed(odd_even)], axis=1)
+    dc_trunk = _array(network.dc_head.weight)
+    dc = np.concatenate([dc_trunk, *_signed(odd_even)], axis=1)
+    dc_bias = _array(network.dc_head.bias) + dc_trunk @ units.lost_second
+    dc_out, dc_out_bias = _array(network.dc_out.weight), _array(network.dc_out.bias)
+    end, end_bias = _array(network.end.weight), _array(network.end.bias)
     roles = len(NEIGHBOURS) + (2 if config.chroma else 0)
     linear = np.rint(_array(network.linear * linear_mask(roles)) * 2**LINEAR_BITS)
     linear[len(NEIGHBOURS) : -1, 0] = 0  # DC of other planes is not read
@@ -144,13 +166,13 @@ def _plane(network: PlaneNetwork, batch: Batch) -> IntegerPlane:
             *("first", first, _array(network.first.bias), first_units, units.first),
             first_bounds(far, config.chroma),
         ),
-        end=_out("end", _array(network.end.weight), _array(network.end.bias), units.first),
+        end=_out("end", end, end_bias, units.first, units.lost_first),
         second=second,
         end_bias=_rounded(_array(network.end_condition) * scale),
         heads=tuple(heads),
         outs=tuple(outs),
-        dc_head=_layer("dc_head", dc, _array(network.dc_head.bias), own_units, units.dc, own),
-        dc_out=_out("dc_out", _array(network.dc_out.weight), _array(network.dc_out.bias), units.dc),
+        dc_head=_layer("dc_head", dc, dc_bias, own_units, units.dc, own),
+        dc_out=_out("dc_out", dc_out, dc_out_bias, units.dc, units.lost_dc),
         linear=linear.astype(np.int32),
     )
 
@@ -196,10 +218,10 @@ def _signed(both: Floats) -> tuple[Floats, Floats]:
     return even + odd, even - odd
 
 
-def _out(name: str, weight: Floats, bias: Floats, unit_in: Floats) -> Layer:
+def _out(name: str, weight: Floats, bias: Floats, unit_in: Floats, lost: Floats) -> Layer:
     units = np.full(len(weight), float(PARAMETER_UNIT))
     bounds = np.full(weight.shape[1], ACTIVATION_MAX)
-    return _layer(name, weight, bias, unit_in, units, bounds, OUTPUT_MAX)
+    return _layer(name, weight, bias + weight @ lost, unit_in, units, bounds, OUTPUT_MAX)
 
 
 def _layer(
@@ -227,7 +249,7 @@ def _layer(
         half = 2 ** (candidate - 1) if candidate else 0
         offsets = np.rint(bias * scale) + half
         sums = np.abs(integers) @ bounds + np.abs(offsets) + np.rint(more * scale) + 1
-        fits = (sums < SUM_LIMIT) & (np.abs(integers).max(axis=1) <= WEIGHT_MAX)
+        fits = (sums < SUM_LIMIT) & (np.abs(integers).max(axis=1) <= _WEIGHT_MAX)
         shift[fits] = candidate
         chosen_weight[fits] = integers[fits]
         chosen_bias[fits] = offsets[fits]
