@@ -132,9 +132,12 @@ def _plane(network: PlaneNetwork, batch: Batch) -> IntegerPlane:
     first, first_units = _first_weight(network)
     second_weight = _array(network.second.weight)
     second = _layer(
-        *("second", second_weight),
+        "second",
+        second_weight,
         _array(network.second.bias) + second_weight @ units.lost_first,
-        *(units.first, units.second, np.full(config.first, ACTIVATION_MAX)),
+        units.first,
+        units.second,
+        np.full(config.first, ACTIVATION_MAX),
         spare=_array(network.end_condition),
     )
     scale = units.second * 2.0**second.shift
