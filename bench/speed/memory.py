@@ -2,7 +2,7 @@
 
 Each call runs in a process of its own, with a limit that is never reached, so that all that fits
 without a limit is done. The estimate is the largest that the call compared with its limit. It is
-without the tables of colours (54 MiB a thread), but for images that have them.
+without the tables of colours (60 MiB a thread), but for images that have them.
 """
 
 from __future__ import annotations

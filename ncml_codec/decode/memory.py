@@ -23,9 +23,10 @@ _PROCESS = 48 * MIB  # Python, numpy, the model
 # holds; of an image's payloads, while its other tiles are encoded.
 _TILE_DECODED, _TILE_ENCODED = 2, 4
 _BAND_DECODED, _BAND_ENCODED, _PAYLOAD = 1, 2, 1
-_COLOURS = 54 * MIB  # the tables of a tile whose colours are counted
+_COLOURS = 60 * MIB  # the tables of a tile whose colours are counted
 _RING = 24  # by row of a tile and feature of a layer: the waves that later ones look back to
 _LEARNING = 48  # by parameter: its values, averages and rounded copies, for every tile at once
+_RECORD = 130  # by record of metadata, beside its bytes
 
 # Format version 2 holds the image whole. By byte of its planes: samples, numbers and planes; by
 # pixel, what a palette or ranks of values are looked for with; by sample, what they are found with.
@@ -132,7 +133,11 @@ def of_metadata(section: bytes | memoryview) -> int:
 
     Raises FormatError if it does not state its size.
     """
-    return png_chunks.PACKING * unpacked_bytes(section, "metadata") if section else 0
+    if not section:
+        return 0
+    size = unpacked_bytes(section, "metadata")
+    records = min(size // 8, png_chunks.MAX_CHUNKS)  # a record's length and kind are 8 bytes
+    return png_chunks.PACKING * size + _RECORD * records
 
 
 def check(most: int | None, held: int) -> None:
