@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ncml_codec.coefficients import codec, tiles
+from ncml_codec.coefficients import codec, released_models, tiles
 from ncml_codec.coefficients.decisions import GROUPED, NODES, Biases, code_choices, code_numbers
 from ncml_codec.coefficients.mixtures import Mixtures, mixtures
 from ncml_codec.coefficients.model_file import read_model, write_model
 from ncml_codec.coefficients.network import Layer, Network, check, largest_sums, layers
 from ncml_codec.entropy.coder import Decoder, Encoder, Meter
-from ncml_codec.errors import FormatError, NotThisFormat, UsageError
+from ncml_codec.errors import FormatError, NotThisFormat, UnknownModel, UsageError
 from ncml_codec.jpeg import Jpeg, read
 from tests.builders.coefficient_networks import jpeg_bytes, random_network, tables
 
@@ -248,3 +248,18 @@ def test_tiles_come_back_and_do_not_depend_on_threads(mode: str, sampling: int) 
     check_same(tiles.decode(payloads, file.layout, NETWORK, side=32, threads=2), file)
     with pytest.raises(FormatError):
         tiles.decode(payloads[1:], file.layout, NETWORK, side=32)
+
+
+def test_the_released_network_codes_in_fewer_bytes_than_huffman_tables() -> None:
+    model = released_models.load()
+    assert released_models.find(model.identity) is model
+    data = jpeg_bytes(3, (64, 64))
+    file = read(data)
+    assert len(coded(file, model.network)) < 0.8 * (len(data) - len(file.recipe.markers))
+
+
+def test_unknown_models_are_refused() -> None:
+    with pytest.raises(UsageError):
+        released_models.load("none")
+    with pytest.raises(UnknownModel):
+        released_models.find(b"none")
