@@ -18,13 +18,11 @@ def released() -> list[str]:
     return sorted(names, key=lambda name: (name != DEFAULT, name))
 
 
-@functools.cache
 def load(name: str = DEFAULT) -> Model:
     """A released model. Raises UsageError if there is none of this name."""
     if name not in released():
         raise UsageError(f"JPEG model {name!r}: not one of {', '.join(released())}")
-    file = resources.files("jpeg_coefficients") / "released" / f"{name}{SUFFIX}"
-    return read_model(file.read_bytes())
+    return _released(name)
 
 
 def find(identity: bytes) -> Model:
@@ -33,3 +31,9 @@ def find(identity: bytes) -> Model:
         if load(name).identity == identity:
             return load(name)
     raise UnknownModel(f"made with the JPEG model {identity.hex()}, which is not at hand")
+
+
+@functools.cache
+def _released(name: str) -> Model:
+    file = resources.files("jpeg_coefficients") / "released" / f"{name}{SUFFIX}"
+    return read_model(file.read_bytes())
