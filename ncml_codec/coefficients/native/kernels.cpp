@@ -1,8 +1,9 @@
-// The two loops that take the time. GCC makes a version of each for every kind of processor.
+// The two loops over weights. GCC makes a version of each for every kind of processor, where the C
+// library can choose among them (glibc).
 
 #include "network.h"
 
-#if defined(__linux__) && defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__GLIBC__) && defined(__x86_64__) && !defined(__clang__) && __GNUC__ >= 12
 #define VERSIONS __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
 #else
 #define VERSIONS
