@@ -1,8 +1,8 @@
 """Numbers as binary decisions: what a distribution says of each, and what the file has taught.
 
-A decision has a probability of `true` in 65536ths, from the masses of two sets of values. Biases on
-its log-odds learn from the decisions before: one for each coefficient and node of the tree, and one
-for these and how probable 0 is.
+A decision has a probability of `true` in 65536ths, from the masses of two sets of values. Its
+log-odds are corrected by what the decisions before have taught: a factor and a bias for each
+coefficient and node of the tree, and a bias for these and how probable 0 is.
 
 The tree of a number v: is it 0? is it below 0? Then u = |v| - 1: is it below 1, 2, 4, 8, ...? At
 last the bits of u below its highest one, from high to low. A number that cannot be 0 lacks the
@@ -35,9 +35,13 @@ NODES = 32
 _ZERO, _NEGATIVE, _BELOW, _BITS = 0, 1, 2, 2 + DOUBLINGS
 _SHALLOW = 4  # of u below 2**4 each place has a bias of its own, as far as there are NODES
 
-# Learning: a bias is moved by the surprise of its decisions divided by their variance so far.
+# Learning: a bias is moved by the surprise of its decisions divided by their variance so far; a
+# factor likewise, both weighed by the log-odds. Chosen in bench/notebook/jpeg.md.
 PRIOR, GROUPED_PRIOR = 4, 8  # variance that a new bias has seen: the sum of p (1 - p)
 MEMORY = 255  # and has seen at most
+GAIN_PRIOR, GAIN_MEMORY = 20, 1000  # the same of factors, times the squares of the log-odds
+_GAIN_BITS = 16
+_LEAST_GAIN, _MOST_GAIN = -45875, 65536  # the factor is from 0.3 to 2
 _FRACTION = 8  # bits of a bias below a logit's unit
 _BIAS_MAX = 4 * LOGIT_UNIT << _FRACTION
 GROUPS = 16  # of numbers, by the probability of 0
@@ -61,7 +65,8 @@ class Biases:
     """What decisions have taught about `places`, which are coefficients, or one for choices.
 
     A decision has two biases, whose sum counts: one of its place and node, one of place, node and
-    group, for nodes below `grouped`. static: nothing is learned.
+    group, for nodes below `grouped`. The first one has a factor as well.
+    static: nothing is learned.
     """
 
     def __init__(self, places: int, nodes: int = NODES, grouped: int = 0) -> None:
@@ -71,7 +76,15 @@ class Biases:
         self.bias = np.zeros(cells, np.int64)  # in 2**-8 of a logit's unit
         self.variance = np.full(cells, PRIOR << 16, np.int64)  # in 2**-16
         self.variance[self._grouped_from :] = GROUPED_PRIOR << 16
+        self.gain = np.zeros(self._grouped_from, np.int64)  # the factor less 1, in 2**-16
+        self.spread = np.full(self._grouped_from, GAIN_PRIOR << 16, np.int64)  # in 2**-16
         self.static = False
+
+    def corrected(self, logit: Integers64, cells: Integers64) -> Integers64:
+        """Log-odds with what has been learned, [m]."""
+        scaled = logit + (logit * self.gain[cells[:, 0]] >> _GAIN_BITS)
+        found: Integers64 = scaled + (self.bias[cells].sum(axis=1) >> _FRACTION)
+        return np.clip(found, -LOGIT_MAX, LOGIT_MAX)
 
     def cells(self, place: int, nodes: Integers64, groups: Integers64) -> Integers64:
         """Both biases' places in the arrays, [m, 2]; nodes, groups: [m]."""
@@ -79,8 +92,12 @@ class Biases:
         second = self._grouped_from + (place * self.grouped + nodes) * GROUPS + groups
         return np.stack([first, np.where(nodes < self.grouped, second, 0)], axis=1)
 
-    def learn(self, cells: Integers64, probability: Integers64, found: Flags) -> None:
-        """From a round's decisions: their cells [m, 2], probabilities and outcomes [m]."""
+    def learn(
+        self, cells: Integers64, logit: Integers64, probability: Integers64, found: Flags
+    ) -> None:
+        """From a round's decisions: their cells [m, 2], and log-odds before they were corrected,
+        probabilities after, and outcomes, [m]."""
+        self._learn_gains(cells[:, 0], logit, probability, found)
         touched, which = np.unique(cells, return_inverse=True)
         surprise, seen = np.zeros(len(touched), np.int64), np.zeros(len(touched), np.int64)
         which = which.reshape(cells.shape)
@@ -91,6 +108,20 @@ class Biases:
         self.bias[touched] = np.clip(bias, -_BIAS_MAX, _BIAS_MAX)
         self.variance[touched] = np.minimum(variance, MEMORY << 16)
         self.bias[0] = 0
+
+    def _learn_gains(
+        self, cells: Integers64, logit: Integers64, probability: Integers64, found: Flags
+    ) -> None:
+        touched, which = np.unique(cells, return_inverse=True)
+        surprise, seen = np.zeros(len(touched), np.int64), np.zeros(len(touched), np.int64)
+        np.add.at(surprise, which, (found * ONE - probability) * logit)
+        variance = probability * (ONE - probability) >> 16
+        np.add.at(seen, which, variance * logit * logit >> 16)
+        spread = self.spread[touched] + seen
+        gain = self.gain[touched] + (surprise << 8) // spread
+        self.gain[touched] = np.clip(gain, _LEAST_GAIN, _MOST_GAIN)
+        self.spread[touched] = np.minimum(spread, GAIN_MEMORY << 16)
+        self.gain[0] = 0
 
 
 class Round:
@@ -120,14 +151,13 @@ class Round:
         probability = np.where(totals > 0, (masses << 16) // np.maximum(totals, 1), ONE // 2)
         logit = stretch(np.clip(probability, LEAST, ONE - LEAST))
         cells = self.biases.cells(self.place, nodes, self.groups[rows])
-        logit += self.biases.bias[cells].sum(axis=1) >> _FRACTION
-        probability = squash(np.clip(logit, -LOGIT_MAX, LOGIT_MAX))
+        probability = squash(self.biases.corrected(logit, cells))
         probability = np.clip(probability, LEAST, ONE - LEAST)
         counts = np.stack([ONE - probability, probability], axis=1) << 8
         symbols = None if known is None else known.astype(np.int32)
         found = self.coder.code((counts - 1).astype(np.float32), symbols).astype(bool)
         if not self.biases.static:
-            self.biases.learn(cells, probability, found)
+            self.biases.learn(cells, logit, probability, found)
         return found
 
 

@@ -5,6 +5,8 @@ namespace {
 
 constexpr int ZERO = 0, NEGATIVE = 1, BELOW = 2, BITS = BELOW + DOUBLINGS;
 constexpr int PRIOR = 4, GROUPED_PRIOR = 8, MEMORY = 255, FRACTION = 8;
+constexpr int GAIN_PRIOR = 20, GAIN_MEMORY = 1000, GAIN_BITS = 16;
+constexpr int64_t LEAST_GAIN = -45875, MOST_GAIN = 65536;
 constexpr int64_t BIAS_MAX = int64_t{4 * 256} << FRACTION;
 constexpr int64_t MEAN_MAX = 1 << 22;
 constexpr int32_t REACH = 1 << 17, Z_LIMIT = 16 << 13;
@@ -25,6 +27,8 @@ int node_of_bits(int64_t middle) {
 Biases::Biases(int places, int nodes, int grouped, bool learns)
     : nodes_(nodes), grouped_(grouped), grouped_from_(size_t(1 + places * nodes)), learns_(learns) {
   cells_.resize(grouped_from_ + size_t(places * grouped * GROUPS));
+  gains_.resize(grouped_from_);
+  for (Gain& gain : gains_) gain.spread = GAIN_PRIOR << 16;
   for (size_t at = 0; at < cells_.size(); ++at)
     cells_[at].variance = (at < grouped_from_ ? PRIOR : GROUPED_PRIOR) << 16;
 }
@@ -37,7 +41,8 @@ bool Biases::decide(Coder& coder, const Tables& tables, int place, int node, int
   const size_t first = node < nodes_ ? size_t(1 + place * nodes_ + node) : 0;
   const size_t second =
       node < grouped_ ? grouped_from_ + size_t((place * grouped_ + node) * GROUPS + group) : 0;
-  int64_t logit = tables.stretch[size_t(probability >> 4)];
+  const int64_t before = tables.stretch[size_t(probability >> 4)];
+  int64_t logit = before + (before * gains_[first].gain >> GAIN_BITS);
   logit += (cells_[first].bias + cells_[second].bias) >> FRACTION;
   logit = std::clamp<int64_t>(logit, -LOGIT_MAX, LOGIT_MAX);
   probability = std::clamp<int64_t>(tables.squash[size_t(logit + LOGIT_MAX)], LEAST, 65536 - LEAST);
@@ -46,6 +51,10 @@ bool Biases::decide(Coder& coder, const Tables& tables, int place, int node, int
     const auto surprise = int32_t((found ? 65536 : 0) - probability);
     const auto seen = int32_t(probability * (65536 - probability) >> 16);
     touch(first, surprise, seen);
+    if (first) {
+      gains_[first].surprise += surprise * before;
+      gains_[first].seen += seen * before * before >> 16;
+    }
     touch(second, surprise, seen);
   }
   return found;
@@ -68,6 +77,13 @@ void Biases::learn() {
     cell.bias = int32_t(std::clamp(bias, -BIAS_MAX, BIAS_MAX));
     cell.variance = std::min(variance, MEMORY << 16);
     cell.surprise = cell.seen = 0;
+    if (at >= grouped_from_) continue;
+    Gain& gain = gains_[at];
+    const int64_t spread = gain.spread + gain.seen;
+    const int64_t moved = gain.gain + floor_divided(gain.surprise * 256, spread);
+    gain.gain = int32_t(std::clamp(moved, LEAST_GAIN, MOST_GAIN));
+    gain.spread = int32_t(std::min<int64_t>(spread, GAIN_MEMORY << 16));
+    gain.surprise = gain.seen = 0;
   }
   touched_.clear();
 }

@@ -56,12 +56,18 @@ class Biases {
   struct Cell {
     int32_t bias = 0, variance = 0, surprise = 0, seen = 0;
   };
+  // The factor of a place and node.
+  struct Gain {
+    int64_t surprise = 0, seen = 0;
+    int32_t gain = 0, spread = 0;
+  };
   void touch(size_t at, int32_t surprise, int32_t seen);
 
   int nodes_, grouped_;
   size_t grouped_from_;
   bool learns_;
   std::vector<Cell> cells_;
+  std::vector<Gain> gains_;
   std::vector<size_t> touched_;
 };
 
