@@ -1,10 +1,10 @@
 """Coefficients of a JPEG file to bytes and back, by a network of integers.
 
-The order is this. Components come one after the other, each with biases of its own. A plane's waves
-come in order; within a wave first the ends of all its blocks, then coefficient 1 of those blocks
-whose end is 1 or more, coefficient 2 likewise, up to 63, at last DC of all blocks. Within each of
-these, decisions come round by round (`decisions`): the first of every block from the top down, then
-the second of those blocks that have one, and so on. Biases learn after each round.
+The order is this. Components come one after the other, each with corrections of its own. A plane's
+waves come in order; within a wave first the ends of all its blocks, then coefficient 1 of those
+blocks whose end is 1 or more, coefficient 2 likewise, up to 63, at last DC of all blocks. Within
+each of these, decisions come round by round (`decisions`): the first of every block from the top
+down, then the second of those blocks that have one, and so on. Corrections learn after each round.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ncml_codec.coefficients.decisions import (
-    GROUPED,
-    NODES,
-    Biases,
+    Corrections,
     code_choices,
     code_numbers,
 )
@@ -104,7 +102,7 @@ class _Learned:
     """What one component's decisions have taught."""
 
     def __init__(self, static: bool) -> None:
-        self.ends, self.numbers = Biases(1, LAST + 1), Biases(64, NODES, GROUPED)
+        self.ends, self.numbers = Corrections(1, LAST + 1), Corrections(64)
         self.ends.static = self.numbers.static = static
 
 
@@ -180,8 +178,8 @@ class _Walk:
         outputs, mean = block.outputs(k, rows)
         distribution = mixtures(outputs, mean, self.tables)
         own = None if known is None else known[rows, k]
-        biases = self.learned.numbers
-        return code_numbers(distribution, may_be_zero, self.coder, biases, k, own)
+        corrections = self.learned.numbers
+        return code_numbers(distribution, may_be_zero, self.coder, corrections, k, own)
 
 
 def ends(blocks: npt.NDArray[np.integer]) -> Integers64:

@@ -2,7 +2,7 @@
 
 A decision has a probability of `true` in 65536ths, from the masses of two sets of values. Its
 log-odds are corrected by what the decisions before have taught: a factor and a bias for each
-coefficient and node of the tree, and a bias for these and how probable 0 is.
+coefficient and node of the tree.
 
 The tree of a number v: is it 0? is it below 0? Then u = |v| - 1: is it below 1, 2, 4, 8, ...? At
 last the bits of u below its highest one, from high to low. A number that cannot be 0 lacks the
@@ -37,15 +37,12 @@ _SHALLOW = 4  # of u below 2**4 each place has a bias of its own, as far as ther
 
 # Learning: a bias is moved by the surprise of its decisions divided by their variance so far; a
 # factor likewise, both weighed by the log-odds. Chosen in bench/notebook/jpeg.md.
-PRIOR, GROUPED_PRIOR = 4, 8  # variance that a new bias has seen: the sum of p (1 - p)
-MEMORY = 255  # and has seen at most
+PRIOR, MEMORY = 4, 255  # variance that a new bias has seen, the sum of p (1 - p), and at most
 GAIN_PRIOR, GAIN_MEMORY = 20, 1000  # the same of factors, times the squares of the log-odds
 _GAIN_BITS = 16
 _LEAST_GAIN, _MOST_GAIN = -45875, 65536  # the factor is from 0.3 to 2
 _FRACTION = 8  # bits of a bias below a logit's unit
 _BIAS_MAX = 4 * LOGIT_UNIT << _FRACTION
-GROUPS = 16  # of numbers, by the probability of 0
-GROUPED = 8  # nodes that have a bias for every group
 
 
 class Distribution(Protocol):
@@ -61,103 +58,84 @@ class Distribution(Protocol):
         ...
 
 
-class Biases:
+class Corrections:
     """What decisions have taught about `places`, which are coefficients, or one for choices.
 
-    A decision has two biases, whose sum counts: one of its place and node, one of place, node and
-    group, for nodes below `grouped`. The first one has a factor as well.
-    static: nothing is learned.
+    Of each place and node a factor on the log-odds and a bias. static: nothing is learned.
     """
 
-    def __init__(self, places: int, nodes: int = NODES, grouped: int = 0) -> None:
-        self.nodes, self.grouped = nodes, grouped
-        cells = 1 + places * (nodes + grouped * GROUPS)  # the first one is of those without a bias
-        self._grouped_from = 1 + places * nodes
+    def __init__(self, places: int, nodes: int = NODES) -> None:
+        self.nodes = nodes
+        cells = 1 + places * nodes  # the first one is of nodes without a correction
         self.bias = np.zeros(cells, np.int64)  # in 2**-8 of a logit's unit
         self.variance = np.full(cells, PRIOR << 16, np.int64)  # in 2**-16
-        self.variance[self._grouped_from :] = GROUPED_PRIOR << 16
-        self.gain = np.zeros(self._grouped_from, np.int64)  # the factor less 1, in 2**-16
-        self.spread = np.full(self._grouped_from, GAIN_PRIOR << 16, np.int64)  # in 2**-16
+        self.gain = np.zeros(cells, np.int64)  # the factor less 1, in 2**-16
+        self.spread = np.full(cells, GAIN_PRIOR << 16, np.int64)  # in 2**-16
         self.static = False
+
+    def cells(self, place: int, nodes: Integers64) -> Integers64:
+        """Where nodes [m] stand in the arrays."""
+        return np.where(nodes < self.nodes, 1 + place * self.nodes + nodes, 0)
 
     def corrected(self, logit: Integers64, cells: Integers64) -> Integers64:
         """Log-odds with what has been learned, [m]."""
-        scaled = logit + (logit * self.gain[cells[:, 0]] >> _GAIN_BITS)
-        found: Integers64 = scaled + (self.bias[cells].sum(axis=1) >> _FRACTION)
+        scaled = logit + (logit * self.gain[cells] >> _GAIN_BITS)
+        found: Integers64 = scaled + (self.bias[cells] >> _FRACTION)
         return np.clip(found, -LOGIT_MAX, LOGIT_MAX)
-
-    def cells(self, place: int, nodes: Integers64, groups: Integers64) -> Integers64:
-        """Both biases' places in the arrays, [m, 2]; nodes, groups: [m]."""
-        first = np.where(nodes < self.nodes, 1 + place * self.nodes + nodes, 0)
-        second = self._grouped_from + (place * self.grouped + nodes) * GROUPS + groups
-        return np.stack([first, np.where(nodes < self.grouped, second, 0)], axis=1)
 
     def learn(
         self, cells: Integers64, logit: Integers64, probability: Integers64, found: Flags
     ) -> None:
-        """From a round's decisions: their cells [m, 2], and log-odds before they were corrected,
-        probabilities after, and outcomes, [m]."""
-        self._learn_gains(cells[:, 0], logit, probability, found)
+        """From a round's decisions, each [m].
+
+        logit: before it was corrected; probability: after; found: the outcomes.
+        """
         touched, which = np.unique(cells, return_inverse=True)
-        surprise, seen = np.zeros(len(touched), np.int64), np.zeros(len(touched), np.int64)
-        which = which.reshape(cells.shape)
-        np.add.at(surprise, which, (found * ONE - probability)[:, None])
-        np.add.at(seen, which, (probability * (ONE - probability) >> 16)[:, None])
-        variance = self.variance[touched] + seen
-        bias = self.bias[touched] + (surprise << _FRACTION + 8) // variance
+
+        def total(values: Integers64) -> Integers64:
+            sums = np.zeros(len(touched), np.int64)
+            np.add.at(sums, which, values)
+            return sums
+
+        surprise = found * ONE - probability
+        seen = probability * (ONE - probability) >> 16
+        variance = self.variance[touched] + total(seen)
+        bias = self.bias[touched] + (total(surprise) << _FRACTION + 8) // variance
+        spread = self.spread[touched] + total(seen * logit * logit >> 16)
+        gain = self.gain[touched] + (total(surprise * logit) << 8) // spread
         self.bias[touched] = np.clip(bias, -_BIAS_MAX, _BIAS_MAX)
         self.variance[touched] = np.minimum(variance, MEMORY << 16)
-        self.bias[0] = 0
-
-    def _learn_gains(
-        self, cells: Integers64, logit: Integers64, probability: Integers64, found: Flags
-    ) -> None:
-        touched, which = np.unique(cells, return_inverse=True)
-        surprise, seen = np.zeros(len(touched), np.int64), np.zeros(len(touched), np.int64)
-        np.add.at(surprise, which, (found * ONE - probability) * logit)
-        variance = probability * (ONE - probability) >> 16
-        np.add.at(seen, which, variance * logit * logit >> 16)
-        spread = self.spread[touched] + seen
-        gain = self.gain[touched] + (surprise << 8) // spread
         self.gain[touched] = np.clip(gain, _LEAST_GAIN, _MOST_GAIN)
         self.spread[touched] = np.minimum(spread, GAIN_MEMORY << 16)
-        self.gain[0] = 0
+        self.bias[0] = self.gain[0] = 0
 
 
 class Round:
-    """Codes decisions of one place about n numbers, round by round, and learns after each.
+    """Codes decisions of one place, round by round, and learns after each."""
 
-    groups: [n].
-    """
-
-    def __init__(self, coder: Coder, biases: Biases, place: int, groups: Integers64) -> None:
-        self.coder, self.biases, self.place, self.groups = coder, biases, place, groups
+    def __init__(self, coder: Coder, corrections: Corrections, place: int) -> None:
+        self.coder, self.corrections, self.place = coder, corrections, place
 
     def decide(
-        self,
-        rows: npt.NDArray[np.intp],
-        nodes: Integers64,
-        masses: Integers64,
-        totals: Integers64,
-        known: Flags | None,
+        self, nodes: Integers64, masses: Integers64, totals: Integers64, known: Flags | None
     ) -> Flags:
         """One decision about each of some numbers, the outcomes [m].
 
-        rows: which they are. nodes: in the tree. masses: of the set that `true` means, of totals.
-        known: the outcomes, when encoding.
+        nodes: in the tree. masses: of the set that `true` means, of totals. known: the outcomes,
+        when encoding.
         """
-        if not len(rows):
+        if not len(nodes):
             return np.zeros(0, bool)
         probability = np.where(totals > 0, (masses << 16) // np.maximum(totals, 1), ONE // 2)
         logit = stretch(np.clip(probability, LEAST, ONE - LEAST))
-        cells = self.biases.cells(self.place, nodes, self.groups[rows])
-        probability = squash(self.biases.corrected(logit, cells))
+        cells = self.corrections.cells(self.place, nodes)
+        probability = squash(self.corrections.corrected(logit, cells))
         probability = np.clip(probability, LEAST, ONE - LEAST)
         counts = np.stack([ONE - probability, probability], axis=1) << 8
         symbols = None if known is None else known.astype(np.int32)
         found = self.coder.code((counts - 1).astype(np.float32), symbols).astype(bool)
-        if not self.biases.static:
-            self.biases.learn(cells, logit, probability, found)
+        if not self.corrections.static:
+            self.corrections.learn(cells, logit, probability, found)
         return found
 
 
@@ -165,25 +143,21 @@ def code_numbers(
     distribution: Distribution,
     may_be_zero: Flags,
     coder: Coder,
-    biases: Biases,
+    corrections: Corrections,
     place: int,
     known: Integers64 | None,
 ) -> Integers64:
     """Code n numbers; the numbers. known: when encoding. may_be_zero: [n]; others are not 0.
-
-    biases: of `Biases(places, NODES, GROUPED)`.
 
     Raises FormatError for numbers beyond 17 bits, which only damage decodes to.
     """
     everyone = np.arange(len(may_be_zero))
     zero = np.zeros(len(everyone), np.int64)
     low, high = distribution.below(everyone, zero), distribution.below(everyone, zero + 1)
-    groups = np.minimum((high - low) * GROUPS // distribution.one, GROUPS - 1)
-    round_ = Round(coder, biases, place, groups)
+    round_ = Round(coder, corrections, place)
     found = np.zeros(len(everyone), np.int64)
     open_rows = everyone[may_be_zero]
     is_zero = round_.decide(
-        open_rows,
         np.full(len(open_rows), _ZERO),
         (high - low)[open_rows],
         np.full(len(open_rows), distribution.one),
@@ -192,7 +166,6 @@ def code_numbers(
     rows = np.setdiff1d(everyone, open_rows[is_zero], assume_unique=True)
     above = distribution.one - high
     negative = round_.decide(
-        rows,
         np.full(len(rows), _NEGATIVE),
         low[rows],
         (low + above)[rows],
@@ -231,7 +204,6 @@ def _code_sizes(
         bound = 1 << doubling
         beyond = outside.of(rows, np.full(len(rows), bound))
         inside = round_.decide(
-            outside.rows[rows],
             np.full(len(rows), _BELOW + doubling),
             lower[rows] - beyond,
             lower[rows],
@@ -250,7 +222,6 @@ def _code_sizes(
         middle = least[rows] + width[rows]
         beyond = outside.of(rows, middle)
         inside = round_.decide(
-            outside.rows[rows],
             _nodes_of_bits(middle, width[rows]),
             lower[rows] - beyond,
             lower[rows] - upper[rows],
@@ -271,14 +242,14 @@ def _nodes_of_bits(middle: Integers64, width: Integers64) -> Integers64:
 
 
 def code_choices(
-    masses: Integers64, coder: Coder, biases: Biases, known: Integers64 | None
+    masses: Integers64, coder: Coder, corrections: Corrections, known: Integers64 | None
 ) -> Integers64:
     """Code n choices among 2**levels, from their masses [n, 2**levels]; the choices.
 
-    One decision a bit, high to low: is it in the higher half? biases: of `Biases(1, 2**levels)`.
+    One decision a bit, high to low: is it in the higher half? corrections: of 2**levels nodes.
     """
     count, choices = masses.shape
-    round_ = Round(coder, biases, 0, np.zeros(count, np.int64))
+    round_ = Round(coder, corrections, 0)
     levels = choices.bit_length() - 1
     sums = np.zeros((count, choices + 1), np.int64)
     np.cumsum(masses, axis=1, out=sums[:, 1:])
@@ -287,7 +258,6 @@ def code_choices(
         middle, end = found + (1 << level), found + (2 << level)
         total = sums[rows, end] - sums[rows, found]
         higher = round_.decide(
-            rows,
             (found >> level + 1) + (1 << levels - 1 - level),
             sums[rows, end] - sums[rows, middle],
             total,

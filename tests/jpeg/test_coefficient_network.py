@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ncml_codec.coefficients import codec, released_models, tiles
-from ncml_codec.coefficients.decisions import GROUPED, NODES, Biases, code_choices, code_numbers
+from ncml_codec.coefficients.decisions import Corrections, code_choices, code_numbers
 from ncml_codec.coefficients.mixtures import Mixtures, mixtures
 from ncml_codec.coefficients.model_file import read_model, write_model
 from ncml_codec.coefficients.network import Layer, Network, check, largest_sums, layers
@@ -107,14 +107,19 @@ def some_mixtures(count: int) -> Mixtures:
 
 
 def test_probabilities_of_numbers_sum_to_one() -> None:
-    """Each number alone, by its decisions' probabilities, for a static and for other biases."""
-    biases = Biases(1, NODES, GROUPED)
-    biases.bias[1:] = np.random.default_rng(0).integers(-20000, 20001, len(biases.bias) - 1)
-    biases.static = True
+    """Each number alone, by its decisions' probabilities, whatever the corrections."""
+    corrections = Corrections(1)
+    corrections.bias[1:] = np.random.default_rng(0).integers(
+        -20000, 20001, len(corrections.bias) - 1
+    )
+    corrections.gain[1:] = np.random.default_rng(1).integers(
+        -45000, 65000, len(corrections.gain) - 1
+    )
+    corrections.static = True
     total = 0.0
     for value in range(-400, 401):
         meter = Meter()
-        code_numbers(some_mixtures(1), np.ones(1, bool), meter, biases, 0, np.array([value]))
+        code_numbers(some_mixtures(1), np.ones(1, bool), meter, corrections, 0, np.array([value]))
         total += 2.0**-meter.bits
     # The rest lies beyond: decisions leave 8 of 65536 at least to either side.
     assert 0.995 < total <= 1 + 1e-9
@@ -134,9 +139,9 @@ def test_choices_come_back(seed: int) -> None:
     masses = random.integers(0, 65537, (200, 64)) * (random.random((200, 64)) < 0.3)
     choices = random.integers(0, 64, 200)
     encoder = Encoder()
-    code_choices(masses, encoder, Biases(1, 64), choices)
+    code_choices(masses, encoder, Corrections(1, 64), choices)
     decoder = Decoder(encoder.finish())
-    found = code_choices(masses, decoder, Biases(1, 64), None)
+    found = code_choices(masses, decoder, Corrections(1, 64), None)
     assert np.array_equal(found, choices)
 
 

@@ -4,7 +4,7 @@ namespace ncml::coefficients {
 namespace {
 
 constexpr int ZERO = 0, NEGATIVE = 1, BELOW = 2, BITS = BELOW + DOUBLINGS;
-constexpr int PRIOR = 4, GROUPED_PRIOR = 8, MEMORY = 255, FRACTION = 8;
+constexpr int PRIOR = 4, MEMORY = 255, FRACTION = 8;
 constexpr int GAIN_PRIOR = 20, GAIN_MEMORY = 1000, GAIN_BITS = 16;
 constexpr int64_t LEAST_GAIN = -45875, MOST_GAIN = 65536;
 constexpr int64_t BIAS_MAX = int64_t{4 * 256} << FRACTION;
@@ -24,66 +24,50 @@ int node_of_bits(int64_t middle) {
 
 }  // namespace
 
-Biases::Biases(int places, int nodes, int grouped, bool learns)
-    : nodes_(nodes), grouped_(grouped), grouped_from_(size_t(1 + places * nodes)), learns_(learns) {
-  cells_.resize(grouped_from_ + size_t(places * grouped * GROUPS));
-  gains_.resize(grouped_from_);
-  for (Gain& gain : gains_) gain.spread = GAIN_PRIOR << 16;
-  for (size_t at = 0; at < cells_.size(); ++at)
-    cells_[at].variance = (at < grouped_from_ ? PRIOR : GROUPED_PRIOR) << 16;
+Corrections::Corrections(int places, int nodes, bool learns) : nodes_(nodes), learns_(learns) {
+  cells_.resize(size_t(1 + places * nodes));
+  for (Cell& cell : cells_) {
+    cell.variance = PRIOR << 16;
+    cell.spread = GAIN_PRIOR << 16;
+  }
 }
 
-bool Biases::decide(Coder& coder, const Tables& tables, int place, int node, int group,
-                    int64_t mass, int64_t total, bool known) {
+bool Corrections::decide(Coder& coder, const Tables& tables, int place, int node, int64_t mass,
+                         int64_t total, bool known) {
   // A double's quotient of numbers below 2**46 and 2**31 rounds down to the whole number's.
   int64_t probability = total > 0 ? int64_t(double(mass << 16) / double(total)) : 32768;
   probability = std::clamp<int64_t>(probability, LEAST, 65536 - LEAST);
-  const size_t first = node < nodes_ ? size_t(1 + place * nodes_ + node) : 0;
-  const size_t second =
-      node < grouped_ ? grouped_from_ + size_t((place * grouped_ + node) * GROUPS + group) : 0;
+  Cell& cell = cells_[node < nodes_ ? size_t(1 + place * nodes_ + node) : 0];
   const int64_t before = tables.stretch[size_t(probability >> 4)];
-  int64_t logit = before + (before * gains_[first].gain >> GAIN_BITS);
-  logit += (cells_[first].bias + cells_[second].bias) >> FRACTION;
+  int64_t logit = before + (before * cell.gain >> GAIN_BITS) + (cell.bias >> FRACTION);
   logit = std::clamp<int64_t>(logit, -LOGIT_MAX, LOGIT_MAX);
   probability = std::clamp<int64_t>(tables.squash[size_t(logit + LOGIT_MAX)], LEAST, 65536 - LEAST);
   const bool found = coder.code(int32_t(probability), known);
-  if (learns_) {
-    const auto surprise = int32_t((found ? 65536 : 0) - probability);
-    const auto seen = int32_t(probability * (65536 - probability) >> 16);
-    touch(first, surprise, seen);
-    if (first) {
-      gains_[first].surprise += surprise * before;
-      gains_[first].seen += seen * before * before >> 16;
-    }
-    touch(second, surprise, seen);
+  if (learns_ && node < nodes_) {
+    const int64_t surprise = (found ? 65536 : 0) - probability;
+    const int64_t seen = probability * (65536 - probability) >> 16;
+    if (!cell.seen) touched_.push_back(&cell);
+    cell.surprise += int32_t(surprise);
+    cell.seen += int32_t(seen);
+    cell.gain_surprise += surprise * before;
+    cell.gain_seen += seen * before * before >> 16;
   }
   return found;
 }
 
-void Biases::touch(size_t at, int32_t surprise, int32_t seen) {
-  if (at == 0) return;
-  Cell& cell = cells_[at];
-  if (!cell.seen) touched_.push_back(at);
-  cell.surprise += surprise;
-  cell.seen += seen;
-}
-
-void Biases::learn() {
-  for (const size_t at : touched_) {
-    Cell& cell = cells_[at];
-    const int32_t variance = cell.variance + cell.seen;
-    const int64_t surprise = int64_t{cell.surprise} * (1 << (FRACTION + 8));
-    const int64_t bias = cell.bias + floor_divided(surprise, variance);
-    cell.bias = int32_t(std::clamp(bias, -BIAS_MAX, BIAS_MAX));
-    cell.variance = std::min(variance, MEMORY << 16);
-    cell.surprise = cell.seen = 0;
-    if (at >= grouped_from_) continue;
-    Gain& gain = gains_[at];
-    const int64_t spread = gain.spread + gain.seen;
-    const int64_t moved = gain.gain + floor_divided(gain.surprise * 256, spread);
-    gain.gain = int32_t(std::clamp(moved, LEAST_GAIN, MOST_GAIN));
-    gain.spread = int32_t(std::min<int64_t>(spread, GAIN_MEMORY << 16));
-    gain.surprise = gain.seen = 0;
+void Corrections::learn() {
+  for (Cell* cell : touched_) {
+    const int32_t variance = cell->variance + cell->seen;
+    const int64_t surprise = int64_t{cell->surprise} * (1 << (FRACTION + 8));
+    const int64_t bias = cell->bias + floor_divided(surprise, variance);
+    const int64_t spread = cell->spread + cell->gain_seen;
+    const int64_t gain = cell->gain + floor_divided(cell->gain_surprise * 256, spread);
+    cell->bias = int32_t(std::clamp(bias, -BIAS_MAX, BIAS_MAX));
+    cell->variance = std::min(variance, MEMORY << 16);
+    cell->gain = int32_t(std::clamp(gain, LEAST_GAIN, MOST_GAIN));
+    cell->spread = int32_t(std::min<int64_t>(spread, GAIN_MEMORY << 16));
+    cell->surprise = cell->seen = 0;
+    cell->gain_surprise = cell->gain_seen = 0;
   }
   touched_.clear();
 }
@@ -123,32 +107,31 @@ int64_t Mixture::below(int64_t bound, const Tables& tables) const {
   return total;
 }
 
-void code_numbers(std::vector<Number*>& numbers, Coder& coder, Biases& biases, int place,
+void code_numbers(std::vector<Number*>& numbers, Coder& coder, Corrections& corrections, int place,
                   const Tables& tables) {
-  const auto decide = [&](const Number& number, int node, int64_t mass, int64_t total, bool known) {
-    return biases.decide(coder, tables, place, node, number.group, mass, total, known);
+  const auto decide = [&](int node, int64_t mass, int64_t total, bool known) {
+    return corrections.decide(coder, tables, place, node, mass, total, known);
   };
   std::vector<Number*> rows;
   for (Number* number : numbers) {
     number->below_zero = number->mixture.below(0, tables);
     number->up_to_zero = number->mixture.below(1, tables);
     const int64_t zero = number->up_to_zero - number->below_zero;
-    number->group = int(std::min<int64_t>(zero * GROUPS / MASS, GROUPS - 1));
     number->value = 0;
-    if (number->may_be_zero && decide(*number, ZERO, zero, MASS, number->known == 0)) continue;
+    if (number->may_be_zero && decide(ZERO, zero, MASS, number->known == 0)) continue;
     rows.push_back(number);
   }
-  biases.learn();
+  corrections.learn();
   for (Number* number : rows) {
     const int64_t low = number->below_zero, above = MASS - number->up_to_zero;
-    number->negative = decide(*number, NEGATIVE, low, low + above, number->known < 0);
+    number->negative = decide(NEGATIVE, low, low + above, number->known < 0);
     number->lower = number->negative ? low : above;
     number->upper = 0;
     number->least = 0;
     number->width = 1;
     number->size = (number->known < 0 ? -number->known : number->known) - 1;
   }
-  biases.learn();
+  corrections.learn();
   std::vector<Number*> nonzero = rows, left;
   for (int doubling = 0; !rows.empty(); ++doubling) {
     if (doubling == DOUBLINGS) throw Damaged();
@@ -156,7 +139,7 @@ void code_numbers(std::vector<Number*>& numbers, Coder& coder, Biases& biases, i
     left.clear();
     for (Number* number : rows) {
       const int64_t beyond = number->outside(bound, tables);
-      if (decide(*number, BELOW + doubling, number->lower - beyond, number->lower,
+      if (decide(BELOW + doubling, number->lower - beyond, number->lower,
                  number->size < bound)) {
         number->upper = beyond;
         continue;
@@ -165,7 +148,7 @@ void code_numbers(std::vector<Number*>& numbers, Coder& coder, Biases& biases, i
       number->least = number->width = bound;
       left.push_back(number);
     }
-    biases.learn();
+    corrections.learn();
     rows.swap(left);
   }
   for (Number* number : nonzero)
@@ -176,7 +159,7 @@ void code_numbers(std::vector<Number*>& numbers, Coder& coder, Biases& biases, i
       number->width >>= 1;
       const int64_t middle = number->least + number->width;
       const int64_t beyond = number->outside(middle, tables);
-      if (decide(*number, node_of_bits(middle), number->lower - beyond,
+      if (decide(node_of_bits(middle), number->lower - beyond,
                  number->lower - number->upper, number->size < middle)) {
         number->upper = beyond;
       } else {
@@ -185,7 +168,7 @@ void code_numbers(std::vector<Number*>& numbers, Coder& coder, Biases& biases, i
       }
       if (number->width > 1) left.push_back(number);
     }
-    biases.learn();
+    corrections.learn();
     rows.swap(left);
   }
   for (Number* number : nonzero)

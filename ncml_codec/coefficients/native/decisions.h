@@ -1,4 +1,4 @@
-// Binary decisions, their biases, and mixtures of numbers: ncml_codec/coefficients/decisions.py and
+// Binary decisions, their corrections, and mixtures of numbers: ncml_codec/coefficients/decisions.py and
 // mixtures.py, equal to the bit.
 
 #pragma once
@@ -11,7 +11,7 @@
 
 namespace ncml::coefficients {
 
-constexpr int ONE_BITS = 16, LEAST = 8, NODES = 32, GROUPS = 16, GROUPED = 8, DOUBLINGS = 17;
+constexpr int ONE_BITS = 16, LEAST = 8, NODES = 32, DOUBLINGS = 17;
 constexpr int LOGIT_MAX = 2815;
 constexpr int64_t MASS = int64_t{1} << 30;
 
@@ -40,35 +40,29 @@ class Coder {
   RangeDecoder* decoder_ = nullptr;
 };
 
-// What decisions have taught; see `Biases` of decisions.py.
-class Biases {
+// What decisions have taught; see `Corrections` of decisions.py.
+class Corrections {
  public:
-  Biases(int places, int nodes, int grouped, bool learns);
+  Corrections(int places, int nodes, bool learns);
 
-  // Codes one decision. group: of the number.
-  bool decide(Coder& coder, const Tables& tables, int place, int node, int group, int64_t mass,
-              int64_t total, bool known);
-  // Ends a round: biases change by its decisions.
+  // Codes one decision.
+  bool decide(Coder& coder, const Tables& tables, int place, int node, int64_t mass, int64_t total,
+              bool known);
+  // Ends a round: its decisions change the corrections.
   void learn();
 
  private:
-  // 32 bits hold the sums of a wave of 2^15 blocks. A decision adds 7 to `seen` at least.
+  // 32 bits hold a bias's sums over a wave of 2^13 blocks. A decision adds 7 to `seen` at least.
   struct Cell {
-    int32_t bias = 0, variance = 0, surprise = 0, seen = 0;
+    int32_t bias = 0, gain = 0, variance = 0, spread = 0;
+    int32_t surprise = 0, seen = 0;
+    int64_t gain_surprise = 0, gain_seen = 0;
   };
-  // The factor of a place and node.
-  struct Gain {
-    int64_t surprise = 0, seen = 0;
-    int32_t gain = 0, spread = 0;
-  };
-  void touch(size_t at, int32_t surprise, int32_t seen);
 
-  int nodes_, grouped_;
-  size_t grouped_from_;
+  int nodes_;
   bool learns_;
   std::vector<Cell> cells_;
-  std::vector<Gain> gains_;
-  std::vector<size_t> touched_;
+  std::vector<Cell*> touched_;
 };
 
 struct Mixture {
@@ -86,7 +80,6 @@ struct Number {
   Mixture mixture;
   bool may_be_zero = false;
   int64_t known = 0, value = 0;  // known: when encoding
-  int group = 0;
 
   bool negative = false, open = false;
   int64_t size = 0;  // |known| - 1
@@ -98,7 +91,7 @@ struct Number {
 };
 
 // Codes numbers round by round; their values.
-void code_numbers(std::vector<Number*>& numbers, Coder& coder, Biases& biases, int place,
+void code_numbers(std::vector<Number*>& numbers, Coder& coder, Corrections& corrections, int place,
                   const Tables& tables);
 
 }  // namespace ncml::coefficients

@@ -15,8 +15,8 @@ Walk::Walk(const PlaneNetwork& network, const Tables& tables, const Plane& plane
     : network_(network),
       tables_(tables),
       plane_(plane),
-      ends_(1, BLOCK, 0, learns),
-      numbers_(BLOCK, NODES, GROUPED, learns),
+      ends_(1, BLOCK, learns),
+      numbers_(BLOCK, NODES, learns),
       first_bias_(network.first.bias) {
   const int width = network.first.outputs;
   int at = 2 * (NEAR * BLOCK + (NEIGHBOURS - NEAR) * network.far);
@@ -172,7 +172,7 @@ void Walk::code_ends(Coder& coder, size_t count) {
       const size_t middle = size_t(block.end) + (size_t{1} << level);
       const size_t end = size_t(block.end) + (size_t{2} << level);
       const int node = (block.end >> (level + 1)) + (1 << (5 - level));
-      const bool higher = ends_.decide(coder, tables_, 0, node, 0,
+      const bool higher = ends_.decide(coder, tables_, 0, node,
                                        block.masses[end] - block.masses[middle],
                                        block.masses[end] - block.masses[size_t(block.end)],
                                        known[i] >> level & 1);

@@ -54,7 +54,7 @@ class Walk {
   const PlaneNetwork& network_;
   const Tables& tables_;
   const Plane& plane_;
-  Biases ends_, numbers_;
+  Corrections ends_, numbers_;
   std::vector<int32_t> first_bias_;  // with what is the same for all blocks of the plane
   int64_t reciprocals_[BLOCK];
   std::vector<Block> blocks_;
