@@ -249,7 +249,7 @@ def altered(
     """Sizes of photographs as they are and altered, by kind, one model against another."""
     from bench.codecs import altered as bench_altered
     from bench.codecs.subjects import image_files
-    from ncml_codec.decode.tile_walk import Effort
+    from ncml_codec.decode.effort import Effort
 
     records = bench_altered.run(
         [path for folder in folders for path in image_files([folder])[::every]],

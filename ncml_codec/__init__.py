@@ -34,6 +34,7 @@ __all__ = [
     "decompress_many",
     "decompress_picture",
     "inspect",
+    "restore",
 ]
 
 
@@ -42,15 +43,16 @@ def compress(
     model: str | None = None,
     level: int | None = None,
 ) -> bytes:
-    """The `.ncmz` bytes of an image.
+    """The `.ncmz` bytes of an image, or of a JPEG file.
 
     image: uint8 or uint16, [height, width] or [height, width, channels]: 1 grey, 2 grey and alpha,
     3 RGB, 4 RGBA; or a `picture.Picture`; or the path of an image file, whose kind, palette and
     metadata are kept as by `ncmlzip compress`; what else it holds, `row_readers.open_image(path)`
-    names in its `not_kept`. model: a released model's name or a model file's path, None for the
-    level's own. level: 1 (fastest) to 9 (smallest), 5 if None. The result is not decoded again, as
-    `ncmlzip` does. Raises UnsupportedImage for what cannot be held, InputError for a file that
-    cannot be read, UsageError for an unknown model or level.
+    names in its `not_kept`. Of the path of a JPEG file the very file is kept, see `restore`. model:
+    a released model's name or a model file's path, None for the level's own. level: 1 (fastest) to
+    9 (smallest), 5 if None. The result is not decoded again, as `ncmlzip` does. Raises
+    UnsupportedImage for what cannot be held, InputError for a file that cannot be read, UsageError
+    for an unknown model or level.
 
         >>> import numpy
         >>> deep = numpy.full((3, 5, 4), 40000, numpy.uint16)    # 16-bit RGBA
@@ -60,7 +62,7 @@ def compress(
     from pathlib import Path
 
     from ncml_codec.atomic_files import InputFile
-    from ncml_codec.encode import image_encoder, levels
+    from ncml_codec.encode import image_encoder, jpeg_encoder, levels
     from ncml_codec.network import released_models
     from ncml_codec.picture import row_readers
     from ncml_codec.picture.picture import Picture, Source, from_array
@@ -72,6 +74,8 @@ def compress(
         source = image
     elif isinstance(image, str | os.PathLike):
         with InputFile(Path(image)) as file:
+            if jpeg_encoder.is_jpeg(file):
+                return jpeg_encoder.encode(file.read(), level=level).data
             return image_encoder.encode(row_readers.open_image(file), found, level=level)
     else:
         source = from_array(image)
@@ -136,6 +140,34 @@ def decompress_picture(
         return image_decoder.decode(data, models, None, most, max_work)
     part = regions.region_of(region)
     return image_decoder.picture_of(regions.open_file(data, part, models, None, most, max_work))
+
+
+def restore(
+    data: bytes | str | os.PathLike[str],
+    max_pixels: int | None = None,
+    max_work: int | None = None,
+) -> bytes:
+    """The very bytes of the JPEG file that was compressed.
+
+    data: the `.ncmz` file's bytes or its path. max_pixels, max_work: as of `decompress_picture`,
+    which gives the pixels. Raises FormatError for what is not sound, UsageError if the file holds
+    an image and not a JPEG file, InputError for a file that cannot be read.
+    """
+    from pathlib import Path
+
+    from ncml_codec import atomic_files
+    from ncml_codec.decode import jpeg_decoder
+    from ncml_codec.errors import UsageError
+    from ncml_codec.format.directory import read_directory
+    from ncml_codec.picture import image_files
+
+    if isinstance(data, str | os.PathLike):
+        data = atomic_files.read_file(Path(data))
+    most = image_files.MAX_PIXELS if max_pixels is None else max_pixels
+    kept = read_directory(data, most).kept
+    if kept is None:
+        raise UsageError("the file holds an image: decompress gives its pixels")
+    return jpeg_decoder.restore(kept, data, max_pixels=most, max_work=max_work)
 
 
 def inspect(

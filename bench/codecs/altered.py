@@ -18,7 +18,7 @@ from bench import record
 from bench.codecs.subjects import read_subject
 from bench.record import Record
 from bench.rendering import markdown
-from ncml_codec.decode.tile_walk import Effort
+from ncml_codec.decode.effort import Effort
 from ncml_codec.encode import image_encoder, tile_encoder
 from ncml_codec.learn.data.augmentation import KINDS, shrunk
 from ncml_codec.learn.data.crops import read_rgb

@@ -117,7 +117,7 @@ def _pictures(subject: Subject, variants: Sequence[Variant], engine: str) -> Rec
             picture = ours.prepare(subject)
         except Refused:
             return found
-        if not picture.kind.is_first_version:
+        if not picture.kind.suits_network:
             return found
         bits = costs.bits_by_pixel(variants[0].taken(picture), picture.samples, engine)
         found |= {"cost_map": costs.cost_picture(bits), "cost_model": variants[0].name}
@@ -126,7 +126,7 @@ def _pictures(subject: Subject, variants: Sequence[Variant], engine: str) -> Rec
 
 
 def _with_ideal(result: Result, picture: Picture, variant: Variant, engine: str) -> Result:
-    if not picture.kind.is_first_version:
+    if not picture.kind.suits_network:
         return result
     bits = costs.bits_by_pixel(variant.taken(picture), picture.samples, engine)
     return replace(result, ideal_bytes=float(bits.sum()) / 8)

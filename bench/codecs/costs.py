@@ -12,11 +12,10 @@ from PIL import Image
 
 from bench.codecs.subjects import Subject
 from ncml_codec import engines
-from ncml_codec.decode.tile_walk import TILE_EXPONENT, walk_tile
+from ncml_codec.decode.effort import TILE_EXPONENT
 from ncml_codec.encode import orientation_search
-from ncml_codec.engines import Engine, Walk
-from ncml_codec.format.adaptation import STATIC
-from ncml_codec.format.container import Header
+from ncml_codec.engines.stepwise import walk_tile
+from ncml_codec.format.tiles import TileLayout
 from ncml_codec.network.distribution import Weights
 from ncml_codec.network.integer_network import Integers
 from ncml_codec.network.model_file import Model
@@ -36,10 +35,10 @@ def bits_by_pixel(model: Model, samples: npt.NDArray[np.uint8], engine: str) -> 
     samples: uint8 [height, width, planes], 1 or 3 planes, coded in the turn that the codec takes.
     """
     height, width, planes = samples.shape
-    walker = _WalkOnly(engines.load(engine, model.network))
+    walker = engines.load(engine, model.network)
     bits = np.zeros((height, width))
     turn = orientation_search.turn_of(Picture(samples))
-    for top, left, rows, columns in Header(
+    for top, left, rows, columns in TileLayout(
         width, height, planes, model.identity, TILE_EXPONENT
     ).tiles():
         tile = turned(samples[top : top + rows, left : left + columns], turn)
@@ -96,21 +95,6 @@ def _coding_order(height: int, width: int, planes: int) -> Iterator[slice]:
             assert len(pixels[here])
             for _ in range(2 * planes):
                 yield here
-
-
-class _WalkOnly:
-    """An engine that is never asked for a whole image at once, so that the order is the walk's."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.name = engine.name
-        self._engine = engine
-
-    def __str__(self) -> str:
-        return str(self._engine)
-
-    def walk(self, height: int, width: int, strength: int = STATIC) -> Walk:
-        assert strength == STATIC
-        return self._engine.walk(height, width)
 
 
 def _small(width: int, height: int) -> tuple[int, int]:

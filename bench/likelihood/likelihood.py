@@ -21,13 +21,15 @@ from bench.codecs.subjects import SUFFIXES
 from bench.record import Record
 from bench.rendering import markdown
 from ncml_codec import engines
-from ncml_codec.decode import image_decoder, tile_walk
-from ncml_codec.decode.tile_walk import walk_tile
+from ncml_codec.decode import image_decoder
+from ncml_codec.decode.effort import TILE_EXPONENT, samples_crc
 from ncml_codec.engines.numpy_engine import NumpyEngine, NumpyWalk
+from ncml_codec.engines.stepwise import walk_tile
 from ncml_codec.entropy.coder import Encoder, Meter
 from ncml_codec.errors import InputError
 from ncml_codec.format.adaptation import STATIC
-from ncml_codec.format.container import Container, Header, Tile, write_container
+from ncml_codec.format.container import of_tiles, write
+from ncml_codec.format.tiles import Tile, TileLayout, Tiles
 from ncml_codec.learn.data.crops import read_rgb
 from ncml_codec.learn.data.datasets import open_dataset
 from ncml_codec.learn.data.perturbation import perturbed
@@ -117,17 +119,17 @@ def measure(network: NCPN, integers: Model | None, image: Pixels) -> Chain:
         return Chain(floating)
     exact = ideal = 0.0
     height, width, planes = image.shape
-    header = Header(width, height, planes, integers.identity, tile_walk.TILE_EXPONENT)
+    layout = TileLayout(width, height, planes, integers.identity, TILE_EXPONENT)
     engine = _Watched(NumpyEngine(integers.network))
     tiles: list[Tile] = []
-    for top, left, rows, columns in header.tiles():
+    for top, left, rows, columns in layout.tiles():
         samples = np.ascontiguousarray(image[top : top + rows, left : left + columns])
         meter = Meter()
         walk_tile(engine, samples.shape, samples, meter)
         ideal += meter.bits
         exact += engine.last.bits
         tiles.append(_tile(integers, samples))
-    data = write_container(Container(header, png_chunks.pack_chunks(()), tiles))
+    data = write(of_tiles(Tiles(layout, tiles), png_chunks.pack_chunks(())))
     if not np.array_equal(image_decoder.decode(data, [integers]).samples, image):
         raise InputError("an image did not come back from its file; no likelihood is worth much")
     words = sum(len(tile.payload) for tile in tiles)
@@ -141,7 +143,7 @@ def _tile(model: Model, samples: Pixels) -> Tile:
     encoder = Encoder()
     engine = engines.load("auto", model.network)
     walk_tile(engine, samples.shape, samples, encoder, strength=STATIC)
-    return Tile(encoder.finish(), tile_walk.samples_crc(samples), STATIC)
+    return Tile(encoder.finish(), samples_crc(samples), STATIC)
 
 
 def read_images(source: str, limit: int | None) -> list[tuple[str, Pixels]]:

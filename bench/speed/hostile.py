@@ -16,14 +16,20 @@ from math import isqrt
 
 import zstandard
 
-from ncml_codec.decode import layers
+from ncml_codec.decode.effort import TILE_EXPONENT
 from ncml_codec.decode.file_info import inspect_bytes
-from ncml_codec.decode.tile_walk import TILE_EXPONENT
 from ncml_codec.errors import FormatError
-from ncml_codec.format import layered_container
 from ncml_codec.format.adaptation import BODY, COLOURS, STATIC
-from ncml_codec.format.container import Container, Header, Tile, write_container
-from ncml_codec.format.layered_container import General, Layer
+from ncml_codec.format.container import (
+    Container,
+    Header,
+    Layer,
+    Method,
+    Transform,
+    of_tiles,
+    write,
+)
+from ncml_codec.format.tiles import Tile, TileLayout, Tiles
 from ncml_codec.network import released_models
 from ncml_codec.picture.kinds import RGB_ALPHA, Kind
 
@@ -124,10 +130,10 @@ def _tiles(
     exponent: int = TILE_EXPONENT,
     metadata: int = 0,
 ) -> bytes:
-    header = Header(width, height, 3, released_models.load(model).identity, exponent)
+    layout = TileLayout(width, height, 3, released_models.load(model).identity, exponent)
     packed = zstandard.ZstdCompressor(19).compress(_records(metadata)) if metadata else b""
-    tiles = [Tile(b"", 0, adaptation)] * header.tile_count()
-    return write_container(Container(header, packed, tiles))
+    tiles = [Tile(b"", 0, adaptation)] * layout.tile_count()
+    return write(of_tiles(Tiles(layout, tiles), packed))
 
 
 def _records(length: int) -> bytes:
@@ -141,7 +147,5 @@ def _records(length: int) -> bytes:
 def _mixed(width: int, height: int) -> bytes:
     """All bits of eight planes, with everything that the mixing coder has."""
     payload = bytes([7, 16, 16, 16, 16])
-    header = layered_container.Header(
-        width, height, Kind(RGB_ALPHA, 16), layered_container.SAMPLES, 8
-    )
-    return layered_container.write(General(header, b"", b"", [Layer(layers.MIXING, 8, payload)], 0))
+    header = Header(width, height, Kind(RGB_ALPHA, 16), Transform.SAMPLES, 8)
+    return write(Container(header, b"", b"", [Layer(Method.MIXING, 8, payload)], 0))

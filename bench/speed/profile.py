@@ -18,7 +18,7 @@ from PIL import Image
 
 from bench import record
 from ncml_codec import engines
-from ncml_codec.decode.tile_walk import walk_tile
+from ncml_codec.engines.stepwise import walk_tile
 from ncml_codec.entropy.coder import Coder, Decoder, Encoder
 from ncml_codec.network import released_models
 
@@ -54,7 +54,7 @@ def run(
         "decode": (None, lambda: Decoder(payload)),
     }
     for direction, (given, coder) in directions.items():
-        if given is None and isinstance(loaded, engines.Reader):
+        if given is None and loaded.name == "native":
             times = [_alone(loaded, payload, samples.shape) for _ in range(repeats)]
         else:
             times = [_once(loaded, samples.shape, given, coder()) for _ in range(repeats)]
@@ -92,7 +92,7 @@ def _once(
     return found
 
 
-def _alone(engine: engines.Reader, payload: bytes, shape: tuple[int, ...]) -> dict[str, float]:
+def _alone(engine: engines.Engine, payload: bytes, shape: tuple[int, ...]) -> dict[str, float]:
     started = time.thread_time()
     for _ in engine.read(payload, np.empty(shape, np.uint8)):
         pass

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ncml_codec import engines
-from ncml_codec.decode.tile_walk import walk_tile
+from ncml_codec.engines.stepwise import walk_tile
 from ncml_codec.network.distribution import Weights
 from ncml_codec.network.integer_network import Integers
 from ncml_codec.network.model_file import Model

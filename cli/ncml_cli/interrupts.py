@@ -40,8 +40,8 @@ def heeded() -> Iterator[None]:
             signal.signal(one, before[one])
 
 
-def check(pixels: int = 0) -> None:
-    """Raise KeyboardInterrupt if a signal came; also a `codec.Progress`, hence the argument."""
+def check() -> None:
+    """Raise KeyboardInterrupt if a signal came."""
     if _came.is_set():
         raise KeyboardInterrupt
 

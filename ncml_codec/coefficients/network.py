@@ -117,6 +117,12 @@ class PlaneNetwork:
     dc_out: Layer
     linear: Integers
 
+    def multiply_adds(self) -> int:
+        """By block, if no coefficient is 0."""
+        layers = [self.first, self.end, self.second, self.dc_head, self.dc_out]
+        layers += [*self.heads, *self.outs]
+        return sum(layer.weight.size for layer in layers) + self.linear.size
+
 
 @dataclass(frozen=True, eq=False)
 class Network:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from importlib import resources
 
 from ncml_codec.coefficients.model_file import SUFFIX, Model, read_model
@@ -25,11 +26,17 @@ def load(name: str = DEFAULT) -> Model:
     return _released(name)
 
 
-def find(identity: bytes) -> Model:
-    """The released model with this identity. Raises UnknownModel."""
-    for name in released():
-        if load(name).identity == identity:
-            return load(name)
+def name_of(model: Model) -> str:
+    """Its name if it is a released one, else its identity in hexadecimal."""
+    names = [name for name in released() if load(name).identity == model.identity]
+    return names[0] if names else model.identity.hex()
+
+
+def find(identity: bytes, extra: Iterable[Model] = ()) -> Model:
+    """The model with this identity among `extra` and the released ones. Raises UnknownModel."""
+    for model in (*extra, *map(load, released())):
+        if model.identity == identity:
+            return model
     raise UnknownModel(f"made with the JPEG model {identity.hex()}, which is not at hand")
 
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from ncml_codec.coefficients.network import Network as CoefficientNetwork
 from ncml_codec.errors import BeyondLimit
 from ncml_codec.format import adaptation as strength
 from ncml_codec.format.adaptation import BODY, COLOURS, STATIC, STRONGEST
-from ncml_codec.format.container import BY_TILE, Header
+from ncml_codec.format.tiles import BY_TILE, TileLayout
+from ncml_codec.jpeg import Layout
 from ncml_codec.network.integer_network import Network
 from ncml_codec.network.wave_order import wave_count
 
@@ -28,6 +30,8 @@ _WAVE, _TILE = 100_000, 3_000_000  # by plane and wave, by tile: what does not d
 # begin a tile costs as much as three steps.
 _HEAD_GRADIENT, _BODY_GRADIENT, _STEP, _BEGIN = 3, 6, 600, 3
 _DECISION, _GROUP = 30_000, 370_000  # mixing: by bit of a sample, by bit of a sample and wave
+# JPEG files: by block of coefficients beside the network, and by wave of a plane.
+_BLOCK, _BLOCK_WAVE = 20_000_000, 300_000_000
 _BYTE = 2_000  # by byte of planes that are unpacked: zstd, zlib, WebP
 
 
@@ -61,17 +65,17 @@ class Work:
 NONE = Work(0, 0)
 
 
-def of_network(header: Header, adaptation: int, network: Network) -> Work:
-    """The work of a file of version 1.
+def of_network(layout: TileLayout, adaptation: int, network: Network) -> Work:
+    """The work of a layer that the network codes.
 
-    adaptation: of all tiles; BY_TILE counts as the most costly that the file may have.
+    adaptation: of all tiles; BY_TILE counts as the most costly that it may have.
     """
     if adaptation == BY_TILE:
-        adaptation = BODY + STRONGEST if header.may_adapt else STATIC
-        adaptation += 3 * COLOURS if header.may_adapt and header.planes == 3 else 0
-    height, width = _square(header.height, header.width)
-    square = replace(header, height=height, width=width, tile_exponent=11)
-    return Work(*(_of_network(each, adaptation, network) for each in (header, square)))
+        adaptation = BODY + STRONGEST if layout.may_adapt else STATIC
+        adaptation += 3 * COLOURS if layout.may_adapt and layout.planes == 3 else 0
+    height, width = _square(layout.height, layout.width)
+    square = replace(layout, height=height, width=width, tile_exponent=11)
+    return Work(*(_of_network(each, adaptation, network) for each in (layout, square)))
 
 
 def of_mixing(height: int, width: int, planes: int) -> Work:
@@ -89,8 +93,21 @@ def of_bytes(height: int, width: int, planes: int) -> Work:
     return Work(work, work)
 
 
-def _of_network(header: Header, adaptation: int, network: Network) -> int:
-    planes, all_weights = header.planes, network.multiply_adds()
+def of_coefficients(layout: Layout, network: CoefficientNetwork) -> Work:
+    """The work of a JPEG file that is coded by its coefficients."""
+
+    def of(index: int, rows: int, columns: int) -> int:
+        blocks, waves = rows * columns, _waves(rows, columns)
+        return blocks * (network.plane(index).multiply_adds() + _BLOCK) + waves * _BLOCK_WAVE
+
+    shapes = list(enumerate(layout.shapes))
+    work = sum(of(index, rows, columns) for index, (rows, columns, _) in shapes)
+    honest = sum(of(index, *_square(rows, columns)) for index, (rows, columns, _) in shapes)
+    return Work(work, honest)
+
+
+def _of_network(layout: TileLayout, adaptation: int, network: Network) -> int:
+    planes, all_weights = layout.planes, network.multiply_adds()
     heads = sum(
         layer.weight.size
         for head in network.heads[:planes]
@@ -108,7 +125,7 @@ def _of_network(header: Header, adaptation: int, network: Network) -> int:
         learning = all_weights
     by_wave, by_tile = planes * _WAVE + _STEP * learning, _TILE + _COLOUR_TABLES[mode]
     work = 0
-    for height, width, count in header.tile_shapes():
+    for height, width, count in layout.tile_shapes():
         waves = _waves(height, width)
         tile = height * width * by_pixel + waves * by_wave + by_tile + _BEGIN * _STEP * learning
         work += count * tile

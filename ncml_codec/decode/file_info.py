@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ncml_codec.atomic_files import check_is_file
-from ncml_codec.decode import image_decoder
-from ncml_codec.decode import layers as methods
+from ncml_codec.decode import layers
+from ncml_codec.decode.effort import Effort
 from ncml_codec.decode.layers import Tools
-from ncml_codec.decode.tile_walk import Effort
 from ncml_codec.errors import InputError, Truncated, UnknownModel
-from ncml_codec.format import container, layered_container
+from ncml_codec.format import directory
+from ncml_codec.format.container import DRAFT, Header, Section
+from ncml_codec.format.directory import Directory
+from ncml_codec.format.kept_file import KeptHead
 from ncml_codec.network.model_file import Model
 from ncml_codec.picture.image_files import MAX_PIXELS
 from ncml_codec.picture.kinds import Kind
@@ -26,17 +28,21 @@ _HEAD = 1 << 12  # bytes that hold the header of most files
 
 @dataclass(frozen=True)
 class Facts:
-    """kind: colour type and bit depth; file_bytes: of the whole file; metadata_bytes: of its
-    metadata, packed. model_identity: eight bytes in hexadecimal, None if no network was used.
-    tile_side: of the squares that version 1 cuts the image into, `tiles` of them; None and 0 in
-    version 2. layers: how each layer of version 2 is coded; empty in version 1. work: of decoding
-    in multiply-adds, see `costs`; None if the model is not at hand.
+    """What the header says.
+
+    kind: colour type and bit depth. format_draft: the number of the format's draft. file_bytes: of
+    the whole file. metadata_bytes: of its metadata, packed. model_identity: four bytes in
+    hexadecimal, of the first layer that the network codes; None if none is. tile_side: in pixels,
+    of the squares that this layer is cut into, `tiles` of them; None and 0 without one. layers: how
+    each layer is coded. work: of decoding in multiply-adds, see `costs`; None if a model is not at
+    hand, and for JPEG files. jpeg: how a JPEG file is kept, "whole", "static" or "learning"; None
+    for images.
     """
 
     width: int
     height: int
     kind: Kind
-    format_version: int
+    format_draft: int
     file_bytes: int
     metadata_bytes: int
     model_identity: str | None
@@ -44,6 +50,7 @@ class Facts:
     tiles: int
     layers: tuple[str, ...]
     work: int | None
+    jpeg: str | None = None
 
     @property
     def channels(self) -> int:
@@ -69,30 +76,26 @@ def inspect_bytes(
     needed.
     """
     size = len(data) if file_bytes is None else file_bytes
-    tools = Tools(models, Effort())
-    if not layered_container.is_general(data):
-        header, _, metadata_bytes, lengths, _ = container.read_head(data, max_pixels)
-        side, identity = 1 << header.tile_exponent, header.identity.hex()
-        size_and_kind = (header.width, header.height, header.kind, container.VERSION, size)
-        whole = [(methods.NETWORK, header.planes, data)]
-        work = _work(whole, header, tools)
-        return Facts(*size_and_kind, metadata_bytes or 0, identity, side, len(lengths), (), work)
-    found, metadata_bytes, table_bytes, layers, at = layered_container.read_head(data)
-    container.check_pixels(found.width, found.height, max_pixels)
-    for length in (metadata_bytes, table_bytes):
-        at += 0 if length is None else length + 4
-    names, model_identity, parts = [], None, []
-    for method, planes, length in layers:
-        names.append(methods.by_number(method).name)
-        payload = data[at : at + length]
-        if method == methods.NETWORK and model_identity is None:
-            # A file in the file, with a header of its own.
-            model_identity = container.read_header(payload).identity.hex()
-        parts.append((method, planes, payload))
-        at += length + 4
-    size_and_kind = (found.width, found.height, found.kind, layered_container.VERSION, size)
-    work = _work(parts, found, tools)
-    return Facts(*size_and_kind, metadata_bytes or 0, model_identity, None, 0, tuple(names), work)
+    found = directory.read_directory(data, max_pixels)
+    if found.kept is not None:
+        return _of_jpeg(found.header, found.kept, size)
+    header = found.header
+    head = next((each for each in found.layers if each.layout), None)
+    layout = head.layout if head else None
+    _, metadata_bytes = found.sections.get(Section.METADATA, (0, 0))
+    return Facts(
+        width=header.width,
+        height=header.height,
+        kind=header.kind,
+        format_draft=DRAFT,
+        file_bytes=size,
+        metadata_bytes=metadata_bytes,
+        model_identity=layout.identity.hex() if layout else None,
+        tile_side=1 << layout.tile_exponent if layout else None,
+        tiles=len(head.lengths) if head else 0,
+        layers=tuple(each.method.name.lower() for each in found.layers),
+        work=_work(found, Tools(models, Effort())),
+    )
 
 
 def inspect_file(path: Path, models: Sequence[Model] = (), max_pixels: int = MAX_PIXELS) -> Facts:
@@ -107,16 +110,32 @@ def inspect_file(path: Path, models: Sequence[Model] = (), max_pixels: int = MAX
             head = file.read(_HEAD)
             try:
                 return inspect_bytes(head, size, models, max_pixels)
-            except Truncated:  # very many tiles, or a network's layer after long others
+            except Truncated:  # very many tiles
                 return inspect_bytes(head + file.read(), size, models, max_pixels)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
 
 
-def _work(
-    layers: Sequence[tuple[int, int, bytes]], header: image_decoder.Header, tools: Tools
-) -> int | None:
+def _of_jpeg(header: Header, kept: KeptHead, size: int) -> Facts:
+    return Facts(
+        width=header.width,
+        height=header.height,
+        kind=header.kind,
+        format_draft=DRAFT,
+        file_bytes=size,
+        metadata_bytes=kept.recipe_bytes,
+        model_identity=kept.identity.hex() or None,
+        tile_side=None,
+        tiles=0,
+        layers=(),
+        work=None,
+        jpeg=kept.coding.name.lower(),
+    )
+
+
+def _work(found: Directory, tools: Tools) -> int | None:
+    size = (found.header.height, found.header.width)
     try:
-        return methods.work(layers, (header.height, header.width), tools).multiply_adds
+        return layers.work(found.layers, size, tools).multiply_adds
     except UnknownModel:
         return None

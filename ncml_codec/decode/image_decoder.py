@@ -1,6 +1,6 @@
 """Pictures of every kind out of `.ncmz` bytes.
 
-A file of version 1 holds tiles (`tile_decoder`), one of version 2 layers (`layers`).
+The tiles of a photograph are decoded row by row (`tile_decoder`), other layers whole (`layers`).
 """
 
 from __future__ import annotations
@@ -11,21 +11,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ncml_codec import context_mixing
-from ncml_codec.decode import costs, layers, memory, tile_decoder
+from ncml_codec.decode import jpeg_decoder, layers, memory, tile_decoder
+from ncml_codec.decode.effort import Effort
 from ncml_codec.decode.layers import Tools
-from ncml_codec.decode.tile_walk import Effort
-from ncml_codec.errors import ChecksumMismatch, FormatError
-from ncml_codec.format import byte_planes, container, layered_container
+from ncml_codec.errors import ChecksumMismatch, FormatError, InputError
+from ncml_codec.format import byte_planes, directory
 from ncml_codec.format.byte_planes import Transformed
-from ncml_codec.format.layered_container import General
+from ncml_codec.format.container import Container, Header, Layer, Method, Transform
+from ncml_codec.format.tiles import Tiles
 from ncml_codec.network import released_models
 from ncml_codec.network.model_file import Model
 from ncml_codec.picture import png_chunks
-from ncml_codec.picture.image_files import MAX_PIXELS
+from ncml_codec.picture.image_files import MAX_PIXELS, decode_file
 from ncml_codec.picture.kinds import Kind
 from ncml_codec.picture.picture import Picture, Samples
-
-Header = container.Header | layered_container.Header  # both have width, height, planes and kind
 
 
 @dataclass(frozen=True)
@@ -62,25 +61,28 @@ def open_file(
     max_work: see `costs.Work`. Raises FormatError (its kinds say which) for anything but a sound
     file within the limits whose model is at hand.
     """
-    if not layered_container.is_general(data):
-        found = tile_decoder.open_file(data, models, effort, max_pixels)
-        header = found.header
-        own = found.container.adaptation
-        costs.of_network(header, own, found.model.network).check(max_work)
-        return Opened(
-            header.width, header.height, header.kind, found.chunks, found.bands, found.model
-        )
-    file = layered_container.read(data)
-    width, height, kind = file.header.width, file.header.height, file.header.kind
-    container.check_pixels(width, height, max_pixels)
+    found = directory.read_directory(data, max_pixels)
+    if found.kept is not None:
+        limits = (max_pixels, max_work)
+        return _of_jpeg(jpeg_decoder.restore(found.kept, data, (), effort, *limits), max_pixels)
+    file, header = found.read(data), found.header
     tools = Tools(list(models), effort or Effort())
-    _check_memory(file, len(data), tools)
+    tiled = file.layers[0] if found.tiled else None
+    memory.check(tools.effort.memory, memory.of_metadata(file.metadata))
+    if tiled is None:
+        _check_memory(file, len(data), tools)
     chunks = png_chunks.unpack_chunks(file.metadata)
-    coded = ((layer.method, layer.planes, layer.payload) for layer in file.layers)
-    layers.work(coded, (height, width), tools).check(max_work)
-    if tools.effort.memory is not None:  # which is checked: layers take one thread
-        tools = replace(tools, effort=replace(tools.effort, threads=1, memory=None))
-    return Opened(width, height, kind, chunks, _decoded(file, tools), _model(file, tools))
+    model = _model(file, tools)
+    layers.work(found.layers, (header.height, header.width), tools).check(max_work)
+    if isinstance(tiled, Tiles):
+        assert model is not None
+        held = 2 * len(file.metadata) + memory.of_metadata(file.metadata)
+        bands = tile_decoder.bands_of(tiled, model, tools.effort, held)
+    else:
+        if tools.effort.memory is not None:  # which is checked: layers take one thread
+            tools = replace(tools, effort=replace(tools.effort, threads=1, memory=None))
+        bands = _decoded(file, tools)
+    return Opened(header.width, header.height, header.kind, chunks, bands, model)
 
 
 def decode(
@@ -109,50 +111,56 @@ def read_header(head: bytes) -> Header:
 
     Raises FormatError, Truncated if more of the file is needed.
     """
-    return (
-        layered_container.read_header(head)
-        if layered_container.is_general(head)
-        else container.read_header(head)
-    )
+    return directory.read_directory(head).header
 
 
-def _check_memory(file: General, length: int, tools: Tools) -> None:
+def _of_jpeg(data: bytes, max_pixels: int) -> Opened:
+    """The pixels of a JPEG file, as Pillow's libjpeg decodes them."""
+    try:
+        picture = decode_file(data, "the JPEG file", max_pixels, decoded=True)
+    except InputError as error:
+        raise FormatError(f"the file comes back, but has no pixels to show: {error}") from error
+    size = (picture.width, picture.height, picture.kind)
+    return Opened(*size, picture.chunks, iter([picture.samples]), None)
+
+
+def _check_memory(file: Container, length: int, tools: Tools) -> None:
     """Raise BeyondLimit if a file of so many bytes takes more memory than the tools may."""
     header, held = file.header, 2 * length + memory.of_metadata(file.metadata)
     size, model = (header.height, header.width), _model(file, tools)
     networks = [model.network] if model else []
     each = []
     for one in file.layers:
-        wide = one.method == layers.MIXING and context_mixing.is_wide(one.payload)
-        planes = one.planes // 2 if wide else one.planes
-        name = layers.by_number(one.method).name
-        each.append(memory.of_layer(name, *size, planes, False, networks))
-    looked_up = 0 if header.transform == layered_container.SAMPLES else header.kind.channels
+        method, planes = layers.method_of(one), one.planes
+        if isinstance(one, Layer) and method == Method.MIXING:
+            planes //= 2 if context_mixing.is_wide(one.payload) else 1
+        each.append(memory.of_layer(method, *size, planes, False, networks))
+    looked_up = 0 if header.transform == Transform.SAMPLES else header.kind.channels
     need = held + memory.of_layers(*size, header.byte_planes, False, each, looked_up)
     memory.threads_within(tools.effort.memory, 1, lambda threads: need)
 
 
-def _model(file: General, tools: Tools) -> Model | None:
+def _model(file: Container, tools: Tools) -> Model | None:
     """The model of the file's first layer that needs one. Raises UnknownModel if one lacks."""
     found = [
-        released_models.find(container.read_header(bytes(layer.payload)).identity, tools.models)[1]
+        released_models.find(layer.layout.identity, tools.models)[1]
         for layer in file.layers
-        if layer.method == layers.NETWORK
+        if isinstance(layer, Tiles)
     ]
     return found[0] if found else None
 
 
-def _decoded(file: General, tools: Tools) -> Iterator[Samples]:
+def _decoded(file: Container, tools: Tools) -> Iterator[Samples]:
     """The whole image as one band."""
     header = file.header
     planes, at = np.empty((header.height, header.width, header.byte_planes), np.uint8), 0
     for index, layer in enumerate(file.layers):
         shape = (header.height, header.width, layer.planes)
-        method = layers.by_number(layer.method)
+        method = layers.method_of(layer)
         try:
-            planes[:, :, at : at + layer.planes] = method.decode(layer.payload, shape, tools)
+            planes[:, :, at : at + layer.planes] = layers.CODERS[method].decode(layer, shape, tools)
         except FormatError as error:
-            raise type(error)(f"layer {index} ({method.name}): {error}") from error
+            raise type(error)(f"layer {index} ({method.name.lower()}): {error}") from error
         at += layer.planes
     made = Transformed(header.transform, header.low_bits, file.table, planes)
     samples = byte_planes.restored(made, header.kind)

@@ -1,14 +1,15 @@
 """The ways a layer is coded: the network, lossless WebP, filtered rows in zstd or zlib, mixing.
 
-Each takes byte planes [height, width, planes] and gives them back. FORMAT.md, part 2, section 11.
-To add one is to write its class and to put it into METHODS.
+Each takes byte planes [height, width, planes] and gives them back. FORMAT.md, section 11.
+To add one is to number it in `format.container.Method`, to write its class and to put it into
+CODERS.
 """
 
 from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,16 +18,17 @@ import numpy as np
 from ncml_codec import context_mixing, zstd_frames
 from ncml_codec.decode import costs, tile_decoder
 from ncml_codec.decode.costs import Work
-from ncml_codec.decode.tile_walk import Effort
+from ncml_codec.decode.effort import Effort
 from ncml_codec.errors import FormatError, InputError
 from ncml_codec.format.byte_planes import Planes
-from ncml_codec.format.container import read_head
+from ncml_codec.format.container import Layer, Method
+from ncml_codec.format.directory import LayerHead
+from ncml_codec.format.tiles import PLANES, Tiles
 from ncml_codec.network import released_models
 from ncml_codec.network.model_file import Model
 from ncml_codec.picture import png_rows
 from ncml_codec.picture.picture import ImageData
 
-NETWORK, WEBP, ZSTD, DEFLATE, MIXING = 1, 2, 3, 4, 5
 _WEBP_SIDE = 16383
 _INTERLACED = 128
 _SLOWEST = 1 << 18  # bytes of rows up to which zstd's slowest level is used
@@ -38,9 +40,10 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Tools:
-    """What methods code with. models: those that may be taken; level: see `encode.levels`.
+    """What layers are coded with. models: those that may be taken; level: see `encode.levels`.
 
-    wide: whether the planes to encode are the high, then the low bytes of 16-bit numbers.
+    wide: whether the planes to encode are the high, then the low bytes of 16-bit numbers. methods:
+    those that an encoder tries, None for all that may pay.
     encode_network: an encoder's way to code planes by the network; None where nothing is encoded.
     """
 
@@ -48,67 +51,88 @@ class Tools:
     effort: Effort
     level: int = 5
     wide: bool = False
-    encode_network: Callable[[Planes, Tools], bytes] | None = None
+    methods: frozenset[Method] | None = None
+    encode_network: Callable[[Planes, Tools], Tiles] | None = None
 
 
-class Method(Protocol):
-    """number: in files; name: in words."""
+class LayerCoder(Protocol):
+    """One way to code byte planes."""
 
-    number: int
-    name: str
+    method: Method
 
     def takes(self, shape: Shape) -> bool:
         """Whether it can code planes of this shape."""
         ...
 
-    def encode(self, planes: Planes, tools: Tools) -> bytes:
-        """A payload."""
+    def encode(self, planes: Planes, tools: Tools) -> Layer | Tiles:
+        """The planes, coded."""
         ...
 
-    def decode(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Planes:
+    def decode(self, layer: Layer | Tiles, shape: Shape, tools: Tools) -> Planes:
         """The planes. Raises FormatError; allocates nothing beyond what the shape says."""
         ...
 
-    def work(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Work:
-        """What `decode` takes, by the payload's header. Raises FormatError."""
+    def work(self, head: LayerHead, shape: Shape, tools: Tools) -> Work:
+        """What `decode` takes, by the file's header. Raises FormatError."""
         ...
 
 
 class Network:
-    """A whole file of version 1 without metadata: one plane as grey, three as RGB."""
+    """Tiles that the network codes: one plane as grey, three as RGB."""
 
-    number, name = NETWORK, "network"
+    method = Method.NETWORK
 
     def takes(self, shape: Shape) -> bool:
-        return shape[2] in (1, 3)
+        return shape[2] in PLANES
 
-    def encode(self, planes: Planes, tools: Tools) -> bytes:
+    def encode(self, planes: Planes, tools: Tools) -> Tiles:
         assert tools.encode_network is not None
         return tools.encode_network(planes, tools)
 
-    def decode(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Planes:
-        most = shape[0] * shape[1]
-        opened = tile_decoder.open_file(bytes(payload), tools.models, tools.effort, max_pixels=most)
-        header = opened.header
-        if (header.height, header.width, header.planes) != shape or opened.chunks:
-            raise FormatError("the network's file is of another size, or has metadata")
-        return np.concatenate([band.copy() for band in opened.bands]).reshape(shape)
+    def decode(self, layer: Layer | Tiles, shape: Shape, tools: Tools) -> Planes:
+        assert isinstance(layer, Tiles)
+        _, model = released_models.find(layer.layout.identity, tools.models)
+        bands = tile_decoder.bands_of(layer, model, tools.effort)
+        return np.concatenate([band.copy() for band in bands]).reshape(shape)
 
-    def work(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Work:
-        header, adaptation, *_ = read_head(bytes(payload), shape[0] * shape[1])
-        _, model = released_models.find(header.identity, tools.models)
-        return costs.of_network(header, adaptation, model.network)
+    def work(self, head: LayerHead, shape: Shape, tools: Tools) -> Work:
+        assert head.layout is not None
+        assert head.adaptation is not None
+        _, model = released_models.find(head.layout.identity, tools.models)
+        return costs.of_network(head.layout, head.adaptation, model.network)
 
 
-class WebP:
+class _OtherCoder:
+    """What coders of payloads have in common: subclasses turn planes into one, and back."""
+
+    method: Method
+
+    def encode(self, planes: Planes, tools: Tools) -> Layer:
+        return Layer(self.method, planes.shape[2], self.encoded(planes, tools))
+
+    def decode(self, layer: Layer | Tiles, shape: Shape, tools: Tools) -> Planes:
+        assert isinstance(layer, Layer)
+        return self.decoded(layer.payload, shape, tools)
+
+    def work(self, head: LayerHead, shape: Shape, tools: Tools) -> Work:
+        return costs.of_bytes(*shape)
+
+    def encoded(self, planes: Planes, tools: Tools) -> bytes:
+        raise NotImplementedError
+
+    def decoded(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Planes:
+        raise NotImplementedError
+
+
+class WebP(_OtherCoder):
     """A lossless WebP: 1 plane as grey in RGB, 2 as grey and alpha, 3 as RGB, 4 as RGBA."""
 
-    number, name = WEBP, "webp"
+    method = Method.WEBP
 
     def takes(self, shape: Shape) -> bool:
         return shape[2] <= 4 and max(shape[:2]) <= _WEBP_SIDE
 
-    def encode(self, planes: Planes, tools: Tools) -> bytes:
+    def encoded(self, planes: Planes, tools: Tools) -> bytes:
         from PIL import Image
 
         colours = planes[:, :, :1].repeat(3, axis=2) if planes.shape[2] < 3 else planes[:, :, :3]
@@ -119,7 +143,7 @@ class WebP:
         image.save(out, "WEBP", lossless=True, exact=True, quality=quality, method=method)
         return out.getvalue()
 
-    def decode(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Planes:
+    def decoded(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Planes:
         from ncml_codec.atomic_files import translated
         from ncml_codec.picture import foreign_files, pillow_formats
 
@@ -145,60 +169,51 @@ class WebP:
             array = array[:, :, :1] if planes == 1 else array[:, :, 0::3]
         return np.ascontiguousarray(array)
 
-    def work(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Work:
-        return costs.of_bytes(*shape)
 
-
-class Zstd:
+class Zstd(_OtherCoder):
     """The rows of a PNG, filtered, in one zstd frame; before it a byte that says their depth."""
 
-    number, name = ZSTD, "zstd"
+    method = Method.ZSTD
 
     def takes(self, shape: Shape) -> bool:
         return True
 
-    def encode(self, planes: Planes, tools: Tools) -> bytes:
+    def encoded(self, planes: Planes, tools: Tools) -> bytes:
         depth, candidates = filtered_rows(planes)
         level = 22 if len(candidates[0]) <= _SLOWEST or tools.level == 9 else 19
         frames = (zstd_frames.pack(rows, level) for rows in candidates)
         return bytes([depth]) + min(frames, key=len)
 
-    def decode(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Planes:
+    def decoded(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Planes:
         depth, interlaced, need = _layout(payload, shape)
         rows = zstd_frames.unpack(bytes(payload[1:]), "its zstd frame", exactly=need, at_most=need)
         return _planes(rows, shape, depth, interlaced)
 
-    def work(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Work:
-        return costs.of_bytes(*shape)
 
-
-class Deflate:
+class Deflate(_OtherCoder):
     """The same in one zlib stream: the image data of a PNG, maybe that of the input."""
 
-    number, name = DEFLATE, "deflate"
+    method = Method.DEFLATE
 
     def takes(self, shape: Shape) -> bool:
         return shape[0] * shape[1] * shape[2] <= _DEFLATED
 
-    def encode(self, planes: Planes, tools: Tools) -> bytes:
+    def encoded(self, planes: Planes, tools: Tools) -> bytes:
         depth, candidates = filtered_rows(planes)
         return bytes([depth]) + min((zlib.compress(rows, 9) for rows in candidates), key=len)
 
-    def decode(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Planes:
+    def decoded(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Planes:
         depth, interlaced, need = _layout(payload, shape)
         rows, is_exact = png_rows.inflate(bytes(payload[1:]), need)
         if not is_exact:
             raise FormatError(f"its zlib stream holds more than {need} bytes")
         return _planes(rows, shape, depth, interlaced)
 
-    def work(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Work:
-        return costs.of_bytes(*shape)
 
-
-class Mixing:
+class Mixing(_OtherCoder):
     """Adaptive context mixing, see `context_mixing`."""
 
-    number, name = MIXING, "mixing"
+    method = Method.MIXING
 
     def takes(self, shape: Shape) -> bool:
         return (
@@ -207,13 +222,13 @@ class Mixing:
             and costs.of_mixing(*shape).is_honest  # not where waves are short
         )
 
-    def encode(self, planes: Planes, tools: Tools) -> bytes:
+    def encoded(self, planes: Planes, tools: Tools) -> bytes:
         return context_mixing.encode(planes, tools.wide, _mixing_engine(tools))
 
-    def decode(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Planes:
+    def decoded(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Planes:
         return context_mixing.decode(payload, shape, _mixing_engine(tools))
 
-    def work(self, payload: bytes | memoryview, shape: Shape, tools: Tools) -> Work:
+    def work(self, head: LayerHead, shape: Shape, tools: Tools) -> Work:
         return costs.of_mixing(*shape)
 
 
@@ -221,34 +236,26 @@ def _mixing_engine(tools: Tools) -> str:
     return "numpy" if tools.effort.engine == "numpy" else "auto"
 
 
-METHODS: Sequence[Method] = (Network(), WebP(), Zstd(), Deflate(), Mixing())
+CODERS: Mapping[Method, LayerCoder] = {
+    coder.method: coder for coder in (Network(), WebP(), Zstd(), Deflate(), Mixing())
+}
 
 
-def by_number(number: int) -> Method:
-    """Raises FormatError for a number that is none of METHODS."""
-    for method in METHODS:
-        if method.number == number:
-            return method
-    raise FormatError(f"a layer is coded by method {number}, which this version does not know")
+def method_of(layer: Layer | Tiles) -> Method:
+    """How a layer is coded."""
+    return layer.method if isinstance(layer, Layer) else Method.NETWORK
 
 
-def work(
-    layers: Iterable[tuple[int, int, bytes | memoryview]], size: tuple[int, int], tools: Tools
-) -> Work:
-    """What decoding all layers takes. layers: method, planes, payload; size: height, width.
-
-    Raises FormatError.
-    """
-    works = (
-        by_number(number).work(payload, (*size, planes), tools)
-        for number, planes, payload in layers
-    )
+def work(heads: Iterable[LayerHead], size: tuple[int, int], tools: Tools) -> Work:
+    """What decoding all layers takes. size: height, width. Raises FormatError."""
+    works = (CODERS[head.method].work(head, (*size, head.planes), tools) for head in heads)
     return sum(works, costs.NONE)
 
 
-def kept_stream(found: ImageData, depth: int) -> bytes:
-    """The payload of Deflate for all planes of an image as it stood in a PNG of this depth."""
-    return bytes([depth | (_INTERLACED if found.interlaced else 0)]) + found.stream
+def kept_stream(found: ImageData, planes: int, depth: int) -> Layer:
+    """All planes of an image, by Deflate, as they stood in a PNG of this depth."""
+    layout = depth | (_INTERLACED if found.interlaced else 0)
+    return Layer(Method.DEFLATE, planes, bytes([layout]) + found.stream)
 
 
 def filtered_rows(planes: Planes) -> tuple[int, list[bytes]]:

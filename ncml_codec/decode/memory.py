@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable
 
 from ncml_codec.context_mixing.contexts import slot_bits
 from ncml_codec.errors import BeyondLimit
-from ncml_codec.format.container import TILE_EXPONENTS, Header
+from ncml_codec.format.container import Method
+from ncml_codec.format.tiles import TILE_EXPONENTS, TileLayout
+from ncml_codec.jpeg import Layout
 from ncml_codec.network.integer_network import Network
 from ncml_codec.picture import png_chunks
 from ncml_codec.zstd_frames import unpacked_bytes
@@ -28,8 +30,9 @@ _RING = 24  # by row of a tile and feature of a layer: the waves that later ones
 _LEARNING = 48  # by parameter: its values, averages and rounded copies, for every tile at once
 _RECORD = 130  # by record of metadata, beside its bytes
 
-# Format version 2 holds the image whole. By byte of its planes: samples, numbers and planes; by
-# pixel, what a palette or ranks of values are looked for with; by sample, what they are found with.
+# Other layers than tiles hold the image whole. By byte of its planes: samples, numbers and planes;
+# by pixel, what a palette or ranks of values are looked for with; by sample, what they are found
+# with.
 _PLANES_DECODED, _PLANES_ENCODED, _KEYS, _LOOKED_UP = 4, 4, 10, 16
 # Rows of bytes by several filters, and zstd's own memory at level 19 by byte, and at most; level 22
 # has no such bound.
@@ -40,32 +43,33 @@ _WEBP, _WEBP_DECODED, _WEBP_GREY, _WEBP_COLOURS, _WEBP_SLOW = 10 * MIB, 24, 36, 
 # what is known of the pixels of a wave.
 _MIXING, _MIXED, _SLOT = 10 * MIB, 20, 104
 _WAVE, _WAVE_PLANE = 1100, 400
+_BLOCK = 1200  # by block of 64 coefficients of a JPEG file
 
 
 def of_tiles(
-    header: Header,
+    layout: TileLayout,
     network: Network,
     threads: int,
     encoding: bool,
     colours: bool = False,
     banded: bool = True,
 ) -> int:
-    """What version 1 takes with so many threads.
+    """What a photograph takes with so many threads.
 
     colours: whether tiles may count them. banded: whether the image is read or written by rows;
     if not, its samples are the caller's to count.
     """
-    shapes = header.tile_shapes()
+    shapes = layout.tile_shapes()
     height = max(height for height, _, _ in shapes)
     pixels = max(height * width for height, width, _ in shapes)
-    planes = header.planes
+    planes = layout.planes
     tile = pixels * planes * (_TILE_ENCODED if encoding else _TILE_DECODED)
-    tile += _of_network(network, height, header.may_adapt)
-    tile += _COLOURS if colours and header.may_adapt and planes == 3 else 0
-    row = min(header.height, 1 << header.tile_exponent) * header.width * planes
+    tile += _of_network(network, height, layout.may_adapt)
+    tile += _COLOURS if colours and layout.may_adapt and planes == 3 else 0
+    row = min(layout.height, 1 << layout.tile_exponent) * layout.width * planes
     held = row * (_BAND_ENCODED if encoding else _BAND_DECODED) if banded else 0
-    held += header.height * header.width * planes * _PAYLOAD if encoding else 0
-    return _PROCESS + held + min(threads, header.tile_count()) * tile
+    held += layout.height * layout.width * planes * _PAYLOAD if encoding else 0
+    return _PROCESS + held + min(threads, layout.tile_count()) * tile
 
 
 def of_layers(
@@ -76,7 +80,7 @@ def of_layers(
     layers: Iterable[int],
     looked_up: int = 0,
 ) -> int:
-    """What version 2 takes with one thread.
+    """What an image in other layers takes with one thread.
 
     layers: what each way takes that is tried or used, by `of_layer`. looked_up: the channels whose
     samples a decoder finds in tables.
@@ -88,7 +92,7 @@ def of_layers(
 
 
 def of_layer(
-    method: str,
+    method: Method,
     height: int,
     width: int,
     planes: int,
@@ -98,21 +102,21 @@ def of_layer(
 ) -> int:
     """What coding a layer of so many byte planes takes besides the planes.
 
-    method: its name, see `layers.Method`. planes: of mixing, its components. networks: of which one
+    planes: of mixing, its components. networks: of which one
     at a time may code it. level: at which it is encoded.
     """
     pixels = height * width
-    if method == "network":
+    if method == Method.NETWORK:
         rows = min(max(height, width), 1 << TILE_EXPONENTS[-1])
         walks = [_of_network(each, rows, adapts=True) for each in networks]
         decoded, encoded = _TILE_DECODED + _BAND_DECODED, _TILE_ENCODED + _BAND_ENCODED + _PAYLOAD
         sample = encoded if encoding else decoded
         colours = _COLOURS if planes == 3 else 0
         return max(walks, default=0) + colours + pixels * planes * sample
-    if method == "webp":
+    if method == Method.WEBP:
         encoded = _WEBP_SLOW if level >= 5 else _WEBP_GREY if planes == 1 else _WEBP_COLOURS
         return _WEBP + pixels * (encoded if encoding else _WEBP_DECODED)
-    if method == "mixing":
+    if method == Method.MIXING:
         tables = _SLOT << slot_bits(pixels, planes)
         wave = height * (_WAVE + planes * _WAVE_PLANE)
         return _MIXING + tables + wave + pixels * planes * _MIXED
@@ -126,6 +130,13 @@ def _of_network(network: Network, height: int, adapts: bool) -> int:
     """What the walk through a tile takes besides its samples and tables of colours."""
     walk = (len(network.blocks) + 1) * network.width * (height + 64) * _RING
     return walk + (network.multiply_adds() * _LEARNING if adapts else 0)
+
+
+def of_jpeg(layout: Layout, length: int) -> int:
+    """What a JPEG file of so many bytes takes beside the process: coefficients, and what a network
+    sees of them."""
+    blocks = sum(rows * columns for rows, columns, _ in layout.shapes)
+    return blocks * _BLOCK + 4 * length
 
 
 def of_metadata(section: bytes | memoryview) -> int:

@@ -1,8 +1,8 @@
 """A rectangle of an image, from a file of which as little as possible is decoded.
 
-Of a file of version 1 only the tiles that the rectangle touches are looked at: their checksums and
-those of header and metadata are checked, all others are not. A file of version 2 is one piece: it
-is decoded and checked whole, then cut. FORMAT.md, sections 1 and 9.
+Of a photograph only the tiles that the rectangle touches are looked at: their checksums and those
+of header and metadata are checked, all others are not. Any other file is one piece: it is decoded
+and checked whole, then cut. FORMAT.md, section 1.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ncml_codec.decode import costs, image_decoder, memory
+from ncml_codec.decode.effort import Effort, engine_for, within
 from ncml_codec.decode.image_decoder import Opened
 from ncml_codec.decode.tile_decoder import Place, decode_tile
-from ncml_codec.decode.tile_walk import Effort, engine_for, within
 from ncml_codec.engines.thread_shares import in_order
 from ncml_codec.errors import UsageError
-from ncml_codec.format import layered_container
+from ncml_codec.format import directory
 from ncml_codec.format.adaptation import colour_mode
-from ncml_codec.format.container import Header, Tile, read_head, read_tile, section_bytes
-from ncml_codec.format.sections import Reader
+from ncml_codec.format.container import Section
+from ncml_codec.format.tiles import Tile, TileLayout
 from ncml_codec.network import released_models
 from ncml_codec.network.model_file import Model
 from ncml_codec.picture import png_chunks
@@ -89,41 +89,34 @@ def open_file(
     not inside.
     """
     effort = effort or Effort()
-    if layered_container.is_general(data):
-        header = layered_container.read_header(data)
-        region.check(header.width, header.height)
+    found = directory.read_directory(data, max_pixels)
+    header, tiled = found.header, found.tiled
+    region.check(header.width, header.height)
+    if tiled is None or tiled.layout is None or tiled.adaptation is None:
         opened = image_decoder.open_file(data, models, effort, max_pixels, max_work)
         place = (0, 0, opened.height, opened.width)
-        cut = (band[region.within(place)] for band in opened.bands)  # version 2 has one band
+        cut = (band[region.within(place)] for band in opened.bands)  # there is one band
         return replace(opened, width=region.width, height=region.height, bands=cut)
-    first, adaptation, metadata_length, lengths, at = read_head(data, max_pixels)
-    region.check(first.width, first.height)
-    chunks: list[png_chunks.Chunk] = []
-    held = 0
-    if metadata_length is not None:
-        reader = Reader(data, at)
-        section = bytes(reader.section("metadata", metadata_length))
-        held = memory.of_metadata(section)
-        memory.check(effort.memory, held)
-        chunks = png_chunks.unpack_chunks(section)
-        at = reader.at
-    sizes = (section_bytes(length, adaptation) for length in lengths)
-    begins = itertools.accumulate(sizes, initial=at)
+    section = found.section(data, Section.METADATA)
+    held = memory.of_metadata(section)
+    memory.check(effort.memory, held)
+    chunks = png_chunks.unpack_chunks(section)
+    layout = tiled.layout
     touched = [
-        (index, place, read_tile(Reader(data, begin), index, length, adaptation, first))
-        for index, (place, length, begin) in enumerate(
-            zip(first.tiles(), lengths, begins, strict=False)  # the last begin is the file's end
+        (index, place, tiled.tile(data, index, begin))
+        for index, (place, begin) in enumerate(
+            zip(layout.tiles(), tiled.tile_begins(), strict=False)  # the last begin is an end
         )
         if region.touches(place)
     ]
-    _, model = released_models.find(first.identity, models)
-    costs.of_network(first, adaptation, model.network).check(max_work)
-    bands = _bands(first, region, touched, model, effort, held)
-    return Opened(region.width, region.height, first.kind, chunks, bands, model)
+    _, model = released_models.find(layout.identity, models)
+    costs.of_network(layout, tiled.adaptation, model.network).check(max_work)
+    bands = _bands(layout, region, touched, model, effort, held)
+    return Opened(region.width, region.height, header.kind, chunks, bands, model)
 
 
 def _bands(
-    header: Header,
+    layout: TileLayout,
     region: Region,
     touched: Sequence[tuple[int, Place, Tile]],
     model: Model,
@@ -132,13 +125,12 @@ def _bands(
 ) -> Iterator[Samples]:
     """The region's samples, a row of tiles at a time. held: bytes of metadata."""
     colours = any(colour_mode(tile.adaptation) for _, _, tile in touched)
-    effort = within(effort, header, model, held, encoding=False, colours=colours)
+    effort = within(effort, layout, model, held, encoding=False, colours=colours)
     engine, at_once = engine_for(effort, model, [place[2:] for _, place, _ in touched])
 
     def one(item: tuple[int, Place, Tile]) -> tuple[Place, Samples]:
         index, place, tile = item
-        shape = (*place[2:], header.planes)
-        return place, decode_tile(engine, shape, index, tile, effort.progress)
+        return place, decode_tile(engine, layout, place, index, tile, effort.advance)
 
     decoded = in_order(one, touched, at_once)
     for _, row in itertools.groupby(decoded, key=lambda item: item[0][0]):

@@ -2,7 +2,7 @@
 
 Tiles do not know of each other, and the header says where each one's bytes lie, so damage in one
 costs that one alone. Without a sound header nothing can be read. The lost pixels are grey (128). A
-file of format version 2 is one piece: it is read whole or not at all.
+file that is not a photograph is one piece: it is read whole or not at all.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ncml_codec.decode import costs, image_decoder, memory
+from ncml_codec.decode.effort import Effort
 from ncml_codec.decode.image_decoder import Opened
 from ncml_codec.decode.tile_decoder import Place, bands_of
-from ncml_codec.decode.tile_walk import Effort
 from ncml_codec.errors import BeyondLimit, FormatError, UnknownModel
-from ncml_codec.format import layered_container
-from ncml_codec.format.container import Container, Tile, read_head, read_tile, section_bytes
-from ncml_codec.format.sections import Reader
+from ncml_codec.format import directory
+from ncml_codec.format.container import Section
+from ncml_codec.format.tiles import Tile, Tiles
 from ncml_codec.network import released_models
 from ncml_codec.network.model_file import Model
 from ncml_codec.picture import png_chunks
@@ -75,48 +75,48 @@ def open_file(
     """As `images.open_file`, but only what is wrong with the header, a missing model or what is
     beyond a limit is raised.
 
-    Of a file of version 2 anything that is wrong is raised.
+    Only the tiles of a photograph stand for themselves: of any other file anything that is wrong is
+    raised.
     """
     effort = effort or Effort()
-    if layered_container.is_general(data):
+    found = directory.read_directory(data, max_pixels)
+    header, tiled = found.header, found.tiled
+    if tiled is None or tiled.layout is None or tiled.adaptation is None:
         return Salvaged(image_decoder.open_file(data, models, effort, max_pixels, max_work))
-    header, adaptation, metadata_length, lengths, at = read_head(data, max_pixels)
     damage: dict[int, FormatError] = {}
     others: list[Loss] = []
     metadata, chunks = b"", list[png_chunks.Chunk]()
-    if metadata_length is not None:
-        try:
-            metadata = bytes(Reader(data, at).section("metadata", metadata_length))
-            memory.check(effort.memory, memory.of_metadata(metadata))
-            chunks = png_chunks.unpack_chunks(metadata)
-        except BeyondLimit:
-            raise
-        except FormatError as error:
-            others.append(Loss(error))
-            metadata = b""
-        at += metadata_length + 4
+    try:
+        metadata = found.section(data, Section.METADATA)
+        memory.check(effort.memory, memory.of_metadata(metadata))
+        chunks = png_chunks.unpack_chunks(metadata)
+    except BeyondLimit:
+        raise
+    except FormatError as error:
+        others.append(Loss(error))
+        metadata = b""
     tiles = []
-    for index, length in enumerate(lengths):
+    for index, at in enumerate(tiled.tile_begins()[:-1]):
         try:
-            tiles.append(read_tile(Reader(data, at), index, length, adaptation, header))
+            tiles.append(tiled.tile(data, index, at))
         except FormatError as error:
             damage[index] = error
             tiles.append(Tile(b"", 0))
-        at += section_bytes(length, adaptation)
-    if at < len(data):
-        others.append(Loss(FormatError(f"{len(data) - at} bytes follow the end")))
-    container = Container(header, metadata, tiles)
+    if found.end < len(data):
+        others.append(Loss(FormatError(f"{len(data) - found.end} bytes follow the end")))
+    layer, places = Tiles(tiled.layout, tiles), tiled.layout.tiles()
     try:
-        _, model = released_models.find(header.identity, models)
+        _, model = released_models.find(tiled.layout.identity, models)
     except UnknownModel as error:
         if damage or others:
-            losses = _losses(header.tiles(), damage, others)
+            losses = _losses(places, damage, others)
             raise FormatError(f"{summary(losses)}; {error}") from error
         raise
-    costs.of_network(header, adaptation, model.network).check(max_work)
-    bands = bands_of(container, model, effort, damage)
+    costs.of_network(tiled.layout, tiled.adaptation, model.network).check(max_work)
+    held = 2 * len(metadata) + memory.of_metadata(metadata)
+    bands = bands_of(layer, model, effort, held, damage)
     opened = Opened(header.width, header.height, header.kind, chunks, bands, model)
-    return Salvaged(opened, header.tiles(), damage, others)
+    return Salvaged(opened, places, damage, others)
 
 
 def summary(losses: Sequence[Loss]) -> str:

@@ -1,22 +1,19 @@
 """Pictures of every kind to `.ncmz` bytes, and the proof that they come back.
 
-A photograph, 8-bit grey or RGB, becomes tiles (`tile_encoder`). What may be a drawing, and every
-other kind, is tried in several ways, and the smallest file is kept.
+What is tried, and which file is kept, the `evaluator` decides.
 """
 
 from __future__ import annotations
 
-import contextlib
-from dataclasses import replace
-
 import numpy as np
 
 from ncml_codec.decode import memory
+from ncml_codec.decode.effort import TILE_EXPONENT, Effort
 from ncml_codec.decode.image_decoder import open_file
-from ncml_codec.decode.tile_walk import TILE_EXPONENT, Effort
-from ncml_codec.encode import layer_search, levels, orientation_search, tile_encoder
-from ncml_codec.errors import BeyondLimit, RoundTripError
-from ncml_codec.format import container, layered_container
+from ncml_codec.encode import layer_search, levels
+from ncml_codec.encode.evaluator import Evaluator, Verdict
+from ncml_codec.errors import RoundTripError
+from ncml_codec.format.tiles import TileLayout
 from ncml_codec.network.model_file import Model
 from ncml_codec.picture.kinds import Kind
 from ncml_codec.picture.picture import Source
@@ -30,44 +27,18 @@ def encode(
     effort: Effort | None = None,
     level: int = levels.DEFAULT,
 ) -> bytes:
-    """The file's bytes for a picture of any kind, of version 1 or 2.
+    """The file's bytes for a picture of any kind.
 
     model: None for the level's own, see `levels.of_level`. level: of `levels.LEVELS`. Raises
     UsageError for a level that does not exist.
     """
-    effort = effort or Effort()
-    told = effort.progress
-    # What is tried beside tells of no pixels, but of its being at work: progress may end any work.
-    beside = replace(effort, progress=lambda pixels: told(0))
-    (models, strengths), *others = levels.of_level(level, model)
-    tools = layer_search.encoding_tools(models, beside, level)
-    first = None
-    if picture.kind.is_first_version:
-        is_photograph = not layer_search.may_be_drawing(picture)
-        turn, by = orientation_search.chosen(picture, models, effort)
-        first = tile_encoder.encode(picture, by, effort, level=strengths, turn=turn)
-        if others and (is_photograph or layer_search.is_small(picture)):
-            for several, tried in others:
-                for each in several:
-                    with contextlib.suppress(BeyondLimit):  # of memory, before anything is done
-                        more = tile_encoder.encode(picture, each, beside, level=tried, turn=turn)
-                        first = min(first, more, key=len)
-        if is_photograph and layer_search.is_as_small_as_expected(picture, len(first)):
-            return first
-    try:
-        size = (picture.height, picture.width)
-        need = layer_search.memory_needed(picture.kind, size, models, level)
-        memory.threads_within(
-            effort.memory, 1, lambda threads: need + tile_encoder.held_by(picture)
-        )
-    except BeyondLimit:
-        if first is None:
-            raise
-        return first
-    if effort.memory is not None:  # which is checked: what is tried within takes one thread
-        tools = replace(tools, effort=replace(beside, threads=1, memory=None))
-    second = layered_container.write(layer_search.smallest(picture.whole(), tools))
-    return second if first is None or len(second) < len(first) else first
+    trials = Evaluator(picture, model, effort or Effort(), level)
+    verdict = trials.verdict()
+    if verdict != Verdict.DRAWING:
+        trials.try_tiles(alone=verdict == Verdict.PHOTOGRAPH)
+    if verdict != Verdict.PHOTOGRAPH or trials.may_be_beaten():
+        trials.try_layers()
+    return trials.smallest()
 
 
 def check_memory(
@@ -83,7 +54,7 @@ def check_memory(
     size: height, width; held: bytes that its file and its samples take besides.
     """
     (models, _), *_ = levels.of_level(level, model)
-    if kind.is_first_version:
+    if kind.suits_network:
         need = min(_of_tiles(kind, *size, each) for each in models)
     else:
         need = layer_search.memory_needed(kind, size, models, level)
@@ -115,5 +86,5 @@ def verify(
 
 
 def _of_tiles(kind: Kind, height: int, width: int, model: Model) -> int:
-    header = container.Header(width, height, kind.channels, model.identity, TILE_EXPONENT)
-    return memory.of_tiles(header, model.network, 1, encoding=True, banded=False)
+    layout = TileLayout(width, height, kind.channels, model.identity, TILE_EXPONENT)
+    return memory.of_tiles(layout, model.network, 1, encoding=True, banded=False)

@@ -9,29 +9,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ncml_codec import engines
-from ncml_codec.decode.tile_walk import TILE_EXPONENT, Effort, walk_tile
+from ncml_codec.decode.effort import TILE_EXPONENT, Effort
+from ncml_codec.encode.tile_encoder import code_survey
 from ncml_codec.entropy.coder import Meter
 from ncml_codec.errors import UnsupportedImage, UsageError
-from ncml_codec.format.container import Header
+from ncml_codec.format.tiles import TileLayout
 from ncml_codec.network.model_file import Model
 from ncml_codec.picture.picture import Picture
 
 
 def bits_per_sub_pixel(picture: Picture, model: Model, effort: Effort | None = None) -> float:
-    """The picture's ideal code length, upright, in the tiles that a file of version 1 would have.
+    """The picture's ideal code length, upright, in the tiles that a file would have.
 
     Raises UnsupportedImage unless it is 8-bit grey or RGB, which is what networks know.
     """
-    if not picture.kind.is_first_version:
+    if not picture.kind.suits_network:
         raise UnsupportedImage(f"{picture.kind} samples: 8-bit grey and RGB can be scored")
     effort = effort or Effort()
     engine = engines.load(effort.engine, model.network, effort.threads)
-    header = Header(picture.width, picture.height, picture.planes, model.identity, TILE_EXPONENT)
+    size = (picture.width, picture.height, picture.planes)
+    layout = TileLayout(*size, model.identity, TILE_EXPONENT)
     meter = Meter()
-    for top, left, height, width in header.tiles():
+    for top, left, height, width in layout.tiles():
         samples = picture.samples[top : top + height, left : left + width]
-        walk_tile(engine, samples.shape, samples, meter, effort.progress)
+        survey = engine.survey(np.ascontiguousarray(samples))
+        code_survey(survey, samples.shape[2], meter, effort.advance)
     return meter.bits / picture.samples.size
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Collection, Iterator, Mapping
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +48,32 @@ class Walk(Protocol):
         ...
 
 
-class Engine(Protocol):
+class Survey(Protocol):
+    """A whole known image, as an encoder asks for it."""
+
+    def __iter__(self) -> Iterator[tuple[Weights, Integers]]:
+        """Every wave's weights and symbols, all planes and both stages in coding order."""
+        ...
+
+    @property
+    def code_lengths(self) -> Mapping[int, float]:
+        """After the last wave: what the image takes at other adaptations, in bits.
+
+        Those of the coder's counts, as a `coder.Meter` finds them, but for the last digits: sums
+        are in another order, and of some counts the rounding is left out.
+        """
+        ...
+
+
+class Walker(Protocol):
+    """What can compute wave by wave; see `stepwise`."""
+
+    def walk(self, height: int, width: int, strength: int = STATIC) -> Walk:
+        """Begin an image of this size; strength: how it adapts, see `adaptation`."""
+        ...
+
+
+class Engine(Walker, Protocol):
     """A way to compute; holds what can be prepared once for a network."""
 
     name: str
@@ -57,72 +82,30 @@ class Engine(Protocol):
         """The name, and with what it computes."""
         ...
 
-    def walk(self, height: int, width: int, strength: int = STATIC) -> Walk:
-        """Begin an image of this size; strength: how it adapts, see `adaptation`."""
-        ...
-
-
-@runtime_checkable
-class Surveyor(Protocol):
-    """An engine that may also be given a whole image, when it is known."""
-
     def survey(
-        self, samples: npt.NDArray[np.uint8], strength: int = STATIC
-    ) -> Iterator[tuple[Weights, Integers]]:
-        """Every wave's weights and symbols, all planes and both stages in coding order."""
+        self,
+        samples: npt.NDArray[np.uint8],
+        strength: int = STATIC,
+        others: Collection[int] = (),
+    ) -> Survey:
+        """What an encoder needs for samples [height, width, planes].
+
+        others: some of `adaptation.counted_along(strength)`, whose code lengths are counted too.
+        That takes little: colours change nothing that the network computes, and while heads alone
+        learn, only they are computed twice for STATIC.
+        """
         ...
-
-
-@runtime_checkable
-class Reader(Protocol):
-    """An engine that may also decode by itself, with a coder that reads the same words."""
 
     def read(
         self, payload: bytes | memoryview, samples: npt.NDArray[np.uint8], strength: int = STATIC
     ) -> Iterator[int]:
-        """Fill samples [height, width, planes] as it is read: the pixels found since the last time.
-
-        Raises FormatError where the coder notices damage, which is seldom.
-        """
+        """Fill samples [height, width, planes] as it is asked for: the pixels found since the last
+        time. Raises FormatError where the coder notices damage, which is seldom."""
         ...
-
-
-@runtime_checkable
-class Measurer(Protocol):
-    """An engine that may also tell, sooner than by a walk, what an image takes."""
 
     def code_length(self, samples: npt.NDArray[np.uint8]) -> float:
-        """Of samples [height, width, planes] without learning, in bits, as a `coder.Meter` finds
-        it, but for the last digits."""
-        ...
-
-
-class Comparison(Protocol):
-    """A survey at one adaptation, and beside it what the image takes at others."""
-
-    def __iter__(self) -> Iterator[tuple[Weights, Integers]]:
-        """As `Surveyor.survey`."""
-        ...
-
-    @property
-    def code_lengths(self) -> Mapping[int, float]:
-        """After the last wave: the code lengths in bits, by adaptation.
-
-        Those of the coder's counts, as a `coder.Meter` finds them, but for the last digits: sums
-        are in another order, and of some counts the rounding is left out.
-        """
-        ...
-
-
-@runtime_checkable
-class Comparer(Protocol):
-    """An engine that can tell in one survey what others would take. Colours change nothing that the
-    network computes; and while heads alone learn, only they are computed twice for STATIC."""
-
-    def compare(
-        self, samples: npt.NDArray[np.uint8], adaptation: int, others: Collection[int]
-    ) -> Comparison:
-        """others: some of `adaptation.counted_along(adaptation)`."""
+        """What samples [height, width, planes] take without learning, in bits: as a `coder.Meter`
+        finds it, but for the last digits, and sooner than by a walk."""
         ...
 
 

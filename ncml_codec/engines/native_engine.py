@@ -54,7 +54,7 @@ class NativeEngine:
     def read(
         self, payload: bytes | memoryview, samples: npt.NDArray[np.uint8], strength: int = STATIC
     ) -> Iterator[int]:
-        """See `engines.Reader`: coder and network in native code, some waves at a time."""
+        """See `engines.Engine`: coder and network in native code, some waves at a time."""
         decoder = _native.RangeDecoder(words_of(payload))
         walk = self.walk(samples.shape[0], samples.shape[1], strength)
         while pixels := walk.read(decoder, samples, _PIXELS):
@@ -63,24 +63,21 @@ class NativeEngine:
             raise FormatError(NO_STREAM)
 
     def survey(
-        self, samples: npt.NDArray[np.uint8], strength: int = STATIC
-    ) -> Iterator[tuple[Weights, Integers]]:
-        """See `engines.Surveyor`: the next wave is computed while the caller codes one."""
-        return NativeComparison(self, samples, strength, ()).survey
+        self,
+        samples: npt.NDArray[np.uint8],
+        strength: int = STATIC,
+        others: Collection[int] = (),
+    ) -> NativeSurvey:
+        """See `engines.Engine`: the next wave is computed while the caller codes one."""
+        return NativeSurvey(self, samples, strength, others)
 
     def code_length(self, samples: npt.NDArray[np.uint8]) -> float:
-        """See `engines.Measurer`."""
+        """See `engines.Engine`."""
         return _native.code_length(self.packed, np.ascontiguousarray(samples))
 
-    def compare(
-        self, samples: npt.NDArray[np.uint8], adaptation: int, others: Collection[int]
-    ) -> NativeComparison:
-        """See `engines.Comparer`."""
-        return NativeComparison(self, samples, adaptation, others)
 
-
-class NativeComparison:
-    """See `engines.Comparison`."""
+class NativeSurvey:
+    """See `engines.Survey`."""
 
     def __init__(
         self,
@@ -92,7 +89,7 @@ class NativeComparison:
         alike = [other for other in others if learning(other) == learning(adaptation)]
         self._modes = {other: colour_mode(other) for other in alike}
         self._static = len(alike) < len(others)
-        self.survey = _native.Survey(
+        self._survey = _native.Survey(
             engine.packed,
             np.ascontiguousarray(samples),
             engine.threads,
@@ -102,13 +99,13 @@ class NativeComparison:
         )
 
     def __iter__(self) -> Iterator[tuple[Weights, Integers]]:
-        return self.survey
+        return self._survey
 
     @property
     def code_lengths(self) -> Mapping[int, float]:
-        bits = self.survey.mode_bits
+        bits = self._survey.mode_bits
         found = {other: bits[mode] for other, mode in self._modes.items()}
-        return found | {STATIC: self.survey.static_bits} if self._static else found
+        return found | {STATIC: self._survey.static_bits} if self._static else found
 
 
 # Packing takes as long as coding 300 pixels, so images that follow each other share it.

@@ -24,6 +24,8 @@ from ncml_codec.engines.numpy_layers import (
     residual_features,
     without_warnings,
 )
+from ncml_codec.engines.stepwise import steps
+from ncml_codec.entropy.coder import Decoder
 from ncml_codec.format.adaptation import BODY, STATIC, colour_mode, learning
 from ncml_codec.network import distribution
 from ncml_codec.network.body_learning import AdaptiveBody
@@ -58,14 +60,24 @@ class NumpyEngine:
     def walk(self, height: int, width: int, strength: int = STATIC) -> NumpyWalk:
         return NumpyWalk(self, height, width, strength)
 
-    def compare(
-        self, samples: npt.NDArray[np.uint8], adaptation: int, others: Collection[int]
-    ) -> NumpyComparison:
-        """See `engines.Comparer`."""
-        return NumpyComparison(self, samples, adaptation, others)
+    def survey(
+        self,
+        samples: npt.NDArray[np.uint8],
+        strength: int = STATIC,
+        others: Collection[int] = (),
+    ) -> NumpySurvey:
+        """See `engines.Engine`."""
+        return NumpySurvey(self, samples, strength, others)
+
+    def read(
+        self, payload: bytes | memoryview, samples: npt.NDArray[np.uint8], strength: int = STATIC
+    ) -> Iterator[int]:
+        """See `engines.Engine`."""
+        walk = self.walk(samples.shape[0], samples.shape[1], strength)
+        return steps(walk, samples, Decoder(payload), is_known=False)
 
     def code_length(self, samples: npt.NDArray[np.uint8]) -> float:
-        """See `engines.Measurer`."""
+        """See `engines.Engine`."""
         return numpy_whole.code_length(self.layers, samples)
 
 
@@ -211,8 +223,8 @@ class NumpyWalk:
         self.reference: Floats = (west + west + north + north_east) * np.float32(0.25)
 
 
-class NumpyComparison:
-    """A walk along a known image; see `engines.Comparison`."""
+class NumpySurvey:
+    """A walk along a known image; see `engines.Survey`."""
 
     def __init__(
         self,

@@ -28,7 +28,7 @@ from ncml_codec.network.wave_order import Tap
 
 @without_warnings
 def code_length(layers: Layers, samples: npt.NDArray[np.uint8]) -> float:
-    """Of samples [height, width, planes], in bits; see `engines.Measurer`."""
+    """Of samples [height, width, planes], in bits; see `engines.Engine`."""
     network = layers.network
     height, width, planes = samples.shape
     levels = np.ones((height, width, PLANES + 1), np.float32)  # 4 (x - 128) by plane, 1: inside

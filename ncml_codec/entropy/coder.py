@@ -2,7 +2,7 @@
 
 Three write and read the same words: constriction's, the native module's, and plain Python's, which
 is always here (`range_coder`). The first of them that is here does the work, but for the native
-engine, which decodes with the native module's (`engines.Reader`). This is the one module
+engine, which decodes with the native module's (`engines.Engine.read`). This is the one module
 that touches constriction, which has no wheel for 64-bit ARM Linux. Facts about it, each of them
 measured: weights `count - 1` with counts summing to 2**24 make the `perfect=False` categorical
 model exact (its scale is exactly 1), the same for float32 and float64 rows; Fortran-ordered rows

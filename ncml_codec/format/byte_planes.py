@@ -2,7 +2,7 @@
 
 A transform replaces samples by numbers (none, the index in a table of the colours used, the rank
 among the values that its channel uses); numbers beyond a byte are cut into high and low parts.
-FORMAT.md, part 2, section 10.
+FORMAT.md, section 10.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ncml_codec import zstd_frames
 from ncml_codec.errors import FormatError
-from ncml_codec.format.layered_container import PALETTE, SAMPLES, VALUES
+from ncml_codec.format.container import Transform
 from ncml_codec.format.sections import Reader, varint
 from ncml_codec.picture.kinds import Kind
 from ncml_codec.picture.picture import Samples
@@ -37,7 +37,7 @@ _MAX_TABLE = 4 * (2 * 65536 + 3)
 class Transformed:
     """planes: all high parts, then, if low_bits is not 0, all low parts. table: as in a file."""
 
-    transform: int
+    transform: Transform
     low_bits: int
     table: bytes
     planes: Planes
@@ -60,31 +60,31 @@ def choices(samples: Samples, kind: Kind) -> Iterator[Transformed]:
         packed, used = colours
         indices = np.searchsorted(used, packed).astype(np.uint8)[:, :, None]
         palette = [column.astype(np.int64) for column in _unkeyed(used, kind).T]
-        yield from _split(PALETTE, indices, _write_table(palette, kind))
+        yield from _split(Transform.PALETTE, indices, _write_table(palette, kind))
         if not is_small:
             return
     ranks, columns = _ranked(samples)
     table = _write_table(columns, kind)
     if _saved_bits(columns) * samples.shape[0] * samples.shape[1] > 8 * len(table):
-        yield from _split(VALUES, ranks, table)
+        yield from _split(Transform.VALUES, ranks, table)
         if not is_small:
             return
-    yield from _split(SAMPLES, samples, b"")
+    yield from _split(Transform.SAMPLES, samples, b"")
 
 
 def restored(transformed: Transformed, kind: Kind) -> Samples:
     """The samples [height, width, channels]. Raises FormatError for numbers beyond the tables."""
     numbers = _joined(transformed.planes, transformed.low_bits)
     limit = 1 << kind.bit_depth
-    if transformed.transform == SAMPLES:
+    if transformed.transform == Transform.SAMPLES:
         samples = numbers
     else:
         columns = _read_table(transformed.table, kind, transformed.transform)
-        per_number = len(columns) if transformed.transform == VALUES else 1
+        per_number = len(columns) if transformed.transform == Transform.VALUES else 1
         for place in range(per_number):
             if numbers[:, :, place].max() >= len(columns[place]):
                 raise FormatError("a number is beyond the transform's table")
-        if transformed.transform == VALUES:
+        if transformed.transform == Transform.VALUES:
             found = [column[numbers[:, :, place]] for place, column in enumerate(columns)]
         else:
             found = [column[numbers[:, :, 0]] for column in columns]
@@ -147,7 +147,7 @@ def _saved_bits(columns: Columns) -> float:
     return float(sum(np.log2((int(column[-1]) + 1) / len(column)) for column in columns))
 
 
-def _split(transform: int, numbers: Numbers, table: bytes) -> Iterator[Transformed]:
+def _split(transform: Transform, numbers: Numbers, table: bytes) -> Iterator[Transformed]:
     """The numbers as bytes; if they need more, with the low eight bits apart, and with as few."""
     largest = int(numbers.max())
     if largest < 256:
@@ -181,7 +181,7 @@ def _write_table(columns: Columns, kind: Kind) -> bytes:
     return bytes([_ZSTD]) + packed if len(packed) < len(raw) else bytes([_RAW]) + raw
 
 
-def _read_table(table: bytes, kind: Kind, transform: int) -> Columns:
+def _read_table(table: bytes, kind: Kind, transform: Transform) -> Columns:
     if not table or table[0] not in (_RAW, _ZSTD):
         raise FormatError("table: written in a way that this version does not know")
     raw = table[1:]
@@ -189,8 +189,12 @@ def _read_table(table: bytes, kind: Kind, transform: int) -> Columns:
         raw = zstd_frames.unpack(raw, "table", at_most=_MAX_TABLE)
     reader = Reader(raw, 0)
     lengths = [reader.varint("table") for _ in range(kind.channels)]
-    most = MOST_COLOURS if transform == PALETTE else 1 << kind.bit_depth
-    if min(lengths) < 1 or max(lengths) > most or (transform == PALETTE and len({*lengths}) > 1):
+    most = MOST_COLOURS if transform == Transform.PALETTE else 1 << kind.bit_depth
+    if (
+        min(lengths) < 1
+        or max(lengths) > most
+        or (transform == Transform.PALETTE and len({*lengths}) > 1)
+    ):
         raise FormatError(f"table: columns of {lengths} numbers, 1 to {most} are possible")
     total = sum(lengths)
     differences = np.frombuffer(reader.take("table", total), np.uint8).astype(np.int64)
@@ -203,7 +207,7 @@ def _read_table(table: bytes, kind: Kind, transform: int) -> Columns:
     for length in lengths:
         column = np.cumsum(differences[at : at + length])
         at += length
-        if transform == PALETTE:
+        if transform == Transform.PALETTE:
             column &= (1 << (16 if kind.bit_depth == 16 else 8)) - 1
         elif (np.diff(column) < 1).any():
             raise FormatError("table: values that do not ascend")

@@ -1,4 +1,4 @@
-"""How `.ncmz` files of all versions are read from the front: numbers, sections and checksums."""
+"""How `.ncmz` files are read from the front: numbers, sections and checksums."""
 
 from __future__ import annotations
 

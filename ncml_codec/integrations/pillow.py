@@ -25,7 +25,7 @@ from PIL import Image, ImageFile
 from ncml_codec.decode import image_decoder
 from ncml_codec.encode import image_encoder, levels
 from ncml_codec.errors import FormatError, NcmlError, Truncated
-from ncml_codec.format.container import MAGIC
+from ncml_codec.format.container import MAGIC, Header
 from ncml_codec.network import released_models
 from ncml_codec.picture import kinds
 from ncml_codec.picture.image_files import decode_file, encode_file
@@ -74,7 +74,7 @@ class NcmzImageFile(ImageFile.ImageFile):
         return self._im is not None
 
 
-def _header(file: IO[bytes]) -> image_decoder.Header:
+def _header(file: IO[bytes]) -> Header:
     head = file.read(_HEAD)
     try:
         return image_decoder.read_header(head)

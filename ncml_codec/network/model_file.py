@@ -34,7 +34,7 @@ from ncml_codec.network.integer_network import (
 from ncml_codec.zstd_frames import MAX_JSON, pack, parse_json, unpack
 
 MAGIC = b"\x89NCPN\x01\r\n"
-IDENTITY_BYTES = 8  # how much of the SHA-256 an image file names
+IDENTITY_BYTES = 4  # how much of the SHA-256 an image file names
 MAX_BYTES = 1 << 24  # of unpacked tensors: twelve times those of the largest released model
 MAX_FILE_BYTES = MAX_BYTES + (MAX_BYTES >> 2)  # what zstd cannot make smaller, description, rest
 
@@ -50,7 +50,7 @@ class Model:
 
     @property
     def identity(self) -> bytes:
-        """The first eight bytes of the SHA-256, as image files name it."""
+        """The first four bytes of the SHA-256, as image files name it."""
         return self.sha256[:IDENTITY_BYTES]
 
 

@@ -48,9 +48,22 @@ def find(identity: bytes, extra: Iterable[Model] = ()) -> tuple[str | None, Mode
     for name in released():
         if _released(name).identity == identity:
             return name, _released(name)
+    said = _former().get(identity.hex())
+    if said:
+        raise UnknownModel(f"made with the model {said}; give its file with -m")
     raise UnknownModel(
         f"made with the model {identity.hex()}, which is not at hand; give its file with -m"
     )
+
+
+def _former() -> dict[str, str]:
+    """Where models are that the package no longer has, in words, by identity."""
+    text = (resources.files("ncpn") / "released" / "former.txt").read_text("ascii")
+    rows = [line.split() for line in text.splitlines() if not line.startswith("#")]
+    return {
+        identity: f"{name} ({identity}), which ncml-codec {release} has"
+        for identity, name, release in rows
+    }
 
 
 @functools.cache

@@ -52,8 +52,8 @@ class Kind:
         return np.uint16 if self.bit_depth == 16 else np.uint8
 
     @property
-    def is_first_version(self) -> bool:
-        """Whether format version 1 holds it: 8-bit grey or RGB."""
+    def suits_network(self) -> bool:
+        """Whether the network codes such samples as they are: 8-bit grey or RGB."""
         return self.bit_depth == 8 and self.colour_type in (GREY, RGB)
 
     def __str__(self) -> str:

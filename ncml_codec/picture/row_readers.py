@@ -218,7 +218,7 @@ def _png(opened: InputFile, max_pixels: int) -> PngFile | None:
     if problem:
         raise refuse(name, problem)
     check_size(header.width, header.height, name, max_pixels)
-    if header.interlaced or not header.kind.is_first_version:
+    if header.interlaced or not header.kind.suits_network:
         return None
     return PngFile(opened, header, chunks if len(chunks) > 1 else [], first, packed_bytes)
 

@@ -23,8 +23,8 @@ from bench.codecs.subjects import Subject, read_subject
 from bench.comparing import moved
 from bench.record import header, read_lines, write_lines
 from ncml_codec import engines
-from ncml_codec.decode.tile_walk import walk_tile
 from ncml_codec.encode import orientation_search
+from ncml_codec.engines.stepwise import walk_tile
 from ncml_codec.entropy.coder import Meter
 from ncml_codec.errors import InputError, UsageError
 from ncml_codec.network import released_models

@@ -12,7 +12,7 @@ from ncml_codec.picture.kinds import Kind
 from ncml_codec.picture.picture import Picture, Samples
 
 ALL = [Kind(colour, depth) for colour, depths in kinds.DEPTHS.items() for depth in depths]
-HEADER_BYTES = 70  # at most, of a file of version 2, its checksums and the metadata's frame
+HEADER_BYTES = 70  # at most, of a file's header, its checksums and the metadata's frame
 
 
 def picture(kind: Kind, height: int, width: int, seed: int = 1) -> Picture:

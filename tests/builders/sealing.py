@@ -6,8 +6,9 @@ import contextlib
 import struct
 import zlib
 
-from ncml_codec.decode.layers import NETWORK
-from ncml_codec.format.container import BY_TILE
+from ncml_codec.format.container import TURN_BIT, Flag, Method
+from ncml_codec.format.tiles import BY_TILE
+from ncml_codec.network.model_file import IDENTITY_BYTES
 
 
 def varint(data: bytes | bytearray, at: int) -> tuple[int, int]:
@@ -21,65 +22,53 @@ def varint(data: bytes | bytearray, at: int) -> tuple[int, int]:
 
 
 def with_checksums(data: bytes) -> bytes:
-    """A `.ncmz` file whose header and sections are given the checksums of what they hold now."""
+    """A `.ncmz` file whose header and sections are given the checksums of what they hold now.
+
+    Its header may say anything: it is followed as far as it goes.
+    """
     out = bytearray(data)
     with contextlib.suppress(IndexError):
-        (seal_version_2 if out[4] == 2 else seal_version_1)(out)
+        at, sections = header_of(out)
+        seal(out, 0, at)
+        at += 4
+        for length, more in sections:
+            if at + length + 4 > len(out):
+                break
+            seal(out, at, at + length)
+            at += length + 4 + more
     return bytes(out[: len(data)])
+
+
+def header_of(data: bytearray) -> tuple[int, list[tuple[int, int]]]:
+    """Where its checksum stands; of each section the bytes before its own, and those after it that
+    no other section holds. Raises IndexError."""
+    flags = data[5]
+    width, at = varint(data, 6)
+    height, at = varint(data, at)
+    sections = []
+    if flags & Flag.SECTIONS:
+        count, at = data[at], at + 1
+        for _ in range(count):
+            length, at = varint(data, at + 1)
+            sections.append((length, 0))
+    at += 2 if flags & Flag.TRANSFORM else 0
+    layers, at = (data[at], at + 1) if flags & Flag.LAYERS else (1, at)
+    for _ in range(layers):
+        method, at = data[at], at + (2 if flags & Flag.LAYERS else 1)
+        tiles, own, more = 1, 0, 0
+        if method == Method.NETWORK:
+            adaptation, tile_byte = data[at + IDENTITY_BYTES], data[at + IDENTITY_BYTES + 1]
+            at, own, more = at + IDENTITY_BYTES + 2, int(adaptation == BY_TILE), 4
+            side = 1 << tile_byte % (1 << TURN_BIT)
+            tiles = -(-width // side) * -(-height // side)
+        for _ in range(min(tiles, len(data))):
+            length, at = varint(data, at)
+            sections.append((length + own, more))
+    return at, sections
 
 
 def seal(out: bytearray, start: int, stop: int) -> None:
     out[stop : stop + 4] = struct.pack("<I", zlib.crc32(out[start:stop]))
-
-
-def seal_version_1(out: bytearray) -> None:
-    width, at = varint(out, 16)
-    height, at = varint(out, at)
-    lengths = []
-    if out[5] & 2:
-        length, at = varint(out, at)
-        lengths.append(length)
-    side = 1 << out[7]
-    tiles = -(-width // side) * -(-height // side)
-    own = out[6] == BY_TILE
-    for _ in range(min(tiles, len(out))):
-        length, at = varint(out, at)
-        lengths.append(length + own)
-    seal(out, 0, at)
-    at += 4
-    for index, length in enumerate(lengths):
-        if at + length + 4 > len(out):
-            break
-        seal(out, at, at + length)
-        at += length + (4 if index == 0 and out[5] & 2 else 8)
-
-
-def seal_version_2(out: bytearray) -> None:
-    _, at = varint(out, 8)
-    _, at = varint(out, at)
-    lengths, networks = [], set()
-    if out[7] & 1:
-        length, at = varint(out, at)
-        lengths.append(length)
-    transform, at = out[at], at + 2
-    if transform:
-        length, at = varint(out, at)
-        lengths.append(length)
-    layers, at = out[at], at + 1
-    for _ in range(layers):
-        if out[at] == NETWORK:
-            networks.add(len(lengths))
-        length, at = varint(out, at + 2)
-        lengths.append(length)
-    seal(out, 0, at)
-    at += 4
-    for index, length in enumerate(lengths):
-        if at + length + 4 > len(out):
-            break
-        if index in networks:
-            out[at : at + length] = with_checksums(bytes(out[at : at + length]))
-        seal(out, at, at + length)
-        at += length + 4
 
 
 def with_png_checksums(data: bytes) -> bytes:

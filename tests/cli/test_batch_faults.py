@@ -30,10 +30,11 @@ from ncml_cli.zip.targets import Target
 from ncml_codec.decode import image_decoder, salvage
 from ncml_codec.encode import image_encoder
 from ncml_codec.errors import InputError, NcmlError, RoundTripError
-from ncml_codec.format import container
+from ncml_codec.format.tiles import Tile, TileLayout
 from ncml_codec.network import released_models
 from ncml_codec.picture import png_chunks, row_readers
 from tests.builders.limited import run_limited
+from tests.builders.photographs import photograph
 from tests.builders.pictures import GOLDEN, valley
 
 TINY = str(GOLDEN / "tiny.ncpn")
@@ -85,7 +86,8 @@ class Scene:
         assert "Traceback" not in result.stderr
         failed = {Path(one["file"]).name for one in records if one["status"] == "failed"}
         assert result.exit_code == (1 if failed else 0), (result.output, result.exception)
-        assert result.stderr.count("ncmlzip: ") == len(failed)
+        warned = removes and self.command == "compress"  # that the format is a draft
+        assert result.stderr.count("ncmlzip: ") == len(failed) + warned
         outputs = dict(zip(self.files, self.outputs, strict=bool(self.outputs)))
         for name in os.listdir(folder):
             assert (folder / name).read_bytes() == (self.files | self.outputs)[name]
@@ -280,15 +282,14 @@ def test_a_lack_of_memory_in_a_library_is_named(
 
 def metadata_bomb() -> bytes:
     """A small `.ncmz` file whose metadata unpacks to 2^28 bytes."""
-    header = container.Header(8, 8, 3, released_models.load(TINY).identity, 11)
+    layout = TileLayout(8, 8, 3, released_models.load(TINY).identity, 11)
     length = png_chunks.MAX_METADATA
     packer = zstandard.ZstdCompressor(1).compressobj(size=length)
     zeros = bytes(1 << 20)
     head = bytes(4) + png_chunks.PIXELS + (length - 16).to_bytes(4, "little") + b"zzZz"
     packed = packer.compress(head) + packer.compress(zeros[len(head) :])
     packed += b"".join(packer.compress(zeros) for _ in range(length // len(zeros) - 1))
-    tile = container.Tile(b"", 0, 0)
-    return container.write_container(container.Container(header, packed + packer.flush(), [tile]))
+    return photograph(layout, [Tile(b"", 0)], packed + packer.flush())
 
 
 @pytest.mark.parametrize(("command", "hungry"), [("compress", "0.bmp"), ("test", "0.png.ncmz")])

@@ -9,38 +9,33 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ncml_codec
-from ncml_cli.zip.ncmlzip import main
-from ncml_codec.decode import costs, file_info, image_decoder, layers, salvage, tile_walk
+from ncml_codec.decode import costs, file_info, image_decoder, layers, salvage
+from ncml_codec.decode.effort import TILE_EXPONENT
 from ncml_codec.encode import levels, tile_encoder
 from ncml_codec.errors import BeyondLimit, FormatError
 from ncml_codec.format.adaptation import BODY, COLOURS, STATIC
-from ncml_codec.format.container import (
-    BY_TILE,
-    Container,
-    Header,
-    Tile,
-    read_container,
-    write_container,
-)
+from ncml_codec.format.container import Method
+from ncml_codec.format.tiles import BY_TILE, Tile, TileLayout
 from ncml_codec.network import released_models
 from ncml_codec.network.integer_network import Network
 from ncml_codec.network.model_file import read_model, write_model
 from ncml_codec.picture.picture import from_array
+from tests.builders.commands import ncmlzip
 from tests.builders.limited import run_limited
+from tests.builders.photographs import photograph, tiles_of
 from tests.builders.pictures import GOLDEN
-from tests.plain_decoder.decoder import Refused
 from tests.plain_decoder.decoder import decode as plain_decode
+from tests.plain_decoder.reading import Refused
 
 TINY = read_model((GOLDEN / "tiny.ncpn").read_bytes())
 WHOLE = BODY + 3
 SIDES = st.one_of(st.integers(1, 70), st.integers(1, 5000), st.integers(1, (1 << 24) - 1))
-HEADERS = st.builds(
-    Header,
+LAYOUTS = st.builds(
+    TileLayout,
     width=SIDES,
     height=SIDES,
     planes=st.sampled_from([1, 3]),
@@ -57,36 +52,32 @@ NETWORKS = [
 
 def blank(width: int, height: int, adaptation: int, exponent: int = 11, planes: int = 3) -> bytes:
     """A file whose payloads are empty, as large as its header alone."""
-    header = Header(width, height, planes, TINY.identity, exponent)
-    return write_container(Container(header, b"", [Tile(b"", 0, adaptation)] * header.tile_count()))
+    layout = TileLayout(width, height, planes, TINY.identity, exponent)
+    return photograph(layout, [Tile(b"", 0, adaptation)] * layout.tile_count())
 
 
-def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-@given(HEADERS)
-def test_the_shapes_of_tiles_are_those_of_the_tiles(header: Header) -> None:
-    header = dataclasses.replace(
-        header, width=header.width % 999 + 1, height=header.height % 99 + 1
+@given(LAYOUTS)
+def test_the_shapes_of_tiles_are_those_of_the_tiles(layout: TileLayout) -> None:
+    layout = dataclasses.replace(
+        layout, width=layout.width % 999 + 1, height=layout.height % 99 + 1
     )
-    turned = header.turn >= 4
-    counted = {(a, b): count for a, b, count in header.tile_shapes()}
-    listed = [(w, h) if turned else (h, w) for _, _, h, w in header.tiles()]
+    turned = layout.turn >= 4
+    counted = {(a, b): count for a, b, count in layout.tile_shapes()}
+    listed = [(w, h) if turned else (h, w) for _, _, h, w in layout.tiles()]
     assert counted == {shape: listed.count(shape) for shape in listed}
 
 
 @settings(max_examples=300)
-@given(HEADERS, ADAPTATIONS, st.sampled_from(NETWORKS))
+@given(LAYOUTS, ADAPTATIONS, st.sampled_from(NETWORKS))
 def test_what_may_adapt_takes_at_most_ten_times_the_work_of_a_square_image(
-    header: Header, adaptation: int, network: Network
+    layout: TileLayout, adaptation: int, network: Network
 ) -> None:
-    if adaptation % COLOURS != STATIC and not header.may_adapt:
+    if adaptation % COLOURS != STATIC and not layout.may_adapt:
         return  # refused: see below
     # Colour tables are counted by tile: many small tiles with them are refused by `check` alone.
     adaptation = adaptation if adaptation == BY_TILE else adaptation % COLOURS
     if adaptation != BY_TILE:
-        costs.of_network(header, adaptation, network).check(None)
+        costs.of_network(layout, adaptation, network).check(None)
 
 
 @given(
@@ -99,10 +90,10 @@ def test_what_may_adapt_takes_at_most_ten_times_the_work_of_a_square_image(
 def test_what_an_encoder_may_write_passes_the_default_limit(
     width: int, height: int, adaptation: int, network: Network, planes: int
 ) -> None:
-    header = Header(width, height, planes, TINY.identity, tile_walk.TILE_EXPONENT)
-    if adaptation != BY_TILE and (not header.may_adapt or planes == 1):
-        adaptation = adaptation % COLOURS if header.may_adapt else STATIC
-    costs.of_network(header, adaptation, network).check(None)
+    layout = TileLayout(width, height, planes, TINY.identity, TILE_EXPONENT)
+    if adaptation != BY_TILE and (not layout.may_adapt or planes == 1):
+        adaptation = adaptation % COLOURS if layout.may_adapt else STATIC
+    costs.of_network(layout, adaptation, network).check(None)
 
 
 @settings(max_examples=30)
@@ -118,23 +109,23 @@ def test_what_an_encoder_writes_takes_at_most_half_the_default_limit(
     """Thin images, which cost most a pixel; the encoder's choice alone, nothing is encoded."""
     shape = (short, length) if is_wide else (length, short)
     for planes in (1, 3):
-        if layers.by_number(layers.MIXING).takes((*shape, planes)):
+        if layers.CODERS[Method.MIXING].takes((*shape, planes)):
             work = costs.of_mixing(*shape, planes)
             assert 2 * work.multiply_adds <= costs.TIMES_HONEST * work.honest
         for models, strengths in levels.of_level(level):
             for model in models:
-                header = Header(shape[1], shape[0], planes, model.identity, tile_walk.TILE_EXPONENT)
+                layout = TileLayout(shape[1], shape[0], planes, model.identity, TILE_EXPONENT)
                 colours = 3 * COLOURS if planes == 3 else 0
                 adaptations = [STATIC]
-                if tile_encoder.may_adapt(header, model, strengths.strengths):
+                if tile_encoder.may_adapt(layout, model, strengths.strengths):
                     adaptations += [each + colours for each in strengths.strengths]
                 for adaptation in adaptations:
-                    work = costs.of_network(header, adaptation, model.network)
+                    work = costs.of_network(layout, adaptation, model.network)
                     assert 2 * work.multiply_adds <= costs.TIMES_HONEST * work.honest
 
 
 def test_context_mixing_does_not_code_long_strips_a_pixel_wide() -> None:
-    mixing = layers.by_number(layers.MIXING)
+    mixing = layers.CODERS[Method.MIXING]
     for shape in ((1, 256, 8), (256, 256, 8)):
         assert mixing.takes(shape)
     # Encoders stay below half of what decoders allow by default.
@@ -157,10 +148,10 @@ def test_learning_in_short_waves_is_refused(shape: tuple[int, int], adaptation: 
 
 
 def test_learning_in_short_waves_of_a_tile_is_refused() -> None:
-    header = Header(4096, 1, 1, TINY.identity, 11)
+    layout = TileLayout(4096, 1, 1, TINY.identity, 11)
     tiles = [Tile(b"", 0, STATIC), Tile(b"", 0, 3)]
     with pytest.raises(FormatError, match=r"tile 1: adaptation 3 .* too few pixels"):
-        read_container(write_container(Container(header, b"", tiles)))
+        tiles_of(photograph(layout, tiles))
 
 
 def test_the_plain_decoder_refuses_learning_in_short_waves() -> None:
@@ -175,13 +166,13 @@ def test_the_plain_decoder_refuses_learning_in_short_waves() -> None:
 def test_encoders_do_not_learn_in_short_waves(shape: tuple[int, int], level: int) -> None:
     samples = (np.arange(3 * shape[0] * shape[1]) % 251).astype(np.uint8).reshape(*shape, 3)
     data = tile_encoder.encode(from_array(samples), TINY, level=level)
-    assert {tile.adaptation for tile in read_container(data).tiles} == {STATIC}
+    assert {tile.adaptation for tile in tiles_of(data)} == {STATIC}
     assert (image_decoder.decode(data, [TINY]).samples == samples).all()
 
 
 def test_usual_photographs_may_learn() -> None:
     for width, height in [(768, 512), (512, 768), (2048, 2048), (6000, 4000), (2049, 2048), (8, 8)]:
-        assert Header(width, height, 3, b"", tile_walk.TILE_EXPONENT).may_adapt
+        assert TileLayout(width, height, 3, b"", TILE_EXPONENT).may_adapt
 
 
 def test_many_tables_of_colours_are_beyond_the_default_limit() -> None:
@@ -191,8 +182,8 @@ def test_many_tables_of_colours_are_beyond_the_default_limit() -> None:
 
 
 def test_the_limit_of_work_scales_with_the_model_that_is_given() -> None:
-    header = Header(100, 80, 3, b"", 11)
-    works = [costs.of_network(header, WHOLE, network) for network in NETWORKS]
+    layout = TileLayout(100, 80, 3, b"", 11)
+    works = [costs.of_network(layout, WHOLE, network) for network in NETWORKS]
     assert sorted(works, key=lambda work: work.multiply_adds) == works
     assert sorted(works, key=lambda work: work.honest) == works
 
@@ -225,23 +216,23 @@ def test_work_is_unknown_without_the_model() -> None:
 
 
 def test_more_tiles_than_65536_are_refused_before_they_are_listed() -> None:
-    header = Header(1 << 21, 33, 1, TINY.identity, 5)
-    head = write_container(Container(header, b"", []))[:-4] + bytes(1 << 18)
+    layout = TileLayout(1 << 21, 33, 1, TINY.identity, 5)
+    head = photograph(layout, [])[:-4] + bytes(1 << 18)
     with pytest.raises(FormatError, match="131072 tiles"):
-        read_container(head)
+        tiles_of(head)
 
 
 def test_info_says_the_work_and_the_tools_limit_it(tmp_path: Path) -> None:
     path = tmp_path / "a.png.ncmz"
     path.write_bytes(ncml_codec.compress(np.zeros((20, 30), np.uint8), level=1))
-    told = json.loads(run("info", "--json", path).stdout)[0]
+    told = json.loads(ncmlzip("info", "--json", path).stdout)[0]
     assert told["work"] == ncml_codec.inspect(path).work
     for command in ("info", "test", "decompress"):
         for limit in (f"--max-work={told['work'] - 1}", "--max-pixels=599"):
-            refused = run(command, limit, path)
+            refused = ncmlzip(command, limit, path)
             assert refused.exit_code == 1
             assert "beyond the limit" in refused.stderr
-    assert run("test", f"--max-work={told['work']}", path).exit_code == 0
+    assert ncmlzip("test", f"--max-work={told['work']}", path).exit_code == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no limit of address space")
@@ -249,7 +240,7 @@ def test_info_on_as_many_tiles_as_there_may_be_takes_little_memory(tmp_path: Pat
     path = tmp_path / "tiles.ncmz"
     path.write_bytes(blank(1 << 21, 32, STATIC, exponent=5, planes=1))
     told = run_limited([sys.executable, "-m", "ncml_cli.zip.ncmlzip", "info", path], 400)
-    assert "sections:             65537" in told.stdout, told.stderr
+    assert "and 65526 more tiles" in told.stdout, told.stderr
     refused = run_limited(
         [sys.executable, "-m", "ncml_cli.zip.ncmlzip", "info", "--max-pixels=1000000", path], 300
     )

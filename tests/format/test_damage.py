@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,9 +14,12 @@ from hypothesis import strategies as st
 
 from ncml_codec.decode import image_decoder
 from ncml_codec.errors import FormatError, UnsupportedImage
-from ncml_codec.format.container import Container, Header, Tile, read_container, write_container
+from ncml_codec.format import directory
+from ncml_codec.format.container import write
+from ncml_codec.format.tiles import Tile, TileLayout
 from ncml_codec.network.model_file import read_model
 from ncml_codec.picture import png_chunks
+from tests.builders.photographs import layout_of, photograph, tiles_of
 from tests.builders.pictures import GOLDEN
 
 TINY = read_model((GOLDEN / "tiny.ncpn").read_bytes())
@@ -69,22 +73,21 @@ def test_headers_followed_by_anything(name: str, noise: bytes) -> None:
 @given(st.sampled_from(SMALL), st.data())
 @settings(deadline=None, max_examples=400)
 def test_payloads_with_right_checksums_but_wrong_words(name: str, data: st.DataObject) -> None:
-    container = read_container(FILES[name])
-    tile = container.tiles[0]
+    tile, *others = tiles_of(FILES[name])
     words = data.draw(st.binary(min_size=0, max_size=64).filter(lambda w: w != tile.payload))
-    forged = Container(
-        container.header, container.metadata, [Tile(words, tile.samples_crc), *container.tiles[1:]]
-    )
-    decodes_or_is_refused(write_container(forged), FILES[name])
+    forged = [Tile(words, tile.samples_crc), *others]
+    decodes_or_is_refused(photograph(layout_of(FILES[name]), forged), FILES[name])
 
 
 def test_metadata_that_unpacks_to_gigabytes_is_refused_unread() -> None:
-    container = read_container(FILES["chunks"])
     # A frame header that claims 2**40 bytes: magic, descriptor with 8 bytes of content size.
     bomb = b"\x28\xb5\x2f\xfd" + b"\xe0" + struct.pack("<Q", 2**40) + b"\x01\x00\x00"
-    forged = write_container(Container(container.header, bomb, container.tiles))
     with pytest.raises(FormatError, match="unpacks to"):
-        image_decoder.decode(forged, [TINY])
+        image_decoder.decode(with_metadata(bomb), [TINY])
+
+
+def with_metadata(section: bytes) -> bytes:
+    return write(replace(directory.read(FILES["chunks"]), metadata=section))
 
 
 @pytest.mark.parametrize(
@@ -103,19 +106,16 @@ def test_metadata_that_unpacks_to_gigabytes_is_refused_unread() -> None:
     ],
 )
 def test_metadata_that_is_no_list_of_chunks_is_refused(content: bytes, problem: str) -> None:
-    container = read_container(FILES["chunks"])
     packed = zstandard.ZstdCompressor().compress(content)
-    forged = write_container(Container(container.header, packed, container.tiles))
     with pytest.raises(FormatError, match=problem):
-        image_decoder.decode(forged, [TINY])
+        image_decoder.decode(with_metadata(packed), [TINY])
 
 
 def test_bytes_after_the_metadata_frame_are_refused() -> None:
-    container = read_container(FILES["chunks"])
-    for more in (b"x", container.metadata):
-        longer = Container(container.header, container.metadata + more, container.tiles)
+    sound = directory.read(FILES["chunks"]).metadata
+    for more in (b"x", sound):
         with pytest.raises(FormatError, match="metadata"):
-            image_decoder.decode(write_container(longer), [TINY])
+            image_decoder.decode(with_metadata(sound + more), [TINY])
 
 
 def test_more_metadata_than_can_be_read_is_not_written() -> None:
@@ -126,8 +126,8 @@ def test_more_metadata_than_can_be_read_is_not_written() -> None:
 
 
 def test_the_limit_of_pixels_comes_before_the_tiles() -> None:
-    header = Header(2**20, 2**20, 3, TINY.identity, 5)  # 2**30 tiles
-    head = write_container(Container(header, b"", []))[:-4] + bytes(1000)
+    layout = TileLayout(2**20, 2**20, 3, TINY.identity, 5)  # 2**30 tiles
+    head = photograph(layout, [])[:-4] + bytes(1000)
     for data in (head, head + bytes(2**16)):
         with pytest.raises(FormatError, match=r"beyond the limit of 1000000 \(max_pixels\)"):
             image_decoder.decode(data, [TINY], max_pixels=10**6)

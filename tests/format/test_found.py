@@ -108,7 +108,7 @@ def test_a_sealed_file_is_as_sound_as_before(path: Path) -> None:
     data = path.read_bytes()
     assert with_checksums(data) == data
     torn = bytearray(data)
-    torn[16:24] = bytes(8)  # of the header
+    torn[8:16] = bytes(8)  # of the header
     assert with_checksums(with_checksums(bytes(torn))) == with_checksums(bytes(torn))
 
 

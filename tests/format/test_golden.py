@@ -11,16 +11,17 @@ from _pytest.mark import ParameterSet
 from PIL import Image
 
 from ncml_codec.decode import image_decoder
-from ncml_codec.decode.tile_walk import Effort
+from ncml_codec.decode.effort import Effort
 from ncml_codec.errors import FormatError
 from ncml_codec.format.adaptation import colour_mode, learning
-from ncml_codec.format.container import read_container
 from ncml_codec.network import released_models
 from ncml_codec.network.model_file import Model
 from ncml_codec.picture.image_files import decode_file, encode_file
+from tests.builders.engines import INSTRUCTION_SETS, native
+from tests.builders.photographs import layout_of, tiles_of
 from tests.builders.pictures import GOLDEN, Samples
-from tests.laws.test_engines import INSTRUCTION_SETS, native
 from tests.plain_decoder import decoder as plain_decoder
+from tests.plain_decoder.reading import Refused
 from tests.programs.make_golden import CASES, encoded, truth_of
 
 FILES = [GOLDEN / f"{name}.ncmz" for name in CASES]
@@ -48,14 +49,15 @@ def test_golden_files_are_those_that_their_command_writes() -> None:
 
 
 def test_golden_files_have_every_feature() -> None:
-    containers = [read_container(path.read_bytes()) for path in FILES]
-    headers = [container.header for container in containers]
+    files = [path.read_bytes() for path in FILES]
+    layouts = [layout_of(data) for data in files]
+    tiles = [tiles_of(data) for data in files]
     released = {released_models.load(name).identity for name in released_models.released()}
-    assert released < {header.identity for header in headers}
-    assert {header.planes for header in headers} == {1, 3}
-    assert {header.turn for header in headers} == {0, 1, 4, 7}
-    assert any(len({tile.adaptation for tile in each.tiles}) > 2 for each in containers)
-    adaptations = [tile.adaptation for container in containers for tile in container.tiles]
+    assert released < {layout.identity for layout in layouts}
+    assert {layout.planes for layout in layouts} == {1, 3}
+    assert {layout.turn for layout in layouts} == {0, 1, 4, 7}
+    assert any(len({tile.adaptation for tile in each}) > 2 for each in tiles)
+    adaptations = [tile.adaptation for each in tiles for tile in each]
     assert {learning(each) for each in adaptations} == {0, 1, 3, 5, 9, 11, 13}
     assert {colour_mode(each) for each in adaptations} == {0, 2, 3}
 
@@ -111,5 +113,5 @@ def test_damaged_and_foreign_files_are_refused(path: Path, tiny: Model) -> None:
 
 @pytest.mark.parametrize("path", REFUSED, ids=lambda path: path.stem)
 def test_the_plain_decoder_refuses_the_same(path: Path) -> None:
-    with pytest.raises(plain_decoder.Refused):
+    with pytest.raises(Refused):
         plain_decoder.decode(path.read_bytes(), model_files())

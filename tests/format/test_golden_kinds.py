@@ -1,7 +1,8 @@
-"""Golden files of version 2 decode to the same image for ever, also by the plain decoder."""
+"""Golden files of every kind decode to the same image for ever, also by the plain decoder."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncml_codec.decode import image_decoder
-from ncml_codec.decode import layers as methods
-from ncml_codec.decode.tile_walk import Effort
+from ncml_codec.decode.effort import Effort
+from ncml_codec.decode.layers import method_of
 from ncml_codec.errors import FormatError
-from ncml_codec.format import layered_container
+from ncml_codec.format import directory
+from ncml_codec.format.container import Method, write
+from ncml_codec.format.tiles import Tiles
 from ncml_codec.network.model_file import Model, read_model
 from ncml_codec.picture.image_files import decode_file, encode_file
 from ncml_codec.picture.picture import Picture
 from tests.builders.pictures import GOLDEN
-from tests.plain_decoder import layered as plain_general
+from tests.plain_decoder import decoder as plain_decoder
 
 FILES = sorted((GOLDEN / "kinds").glob("*.ncmz"))
 TINY = read_model((GOLDEN / "tiny.ncpn").read_bytes())
@@ -29,9 +32,8 @@ def truth(path: Path) -> Picture:
 
 
 def test_golden_files_have_every_method_and_transform() -> None:
-    found = [layered_container.read(path.read_bytes()) for path in FILES]
-    used = {layer.method for file in found for layer in file.layers}
-    assert used == {method.number for method in methods.METHODS}
+    found = [directory.read(path.read_bytes()) for path in FILES]
+    assert {method_of(layer) for file in found for layer in file.layers} == set(Method)
     assert {file.header.transform for file in found} == {0, 1, 2}
     assert {file.header.low_bits for file in found} >= {0, 3, 8}
     assert len({file.header.kind for file in found}) == 15
@@ -52,7 +54,7 @@ def test_golden_files_decode(path: Path, tiny: Model) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_plain_decoder_reads_them(path: Path) -> None:
-    decoded = plain_general.decode(path.read_bytes(), [(GOLDEN / "tiny.ncpn").read_bytes()])
+    decoded = plain_decoder.decode(path.read_bytes(), [(GOLDEN / "tiny.ncpn").read_bytes()])
     assert np.array_equal(decoded.samples, truth(path).samples)
     assert decoded.chunks == list(truth(path).chunks)
 
@@ -75,20 +77,22 @@ def test_damaged_files_are_refused(path: Path, data: st.DataObject) -> None:
 def test_wrong_payloads_with_right_checksums_are_refused_or_the_image(
     path: Path, data: st.DataObject
 ) -> None:
-    file = layered_container.read(path.read_bytes())
+    file = directory.read(path.read_bytes())
     layers = list(file.layers)
     index = data.draw(st.integers(0, len(layers) - 1))
-    payload = bytearray(layers[index].payload)
+    layer = layers[index]
+    holder = layer.tiles[0] if isinstance(layer, Tiles) else layer
+    payload = bytearray(holder.payload)
     for _ in range(data.draw(st.integers(1, 4))):
         payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
-    layers[index] = layered_container.Layer(
-        layers[index].method, layers[index].planes, bytes(payload)
-    )
-    forged = layered_container.General(
-        file.header, file.metadata, file.table, layers, file.samples_crc
-    )
+    changed = replace(holder, payload=bytes(payload))
+    if isinstance(layer, Tiles):
+        layers[index] = replace(layer, tiles=[changed, *layer.tiles[1:]])
+    else:
+        layers[index] = changed
+    forged = write(replace(file, layers=layers))
     try:
-        picture = image_decoder.decode(layered_container.write(forged), [TINY], max_pixels=10_000)
+        picture = image_decoder.decode(forged, [TINY], max_pixels=10_000)
     except FormatError:
         return
     assert np.array_equal(picture.samples, truth(path).samples)

@@ -13,45 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ncml_codec import engines
-from ncml_codec.decode.tile_walk import samples_crc, walk_tile
-from ncml_codec.entropy.coder import Encoder
 from ncml_codec.format.adaptation import STATIC, STRONGEST
-from ncml_codec.format.container import Container, Header, Tile, write_container
+from ncml_codec.format.tiles import BY_TILE, TileLayout, Tiles
 from ncml_codec.network import released_models
 from ncml_codec.network.model_file import Model, identified, read_model, write_model
 from tests.builders.networks import random_network
-from tests.builders.pictures import GOLDEN, TESTS, Samples, extremes, valley
+from tests.builders.photographs import coded_tile, photograph, tiles_of
+from tests.builders.pictures import GOLDEN, TESTS, extremes, valley
+from tests.builders.witness import comes_back
 from tests.plain_decoder import decoder as plain_decoder
 
 STRENGTHS = range(STATIC + 1, STRONGEST + 1)
 BODIES = range(9, 16)  # where the layers before the heads learn, too
-
-
-def encoded(array: Samples, model: Model, strength: int, tile_exponent: int = 11) -> bytes:
-    """A file whose heads adapt with this strength, by the engine that is the specification."""
-    height, width, planes = array.shape
-    header = Header(width, height, planes, model.identity, tile_exponent)
-    tiles = [
-        coded_tile(array[top : top + rows, left : left + columns], model, strength)
-        for top, left, rows, columns in header.tiles()
-    ]
-    return write_container(Container(header, b"", tiles))
-
-
-def coded_tile(samples: Samples, model: Model, strength: int) -> Tile:
-    encoder = Encoder()
-    engine = engines.load("numpy", model.network)
-    walk_tile(engine, samples.shape, samples, encoder, strength=strength)
-    return Tile(encoder.finish(), samples_crc(samples), strength)
-
-
-def comes_back(array: Samples, model: Model, strength: int, tile_exponent: int = 11) -> bytes:
-    """The file, after the plain decoder has given the pixels back."""
-    data = encoded(array, model, strength, tile_exponent)
-    decoded = plain_decoder.decode(data, [write_model(model.network)])
-    assert np.array_equal(decoded.samples, array)
-    return data
 
 
 @cache
@@ -62,8 +35,8 @@ def tiny_golden() -> Model:
 @pytest.mark.parametrize("strength", STRENGTHS)
 def test_the_plain_decoder_reads_every_strength(strength: int) -> None:
     array = valley(110, 90, 17, 23)
-    data = comes_back(array, tiny_golden(), strength)
-    assert data[24:] != encoded(array, tiny_golden(), STATIC)[24:], "nothing has adapted"
+    (tile,) = tiles_of(comes_back(array, tiny_golden(), strength))
+    assert tile.payload != coded_tile(array, tiny_golden(), STATIC).payload, "nothing has adapted"
 
 
 def test_the_plain_decoder_reads_the_released_model() -> None:
@@ -89,8 +62,9 @@ def test_the_plain_decoder_reads_extremes(name: str, wild: Model) -> None:
 @pytest.mark.parametrize("adaptation", BODIES)
 def test_the_plain_decoder_reads_files_whose_body_adapts(adaptation: int) -> None:
     array = valley(110, 90, 12, 14)
-    data = comes_back(array, tiny_golden(), adaptation)
-    assert data[24:] != encoded(array, tiny_golden(), adaptation - 8)[24:], "the body has not"
+    (tile,) = tiles_of(comes_back(array, tiny_golden(), adaptation))
+    without = coded_tile(array, tiny_golden(), adaptation - 8)
+    assert tile.payload != without.payload, "the body has not"
 
 
 @pytest.mark.parametrize("name", ["board", "noise", "primaries"])
@@ -105,14 +79,14 @@ def test_the_plain_decoder_starts_every_tile_anew() -> None:
 
 def test_the_plain_decoder_takes_every_tiles_own_adaptation() -> None:
     array, model = valley(180, 90, 35, 36), tiny_golden()
-    header = Header(36, 35, 3, model.identity, 5)
+    layout = TileLayout(36, 35, 3, model.identity, 5)
     own = [2, 12, 0, 7]
     tiles = [
         coded_tile(array[top : top + rows, left : left + columns], model, adaptation)
-        for (top, left, rows, columns), adaptation in zip(header.tiles(), own, strict=True)
+        for (top, left, rows, columns), adaptation in zip(layout.tiles(), own, strict=True)
     ]
-    data = write_container(Container(header, b"", tiles))
-    assert data[6] == 255
+    assert Tiles(layout, tiles).adaptation == BY_TILE
+    data = photograph(layout, tiles)
     decoded = plain_decoder.decode(data, [write_model(model.network)])
     assert np.array_equal(decoded.samples, array)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +12,18 @@ from hypothesis import strategies as st
 
 import ncml_codec
 from ncml_codec.decode import image_decoder, region, tile_decoder
+from ncml_codec.decode.effort import Effort
 from ncml_codec.decode.region import Region
-from ncml_codec.decode.tile_walk import Effort
 from ncml_codec.encode import image_encoder, tile_encoder
 from ncml_codec.errors import ChecksumMismatch, FormatError, UsageError
-from ncml_codec.format.container import read_head, section_bytes
+from ncml_codec.format import directory
 from ncml_codec.network import released_models
 from ncml_codec.network.model_file import Model, read_model
 from ncml_codec.picture.kinds import Kind
 from ncml_codec.picture.picture import Picture, Samples, from_array
 from tests.builders import kinds_of_images
+from tests.builders.commands import decompress, pixels
 from tests.builders.pictures import GOLDEN, valley
-from tests.cli.test_ncmlzip import decompress, pixels
 
 TINY = read_model((GOLDEN / "tiny.ncpn").read_bytes())
 RGB = valley(150, 60, 70, 90)
@@ -86,15 +87,9 @@ def test_any_region_of_every_kind_is_the_crop(
 
 def tile_spans() -> list[tuple[int, int]]:
     """Where each tile's bytes begin and end in FILE."""
-    _, adaptation, metadata_length, lengths, at = read_head(FILE)
-    assert metadata_length is not None
-    at += metadata_length + 4
-    spans = []
-    for length in lengths:
-        spans.append((at, at + section_bytes(length, adaptation)))
-        at = spans[-1][1]
-    assert at == len(FILE)
-    return spans
+    begins = directory.read_directory(FILE).layers[0].tile_begins()
+    assert begins[-1] == len(FILE)
+    return [*pairwise(begins)]
 
 
 @given(st.data())
@@ -125,7 +120,7 @@ def test_only_the_tiles_that_are_needed_are_decoded(monkeypatch: pytest.MonkeyPa
     original = tile_decoder.decode_tile
 
     def watched(*arguments: object) -> Samples:
-        seen.append(arguments[2])
+        seen.append(arguments[3])
         return original(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(region, "decode_tile", watched)
@@ -148,7 +143,7 @@ def test_metadata_is_checked_with_every_region() -> None:
         decoded(bytes(damaged), Region(0, 0, 1, 1))
 
 
-def test_a_file_of_version_2_is_checked_whole() -> None:
+def test_a_file_of_other_layers_is_checked_whole() -> None:
     made = kinds_of_images.picture(Kind(6, 16), 9, 10)
     damaged = bytearray(image_encoder.encode(made, released_models.load("photo"), level=1))
     damaged[-1] ^= 1
@@ -156,16 +151,12 @@ def test_a_file_of_version_2_is_checked_whole() -> None:
         decoded(bytes(damaged), Region(0, 0, 1, 1))
 
 
-@pytest.mark.parametrize("version", [1, 2])
-def test_a_region_that_is_not_inside_is_refused(version: int) -> None:
+@pytest.mark.parametrize("tiled", [True, False])
+def test_a_region_that_is_not_inside_is_refused(tiled: bool) -> None:
     deep = from_array(np.arange(12, dtype=np.uint16).reshape(3, 4))
     flat = from_array(np.arange(12, dtype=np.uint8).reshape(3, 4))
-    data = (
-        tile_encoder.encode(flat, TINY)
-        if version == 1
-        else image_encoder.encode(deep, TINY, level=1)
-    )
-    assert data[4] == version
+    data = tile_encoder.encode(flat, TINY) if tiled else image_encoder.encode(deep, TINY, level=1)
+    assert (directory.read_directory(data).tiled is not None) == tiled
     assert decoded(data, Region(0, 0, 4, 3)).samples.shape == (3, 4, 1)
     for part in (Region(0, 0, 5, 3), Region(0, 0, 4, 4), Region(4, 0, 1, 1), Region(0, 3, 1, 1)):
         with pytest.raises(UsageError, match="the image has 4 x 3 pixels"):

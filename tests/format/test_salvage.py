@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,17 @@ from hypothesis import strategies as st
 
 from ncml_codec import engines
 from ncml_codec.decode import salvage
+from ncml_codec.decode.effort import Effort
 from ncml_codec.decode.tile_decoder import LOST
-from ncml_codec.decode.tile_walk import Effort
 from ncml_codec.encode import tile_encoder
 from ncml_codec.errors import ChecksumMismatch, FormatError, UnknownModel
-from ncml_codec.format.container import Container, Tile, read_container, read_head, write_container
+from ncml_codec.format import directory
+from ncml_codec.format.container import Section
 from ncml_codec.network.model_file import Model, read_model
 from ncml_codec.picture.image_files import Picture
+from tests.builders.commands import decompress, ncmlzip, pixels
+from tests.builders.photographs import layout_of, photograph, tiles_of
 from tests.builders.pictures import GOLDEN, Samples, valley
-from tests.cli.test_ncmlzip import decompress, ncmlzip, pixels
 
 TINY = read_model((GOLDEN / "tiny.ncpn").read_bytes())
 SAMPLES = valley(150, 60, 70, 90)
@@ -27,8 +30,8 @@ CHUNKS = [(b"tEXt", b"a\0b"), (b"IDAT", b"")]
 FILE = tile_encoder.encode(
     Picture(SAMPLES, CHUNKS), TINY, Effort("numpy"), 5, 1
 )  # 3 x 3 tiles of 32
-HEADER, _, _, _, SECTIONS = read_head(FILE)  # where the sections begin
-TILES = HEADER.tiles()
+SECTIONS, _ = directory.read_directory(FILE).sections[Section.METADATA]  # where they begin
+TILES = layout_of(FILE).tiles()
 
 
 def salvaged(data: bytes, model: Model = TINY) -> tuple[Samples, list[salvage.Loss], list[object]]:
@@ -87,10 +90,9 @@ def test_what_follows_the_end_is_named() -> None:
 
 
 def test_wrong_samples_are_lost_although_their_payload_is_sound() -> None:
-    sound = read_container(FILE)
-    tiles = [*sound.tiles]
-    tiles[4] = Tile(tiles[4].payload, tiles[4].samples_crc ^ 1, tiles[4].adaptation)
-    (loss,) = check(write_container(Container(sound.header, sound.metadata, tiles)))
+    tiles = tiles_of(FILE)
+    tiles[4] = replace(tiles[4], samples_crc=tiles[4].samples_crc ^ 1)
+    (loss,) = check(photograph(layout_of(FILE), tiles, directory.read(FILE).metadata))
     assert isinstance(loss.error, ChecksumMismatch)
     assert str(loss).startswith("tile 4: ")
     assert str(loss).endswith("(rows 32 to 63, columns 32 to 63 are lost)")

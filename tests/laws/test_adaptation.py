@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncml_codec import engines
-from ncml_codec.decode.tile_walk import walk_tile
 from ncml_codec.engines import Walk
 from ncml_codec.engines.numpy_engine import NumpyEngine
+from ncml_codec.engines.stepwise import walk_tile
 from ncml_codec.entropy.coder import Meter
 from ncml_codec.format.adaptation import BODY, STATIC, STRONGEST
 from ncml_codec.network import distribution, released_models
@@ -31,9 +31,7 @@ from ncml_codec.network.integer_network import (
     named_layers,
 )
 from ncml_codec.network.wave_order import wave_count, wave_pixels
-from tests.builders.networks import exact_tables, random_network
-from tests.builders.pictures import Samples, extremes, valley
-from tests.laws.test_engines import (
+from tests.builders.engines import (
     INSTRUCTION_SETS,
     Stepwise,
     all_counts,
@@ -41,6 +39,8 @@ from tests.laws.test_engines import (
     drawn,
     engine_of,
 )
+from tests.builders.networks import exact_tables, random_network
+from tests.builders.pictures import Samples, extremes, valley
 
 HEADS = range(STATIC + 1, STRONGEST + 1)  # strengths at which only they learn
 BODIES = [BODY + 1, BODY + 3, BODY + STRONGEST]  # at which all layers learn

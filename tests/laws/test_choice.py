@@ -1,4 +1,4 @@
-"""The choice of version and ways: photographs pay little for it, and nothing gets larger by it."""
+"""The choice of ways: photographs pay little for it, and nothing gets larger by it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,21 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ncml_codec.decode import layers
+from ncml_codec.decode.effort import Effort
 from ncml_codec.decode.layers import Tools
-from ncml_codec.decode.tile_walk import Effort
-from ncml_codec.encode import image_encoder, layer_search, levels, orientation_search, tile_encoder
+from ncml_codec.encode import (
+    evaluator,
+    image_encoder,
+    layer_search,
+    levels,
+    orientation_search,
+    preview,
+    tile_encoder,
+)
 from ncml_codec.encode.levels import Level
-from ncml_codec.format import byte_planes, layered_container
+from ncml_codec.format import byte_planes, directory
 from ncml_codec.format.adaptation import STATIC
+from ncml_codec.format.container import Method, Transform
 from ncml_codec.network import released_models
 from ncml_codec.network.model_file import Model
 from ncml_codec.picture import row_readers
@@ -36,22 +45,26 @@ def drawing(height: int, width: int) -> Samples:
     return array
 
 
+def drawn(samples: Samples) -> bool:
+    return evaluator.may_be_drawing(preview.of(from_array(samples)))
+
+
 def test_photographs_and_drawings_are_told_apart() -> None:
-    assert not layer_search.may_be_drawing(from_array(valley(60, 0, 200, 400)))
-    assert not layer_search.may_be_drawing(from_array(valley(60, 0, 200, 400)[:, :, 1]))
-    assert layer_search.may_be_drawing(from_array(drawing(200, 400)))
-    assert layer_search.may_be_drawing(from_array(drawing(200, 400)[:, :, 0]))
+    assert not drawn(valley(60, 0, 200, 400))
+    assert not drawn(valley(60, 0, 200, 400)[:, :, 1])
+    assert drawn(drawing(200, 400))
+    assert drawn(drawing(200, 400)[:, :, 0])
     for name in ("black", "board", "stripes", "primaries", "spot"):
-        assert layer_search.may_be_drawing(from_array(extremes(100, 90)[name])), name
+        assert drawn(extremes(100, 90)[name]), name
 
 
 @pytest.mark.skipif(not real_images("kodak"), reason="Kodak is not here")
 def test_no_photograph_of_kodak_is_taken_for_a_drawing() -> None:
     for path in real_images("kodak")[::4]:
         picture = decode_file(path.read_bytes(), path.name)
-        assert not layer_search.may_be_drawing(picture), path.name
+        assert not evaluator.may_be_drawing(preview.of(picture)), path.name
         # The network takes about two thirds of what quickly filtered rows do.
-        assert not layer_search.is_as_small_as_expected(picture, picture.samples.size), path.name
+        assert evaluator.filtered_bytes(preview.of(picture), picture.height) < picture.samples.size
 
 
 def test_a_photograph_is_the_same_file_as_without_the_choice(tiny: Model) -> None:
@@ -83,7 +96,7 @@ def test_of_a_levels_two_models_the_one_that_makes_a_photograph_smaller_is_kept(
 
 def test_noise_that_no_network_knows_is_stored(tiny: Model) -> None:
     picture = from_array(np.random.default_rng(1).integers(0, 256, (70, 80, 3), np.uint8))
-    assert not layer_search.may_be_drawing(picture)
+    assert not evaluator.may_be_drawing(preview.of(picture))
     # A filter type for each row, as in a PNG.
     most = picture.samples.size + picture.height + HEADER_BYTES
     assert len(image_encoder.encode(picture, tiny)) <= most
@@ -93,14 +106,14 @@ def test_a_file_that_is_read_by_bands_gives_the_same_bytes(
     tmp_path: Path, tiny: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(row_readers, "WHOLE", 0)
-    for array, version in ((valley(60, 120, 96, 128), 1), (drawing(96, 128), 2)):
+    for array, tiled in ((valley(60, 120, 96, 128), True), (drawing(96, 128), False)):
         for suffix in (".png", ".ppm"):
             path = tmp_path / f"x{suffix}"
             Image.fromarray(array).save(path)
             source = row_readers.open_image(path)
             assert not isinstance(source, Picture)
             data = image_encoder.encode(source, tiny)
-            assert data[4] == version
+            assert (directory.read_directory(data).tiled is not None) == tiled
             assert data == image_encoder.encode(decode_file(path.read_bytes(), "x"), tiny)
             image_encoder.verify(data, source, tiny)
 
@@ -112,10 +125,10 @@ def test_the_png_that_was_given_is_never_much_smaller(tiny: Model) -> None:
     picture = decode_file(original, "x.png")
     assert picture.image_data is not None
     found = layer_search.smallest(picture, layer_search.encoding_tools([tiny], Effort(), 1))
-    assert len(layered_container.write(found)) <= len(original) + HEADER_BYTES
-    kept = layers.kept_stream(picture.image_data, 8)
-    shape = (*picture.samples.shape[:2], 1)
-    planes = layers.by_number(layers.DEFLATE).decode(kept, shape, Tools([tiny], Effort()))
+    assert len(found) <= len(original) + HEADER_BYTES
+    kept = layers.kept_stream(picture.image_data, 1, 8)
+    tools = Tools([tiny], Effort())
+    planes = layers.CODERS[Method.DEFLATE].decode(kept, picture.samples.shape, tools)
     assert np.array_equal(planes, picture.samples)
 
 
@@ -134,7 +147,7 @@ def test_every_transform_is_undone(
     values = random.integers(0, 2**kind.bit_depth, levels)
     samples = random.choice(values, (height, width, kind.channels)).astype(kind.dtype)
     made = list(byte_planes.choices(samples, kind))
-    assert made[-1].transform == layered_container.SAMPLES
+    assert made[-1].transform == Transform.SAMPLES
     for one in made:
         assert one.planes.dtype == np.uint8
         assert np.array_equal(byte_planes.restored(one, kind), samples)

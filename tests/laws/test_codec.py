@@ -13,15 +13,16 @@ from hypothesis import strategies as st
 import ncml_codec
 from ncml_codec import engines
 from ncml_codec.decode import image_decoder
-from ncml_codec.decode.tile_walk import Effort, walk_tile
+from ncml_codec.decode.effort import Effort
 from ncml_codec.encode import image_encoder, tile_encoder
+from ncml_codec.engines.stepwise import walk_tile
 from ncml_codec.entropy.coder import Meter
 from ncml_codec.errors import FormatError, RoundTripError, UsageError
 from ncml_codec.format.adaptation import STATIC
-from ncml_codec.format.container import read_container
 from ncml_codec.network.model_file import Model, identified, read_model
 from ncml_codec.picture.image_files import Picture, from_array
 from tests.builders.networks import random_network
+from tests.builders.photographs import tiles_of
 from tests.builders.pictures import GOLDEN, Samples, extremes, valley
 
 QUICK = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -99,7 +100,7 @@ def test_threads_do_not_change_the_bytes() -> None:
 
 def test_blas_threads_do_not_change_the_bytes(tmp_path: object) -> None:
     script = (
-        "import sys, zlib; from ncml_codec.decode.tile_walk import Effort\n"
+        "import sys, zlib; from ncml_codec.decode.effort import Effort\n"
         "from ncml_codec.encode import tile_encoder\n"
         "from ncml_codec.network import released_models\n"
         "from tests.builders.pictures import valley\n"
@@ -131,7 +132,7 @@ def test_tiles_do_not_know_of_each_other() -> None:
     other = one.copy()
     other[:, 32:] = 0
     first, second = (
-        read_container(tile_encoder.encode(from_array(array), TINY, tile_exponent=5)).tiles
+        tiles_of(tile_encoder.encode(from_array(array), TINY, tile_exponent=5))
         for array in (one, other)
     )
     assert first[0] == second[0]
@@ -148,7 +149,7 @@ def test_a_grey_picture_costs_less_than_the_same_in_three_planes() -> None:
 @pytest.mark.parametrize("level", [1, 5, 8])
 def test_the_file_is_as_large_as_the_cross_entropy(level: int) -> None:
     array = valley(100, 100, 120, 160)
-    (tile,) = read_container(tile_encoder.encode(from_array(array), TINY, level=level)).tiles
+    (tile,) = tiles_of(tile_encoder.encode(from_array(array), TINY, level=level))
     meter = Meter()
     engine = engines.load("numpy", TINY.network)
     walk_tile(engine, array.shape, array, meter, strength=tile.adaptation)

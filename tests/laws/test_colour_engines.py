@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncml_codec import engines
-from ncml_codec.decode.tile_decoder import decode_tile
-from ncml_codec.decode.tile_walk import Samples, walk_tile
+from ncml_codec.decode.effort import Samples
 from ncml_codec.encode import colour_search, levels
 from ncml_codec.encode.tile_encoder import encode_tile
-from ncml_codec.engines import Comparer, Engine
-from ncml_codec.entropy.coder import Encoder, Meter
+from ncml_codec.engines import Engine, Survey
+from ncml_codec.entropy.coder import Meter
 from ncml_codec.format.adaptation import COLOURS, STATIC, counted_along
 from ncml_codec.network import released_models
 from ncml_codec.network.model_file import Model
-from tests.builders.networks import random_network
-from tests.builders.pictures import extremes, through_ycbcr, valley
-from tests.laws.test_colours import LEARNING, MODES
-from tests.laws.test_engines import (
+from tests.builders.adaptations import ADAPTATIONS, MODES
+from tests.builders.engines import (
     INSTRUCTION_SETS,
     Stepwise,
     all_counts,
     assert_causal,
+    code,
     drawn,
     engine_of,
 )
-
-ADAPTATIONS = st.sampled_from([each + COLOURS * mode for each in LEARNING for mode in MODES])
+from tests.builders.networks import random_network
+from tests.builders.photographs import decoded_tile, payload_of
+from tests.builders.pictures import extremes, through_ycbcr, valley
 
 
 @pytest.mark.parametrize("name", INSTRUCTION_SETS)
@@ -86,23 +87,22 @@ def test_what_is_later_changes_no_counts(name: str) -> None:
 def test_code_lengths_of_others_are_counted_along(name: str, adaptation: int, tiny: Model) -> None:
     array = through_ycbcr(valley(60, 40, 40, 50))
     engine, meter = engine_of(name, tiny.network), Meter()
-    assert isinstance(engine, Comparer)
     others = counted_along(adaptation)
-    comparison = engine.compare(array, adaptation, others)
+    comparison = engine.survey(array, adaptation, others)
     for weights, symbols in comparison:
         meter.code(weights, symbols)
     assert meter.bits == pytest.approx(bits(engine, array, adaptation), rel=1e-12)
     assert set(comparison.code_lengths) == set(others)
     for other, length in comparison.code_lengths.items():
         assert length == pytest.approx(bits(engine, array, other), rel=1e-4)
-    one = engine.compare(array, adaptation, others[-1:])
+    one = engine.survey(array, adaptation, others[-1:])
     assert sum(len(symbols) for _, symbols in one) == 2 * array.size
     assert one.code_lengths[others[-1]] == pytest.approx(comparison.code_lengths[others[-1]])
 
 
 def bits(engine: Engine, samples: Samples, adaptation: int) -> float:
     meter = Meter()
-    walk_tile(engine, samples.shape, samples, meter, strength=adaptation)
+    code(engine, samples, meter, adaptation)
     return meter.bits
 
 
@@ -116,19 +116,13 @@ def test_the_smallest_mode_is_kept(name: str, strengths: tuple[int, ...], tiny: 
         assert colour_search.modes(array) == colour_search.MODES
         tile = encode_tile(engine, array, strengths)
         assert len(tile.payload) == min(
-            len(payload(engine, array, each))
+            len(payload_of(engine, array, each))
             for each in levels.candidates(strengths, colour_search.MODES)
         )
-        assert np.array_equal(decode_tile(engine, array.shape, 0, tile, lambda _: None), array)
+        assert np.array_equal(decoded_tile(engine, tile, array.shape), array)
         assert tile == encode_tile(engines.load("auto", tiny.network), array, strengths)
         kept.add(tile.adaptation)
     assert any(each >= COLOURS for each in kept)
-
-
-def payload(engine: Engine, samples: Samples, adaptation: int) -> bytes:
-    encoder = Encoder()
-    walk_tile(engine, samples.shape, samples, encoder, strength=adaptation)
-    return encoder.finish()
 
 
 def test_a_mode_is_not_coded_that_is_surely_larger(
@@ -136,18 +130,16 @@ def test_a_mode_is_not_coded_that_is_surely_larger(
 ) -> None:
     array, tried = through_ycbcr(valley(40, 40, 96, 128)), []
     engine = engines.load("numpy", tiny.network)
-    assert isinstance(engine, Comparer)
-    compare = type(engine).compare
+    survey = engine.survey
 
-    def counted(self: Engine, samples: Samples, adaptation: int, others: list[int]) -> object:
+    def counted(samples: Samples, adaptation: int, others: Collection[int]) -> Survey:
         tried.append((adaptation, list(others)))
-        return compare(self, samples, adaptation, others)  # type: ignore[arg-type]
+        return survey(samples, adaptation, others)
 
-    monkeypatch.setattr(type(engine), "compare", counted)
+    monkeypatch.setattr(engine, "survey", counted)
     tile = encode_tile(engine, array, (3,))
-    assert tried[0] == (51, [3, 19, 35, STATIC])
+    assert tried == [(51, [3, 19, 35, STATIC]), (35, [])]
     assert tile.adaptation == 35
-    assert len(tried) == 1
 
 
 def test_a_photograph_is_tried_if_its_colours_were_converted() -> None:

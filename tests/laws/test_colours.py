@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -12,26 +10,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncml_codec import engines
-from ncml_codec.decode.tile_walk import walk_tile
-from ncml_codec.entropy.coder import Decoder, Encoder, Meter
+from ncml_codec.engines.stepwise import walk_tile
+from ncml_codec.entropy.coder import Decoder, Meter
 from ncml_codec.errors import FormatError
 from ncml_codec.format import adaptation as strength
-from ncml_codec.format.container import Container, Header, read_container, write_container
+from ncml_codec.format.tiles import TileLayout
 from ncml_codec.network import distribution
 from ncml_codec.network.colour_counts import FACTOR_LIMIT, OPEN_MASS, Colours, opened
 from ncml_codec.network.distribution import TOTAL, Mixtures
 from ncml_codec.network.integer_network import Integers
 from ncml_codec.network.model_file import Model, identified, write_model
+from tests.builders.adaptations import LEARNING, MODES
+from tests.builders.engines import code
+from tests.builders.mixtures import one_of, random_outputs
 from tests.builders.networks import exact_tables, random_network
+from tests.builders.photographs import coded_tile, encoded, payload_of, photograph, tiles_of
 from tests.builders.pictures import Samples, extremes, through_ycbcr, valley
-from tests.format.test_plain_decoder import coded_tile, comes_back, encoded
-from tests.laws.test_tables import one_of, random_outputs
+from tests.builders.sealing import with_checksums
+from tests.builders.witness import comes_back
 from tests.plain_decoder import colours as plain_colours
 from tests.plain_decoder import decoder as plain_decoder
+from tests.plain_decoder import network as plain_network
+from tests.plain_decoder.reading import Refused
 
 TABLES = exact_tables()
-MODES = (1, 2, 3)
-LEARNING = [*range(8), *range(9, 16)]
 SEEN = (0, 1, 2, 1000, 2**28)
 EXPECTED = (0, 1, 2**20, 2**24, 2**34, 2**52)
 SPREADS = st.sampled_from([40, 400, 32767])
@@ -137,10 +139,10 @@ def test_the_page_gives_the_same_counts_and_cells(
         assert plain.cells[cell] == [int(stage.seen[index]), int(stage.expected[index])]
 
 
-def plain_mixture(mixture: Mixtures, at: int) -> plain_decoder.Mixture:
+def plain_mixture(mixture: Mixtures, at: int) -> plain_network.Mixture:
     one = one_of(mixture, at)
     parts = [part[0].tolist() for part in (one.weight, one.mean, one.mantissa, one.shift)]
-    return plain_decoder.Mixture(*parts, TABLES.logistic.tolist())
+    return plain_network.Mixture(*parts, TABLES.logistic.tolist())
 
 
 @given(st.integers(0, 2**32 - 1), SPREADS)
@@ -161,9 +163,9 @@ def test_colours_of_which_nothing_is_known_cost_nothing(seed: int, spread: int) 
 @pytest.mark.parametrize("learning", [0, 3, 11])
 def test_the_plain_decoder_reads_every_mode(mode: int, learning: int, tiny: Model) -> None:
     array = through_ycbcr(valley(110, 90, 12, 14))
-    data = comes_back(array, tiny, learning + 16 * mode)
-    assert data[6] == learning + 16 * mode
-    assert data[24:] != encoded(array, tiny, learning)[24:], "nothing was weighed"
+    (tile,) = tiles_of(comes_back(array, tiny, learning + 16 * mode))
+    assert tile.adaptation == learning + 16 * mode
+    assert tile.payload != coded_tile(array, tiny, learning).payload, "nothing was weighed"
 
 
 @pytest.mark.parametrize("name", extremes(1, 1))
@@ -212,9 +214,8 @@ def test_engines_write_and_read_the_same(
     array = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
     if seed % 2:
         array >>= 5  # so that many pixels share their cells
-    engine, encoder = engines.load("auto", network), Encoder()
-    walk_tile(engine, array.shape, array, encoder, strength=strength)
-    payload = encoder.finish()
+    engine = engines.load("auto", network)
+    payload = payload_of(engine, array, strength)
     assert payload == coded_tile(array, identified(network), strength).payload
     decoder = Decoder(payload)
     assert np.array_equal(walk_tile(engine, array.shape, None, decoder, strength=strength), array)
@@ -223,7 +224,7 @@ def test_engines_write_and_read_the_same(
 def bits(samples: Samples, model: Model, adaptation: int) -> float:
     meter = Meter()
     engine = engines.load("numpy", model.network)
-    walk_tile(engine, samples.shape, samples, meter, strength=adaptation)
+    code(engine, samples, meter, adaptation)
     return meter.bits
 
 
@@ -255,16 +256,15 @@ def test_known_adaptations_are_a_strength_and_a_mode() -> None:
 def test_other_adaptations_are_refused(planes: int, tiny: Model) -> None:
     array = valley(0, 0, 1, 1)[:, :, :planes]
     data, models = encoded(array, tiny, 0), [write_model(tiny.network)]
-    head = len(data) - len(read_container(data).tiles[0].payload) - 8
+    at = data.index(tiny.identity) + len(tiny.identity)
     for value in range(255):
-        start = data[:6] + bytes([value]) + data[7 : head - 4]
-        changed = start + struct.pack("<I", zlib.crc32(start)) + data[head:]
+        changed = with_checksums(data[:at] + bytes([value]) + data[at + 1 :])
         if strength.is_known(value, planes):
-            assert read_container(changed).tiles[0].adaptation == value
+            assert tiles_of(changed)[0].adaptation == value
             continue
         with pytest.raises(FormatError, match=f"adaptation {value} of {planes} planes"):
-            read_container(changed)
-        with pytest.raises(plain_decoder.Refused, match=f"adaptation {value} is reserved"):
+            tiles_of(changed)
+        with pytest.raises(Refused, match=f"adaptation {value} is reserved"):
             plain_decoder.decode(changed, models)
 
 
@@ -272,8 +272,8 @@ def test_a_grey_tile_with_colours_of_its_own_is_refused(tiny: Model) -> None:
     grey = valley(0, 0, 4, 40)[:, :, :1]
     tiles = [coded_tile(grey[:, :32], tiny, 0), coded_tile(grey[:, 32:], tiny, 3)]
     tiles[1] = replace(tiles[1], adaptation=16)
-    data = write_container(Container(Header(40, 4, 1, tiny.identity, 5), b"", tiles))
+    data = photograph(TileLayout(40, 4, 1, tiny.identity, 5), tiles)
     with pytest.raises(FormatError, match="tile 1: adaptation 16 of 1 planes"):
-        read_container(data)
-    with pytest.raises(plain_decoder.Refused, match="adaptation 16 is reserved"):
+        tiles_of(data)
+    with pytest.raises(Refused, match="adaptation 16 is reserved"):
         plain_decoder.decode(data, [write_model(tiny.network)])

@@ -9,15 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ncml_codec import engines
-from ncml_codec.decode.tile_walk import walk_tile
-from ncml_codec.engines import Engine, Walk
 from ncml_codec.errors import UsageError
 from ncml_codec.format.adaptation import STATIC
-from ncml_codec.network.distribution import Weights
-from ncml_codec.network.integer_network import Integers, Network
+from ncml_codec.network.integer_network import Network
+from tests.builders.engines import (
+    INSTRUCTION_SETS,
+    Stepwise,
+    all_counts,
+    assert_causal,
+    drawn,
+    native,
+)
 from tests.builders.networks import random_network
-from tests.builders.pictures import Samples, extremes, valley
+from tests.builders.pictures import extremes, valley
 
 NETWORKS = given(
     seed=st.integers(0, 2**31),
@@ -28,59 +32,6 @@ NETWORKS = given(
     size=st.tuples(st.integers(1, 12), st.integers(1, 12)),
     planes=st.sampled_from([1, 3]),
 )
-# In the order in which the native engine looks for them.
-INSTRUCTION_SETS = ["avx512vnni", "avx512", "avxvnni", "avx2", "neon", "portable"]
-
-
-class Recorder:
-    """A coder that keeps the counts."""
-
-    def __init__(self) -> None:
-        self.counts: list[Integers] = []
-
-    def code(self, weights: Weights, symbols: Integers | None) -> Integers:
-        assert symbols is not None
-        self.counts.append(weights.astype(np.int32) + 1)
-        return symbols
-
-
-class Stepwise:
-    """An engine without its survey, so that it is walked stage by stage."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.name, self._engine = engine.name, engine
-
-    def walk(self, height: int, width: int, strength: int = STATIC) -> Walk:
-        return self._engine.walk(height, width, strength)
-
-
-def all_counts(
-    engine: str | Engine, network: Network, array: Samples, strength: int = STATIC
-) -> Integers:
-    recorder = Recorder()
-    engine = engines.load(engine, network) if isinstance(engine, str) else engine
-    walk_tile(engine, array.shape, array, recorder, strength=strength)
-    return np.concatenate(recorder.counts)
-
-
-def native(network: Network, isa: str, threads: int = 1) -> Engine:
-    """The native engine with this instruction set; skips the test where there is none."""
-    missing = engines.why_not_native()
-    if missing:
-        pytest.skip(f"no native engine: {missing}")
-    from ncml_codec.engines.native_engine import INSTRUCTION_SETS as HERE
-    from ncml_codec.engines.native_engine import NativeEngine
-
-    if isa not in HERE:
-        pytest.skip(f"this processor or this build has no {isa}")
-    return NativeEngine(network, threads, isa)
-
-
-def engine_of(name: str, network: Network, threads: int = 1) -> Engine:
-    """The engine of this name, or the native one with this instruction set; skips as `native`."""
-    if name in INSTRUCTION_SETS:
-        return native(network, name, threads)
-    return engines.load(name, network)
 
 
 @pytest.mark.parametrize("isa", INSTRUCTION_SETS)
@@ -195,50 +146,7 @@ def test_what_is_later_in_wave_order_changes_no_distribution() -> None:
     assert_causal("numpy", network, valley(100, 100, 11, 13), STATIC)
 
 
-def drawn(
-    seed: int,
-    width: int,
-    blocks: int,
-    hidden: int,
-    k: int,
-    size: tuple[int, int],
-    planes: int,
-    room: int = 1,
-) -> tuple[Network, Samples]:
-    """A network and an image of noise for it. room: of `random_network`."""
-    array = np.random.default_rng(seed).integers(0, 256, (*size, planes), np.uint8)
-    return random_network(seed, width, blocks, hidden, k, room=room), array
-
-
 def with_far_taps(seed: int) -> Network:
     """A network whose taps reach as far as they may, in an order of their own."""
     far = [(-8, 8), (3, -7), (0, -8), (-8, -8), (-1, 1), (0, -1)]
     return random_network(seed, 5, 2, 4, 2, far, far[:1:-1], [(0, 0), *far, (2, -8)])
-
-
-def assert_causal(engine: Engine | str, network: Network, before: Samples, adaptation: int) -> None:
-    """A pixel changes no counts of earlier and equal waves, and those of a later one if there is
-    any."""
-    first = all_counts(engine, network, before, adaptation)
-    bottom, right = before.shape[0] - 1, before.shape[1] - 1
-    places = ((0, 0), (bottom // 2, right // 2), (bottom, right), (bottom // 3, 0), (0, right))
-    for row, column in places:
-        after = before.copy()
-        after[row, column] ^= 255
-        second = all_counts(engine, network, after, adaptation)
-        place = first_row_of_pixel(before.shape, row, column)
-        assert (first[:place] == second[:place]).all()
-        assert (first[place:] != second[place:]).any() or (row, column) == (bottom, right)
-
-
-def first_row_of_pixel(shape: tuple[int, ...], row: int, column: int) -> int:
-    """Where the wave of a pixel begins in the counts, plus nothing of the wave itself but plane 0's
-    high nibbles, which depend on earlier waves alone."""
-    from ncml_codec.network.wave_order import wave_rows
-
-    wave = column + 2 * row
-    sizes = []
-    for earlier in range(wave + 1):
-        first, stop = wave_rows(earlier, shape[0], shape[1])
-        sizes.append(stop - first)
-    return 6 * sum(sizes[:-1]) + sizes[-1]

@@ -242,7 +242,7 @@ def test_pictures_are_coded_as_what_they_are() -> None:
 
 
 def test_tables_are_those_of_the_page() -> None:
-    """The CRC-32 in FORMAT.md, section 13."""
+    """The CRC-32 in FORMAT.md, section 12."""
     tables = (stretch_table(), squash_table(), distribution_table())
     found = [zlib.crc32(table.astype("<i4").tobytes()) for table in tables]
     assert found == [0x18A81D31, 0x9B572ACC, 0x85740D92]

@@ -13,17 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncml_codec.decode import image_decoder
-from ncml_codec.decode.tile_walk import Effort
+from ncml_codec.decode.effort import Effort
 from ncml_codec.encode import tile_encoder
 from ncml_codec.entropy import range_coder
 from ncml_codec.entropy.coder import implementations
-from ncml_codec.format.container import read_header
 from ncml_codec.network import released_models
 from ncml_codec.network.distribution import Weights, weights
 from ncml_codec.network.integer_network import Integers
 from ncml_codec.network.model_file import Model
+from tests.builders.photographs import layout_of
 from tests.builders.pictures import GOLDEN
-from tests.plain_decoder.decoder import RangeDecoder as PlainDecoder
+from tests.plain_decoder.network import RangeDecoder as PlainDecoder
 from tests.programs.make_golden import CASES
 
 HERE = {name: (encoder, decoder) for name, encoder, decoder in implementations()}
@@ -185,11 +185,11 @@ def test_files_are_the_same_without(
     if "ncml_codec.engines._native" in without:
         assert next(implementations())[0] == "python"
     data = Path(GOLDEN / f"{stem}.ncmz").read_bytes()
-    header = read_header(data)
-    _, model = released_models.find(header.identity, [tiny, wild])
+    layout = layout_of(data)
+    _, model = released_models.find(layout.identity, [tiny, wild])
     picture = image_decoder.decode(data, [model], Effort("auto"))
     level = CASES[stem].level
-    assert tile_encoder.encode(picture, model, Effort("auto"), header.tile_exponent, level) == data
+    assert tile_encoder.encode(picture, model, Effort("auto"), layout.tile_exponent, level) == data
 
 
 def test_words_are_little_endian() -> None:

@@ -8,17 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncml_codec import engines
-from ncml_codec.decode.tile_decoder import decode_tile
-from ncml_codec.decode.tile_walk import Samples, samples_crc, walk_tile
-from ncml_codec.engines import Engine, Reader
-from ncml_codec.entropy.coder import Decoder, Encoder
+from ncml_codec.decode.effort import Samples, samples_crc
+from ncml_codec.engines import Engine
+from ncml_codec.engines.stepwise import walk_tile
+from ncml_codec.entropy.coder import Decoder
 from ncml_codec.errors import FormatError
 from ncml_codec.format.adaptation import COLOURS
-from ncml_codec.format.container import Tile
+from ncml_codec.format.tiles import Tile
+from tests.builders.adaptations import ADAPTATIONS
+from tests.builders.engines import INSTRUCTION_SETS, drawn, engine_of
 from tests.builders.networks import random_network
+from tests.builders.photographs import decoded_tile, payload_of
 from tests.builders.pictures import valley
-from tests.laws.test_colour_engines import ADAPTATIONS
-from tests.laws.test_engines import INSTRUCTION_SETS, drawn, engine_of
 
 NETWORK = random_network(3, 12, 2, 8, 4, room=2)
 needs_native = pytest.mark.skipif(
@@ -26,14 +27,7 @@ needs_native = pytest.mark.skipif(
 )
 
 
-def payload_of(engine: Engine, array: Samples, adaptation: int = 0) -> bytes:
-    encoder = Encoder()
-    walk_tile(engine, array.shape, array, encoder, strength=adaptation)
-    return encoder.finish()
-
-
 def read(engine: Engine, payload: bytes, shape: tuple[int, ...], adaptation: int = 0) -> Samples:
-    assert isinstance(engine, Reader)
     samples = np.zeros(shape, np.uint8)
     assert sum(engine.read(payload, samples, adaptation)) == shape[0] * shape[1]
     return samples
@@ -112,7 +106,7 @@ def test_progress_is_told_of_all_pixels() -> None:
     engine = engines.load("native", NETWORK)
     tile = Tile(payload_of(engine, array, 3), samples_crc(array), 3)
     told: list[int] = []
-    assert (decode_tile(engine, array.shape, 0, tile, told.append) == array).all()
+    assert (decoded_tile(engine, tile, array.shape, told.append) == array).all()
     assert sum(told) == 150 * 100
     assert len(told) >= 3
 

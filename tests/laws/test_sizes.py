@@ -1,7 +1,7 @@
 """Compressed sizes are kept in git: a change of size is a difference that someone reviews.
 
-tests/golden/sizes.json holds the bytes of files of version 1 of generated images, by model (with
-its identity) and level; those of version 2 also depend on the versions of zlib, zstd and libwebp.
+tests/golden/sizes.json holds the bytes of generated images in tiles, by model (with its identity)
+and level; other layers also depend on the versions of zlib, zstd and libwebp.
 After a change that is meant: python -m tests.laws.test_sizes
 """
 

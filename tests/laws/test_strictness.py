@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncml_codec import engines
-from ncml_codec.decode.tile_walk import walk_tile
-from ncml_codec.encode import levels, tile_encoder
+from ncml_codec.encode import levels
 from ncml_codec.encode.tile_encoder import encode_tile
-from ncml_codec.engines import Comparer, Engine
+from ncml_codec.engines import Engine, Survey
+from ncml_codec.engines.stepwise import walk_tile
 from ncml_codec.entropy.coder import Meter
 from ncml_codec.format.adaptation import BODY, STATIC, STRONGEST
 from ncml_codec.network.distribution import TOTAL, Weights
 from ncml_codec.network.integer_network import Integers
 from ncml_codec.network.model_file import read_model
+from tests.builders.engines import INSTRUCTION_SETS, Stepwise, code, drawn, native
 from tests.builders.pictures import GOLDEN, Samples, valley
-from tests.laws.test_engines import INSTRUCTION_SETS, Stepwise, drawn, native
 
 TINY = read_model((GOLDEN / "tiny.ncpn").read_bytes())
 COMPARERS = ["numpy", *INSTRUCTION_SETS]
@@ -37,9 +39,9 @@ class Drawing:
         return (cumulative <= drawn).sum(axis=1).astype(np.int32)
 
 
-def bits(engine: Engine, samples: Samples, strength: int) -> float:
+def bits(engine: Engine | Stepwise, samples: Samples, strength: int) -> float:
     meter = Meter()
-    walk_tile(engine, samples.shape, samples, meter, strength=strength)
+    code(engine, samples, meter, strength)
     return meter.bits
 
 
@@ -57,8 +59,7 @@ def test_a_comparison_is_the_survey_and_the_bits_without_learning(
 ) -> None:
     network, array = drawn(seed, 7, 1, 5, k, size, planes, room=2)
     engine = engines.load(name, network) if name == "numpy" else native(network, name, 1 + seed % 3)
-    assert isinstance(engine, Comparer)
-    comparison, meter = engine.compare(array, strength, [STATIC]), Meter()
+    comparison, meter = engine.survey(array, strength, [STATIC]), Meter()
     for weights, symbols in comparison:
         meter.code(weights, symbols)
     assert meter.bits == pytest.approx(bits(Stepwise(engine), array, strength), rel=1e-12)
@@ -69,9 +70,8 @@ def test_a_comparison_is_the_survey_and_the_bits_without_learning(
 @pytest.mark.parametrize("strength", [STATIC, BODY + 1, BODY + STRONGEST])
 def test_native_compares_only_where_the_body_is_still(strength: int) -> None:
     engine = native(TINY.network, "portable")
-    assert isinstance(engine, Comparer)
     with pytest.raises(ValueError, match="no heads of the model to compare with"):
-        engine.compare(valley(0, 0, 4, 4), strength, [BODY + 2])
+        engine.survey(valley(0, 0, 4, 4), strength, [BODY + 2])
 
 
 def test_a_tile_whose_middle_alone_teaches_is_not_larger_than_without_learning() -> None:
@@ -108,16 +108,17 @@ def test_no_level_gives_more_than_the_first(name: str, level: int) -> None:
 
 def test_what_is_surely_larger_is_not_coded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second coding is left out where learning helps much, so that it costs no time."""
-    strengths = []
+    engine = engines.load("numpy", TINY.network)
+    survey, strengths = engine.survey, []
 
-    def counted(*arguments: object, **named: object) -> Samples:
-        strengths.append(named.get("strength", arguments[5] if len(arguments) > 5 else STATIC))
-        return walk_tile(*arguments, **named)  # type: ignore[arg-type]
+    def counted(samples: Samples, strength: int, others: Collection[int]) -> Survey:
+        strengths.append(strength)
+        return survey(samples, strength, others)
 
-    monkeypatch.setattr(tile_encoder, "walk_tile", counted)
-    tile = encode_tile(engines.load("numpy", TINY.network), valley(60, 100, 40, 50), (3,))
+    monkeypatch.setattr(engine, "survey", counted)
+    tile = encode_tile(engine, valley(60, 100, 40, 50), (3,))
     assert tile.adaptation == 3
-    assert strengths == []
+    assert strengths == [3]
 
 
 def test_every_level_means_something_else_and_tries_no_less_than_the_one_before() -> None:

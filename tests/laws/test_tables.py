@@ -8,22 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ncml_codec.network import distribution
-from ncml_codec.network.integer_network import Integers
+from tests.builders.mixtures import one_of, random_outputs
 from tests.builders.networks import exact_tables
 
 TABLES = exact_tables()
 SETTINGS = st.tuples(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(0, 2))
-
-
-def random_outputs(
-    seed: int, k: int, earlier: int, spread: int = 32767
-) -> tuple[Integers, Integers, Integers]:
-    """Head outputs, references and residuals of 40 sub-pixels, anywhere in their ranges."""
-    random = np.random.default_rng(seed)
-    outputs = random.integers(-spread, spread + 1, (40, 3 * k + earlier), np.int32)
-    reference = random.integers(-512, 509, 40, np.int32)
-    residuals = random.integers(-1020, 1021, (40, earlier), np.int32)
-    return outputs, reference, residuals
 
 
 @given(SETTINGS, st.sampled_from([40, 400, 32767]))
@@ -66,12 +55,6 @@ def test_a_samples_bits_are_those_of_its_two_counts(
     assert np.abs(wanted[:, 0] - found).max() < 1e-12
     whole = distribution.sample_bits(mixture, values, TABLES)
     assert abs(whole - wanted.sum()) < 1e-9
-
-
-def one_of(mixture: distribution.Mixtures, at: int) -> distribution.Mixtures:
-    """The mixture of one sub-pixel."""
-    parts = (mixture.weight, mixture.mean, mixture.mantissa, mixture.shift)
-    return distribution.Mixtures(*(part[at : at + 1] for part in parts))
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))

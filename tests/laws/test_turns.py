@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from ncml_cli.zip.info import facts_of
 from ncml_codec import engines
-from ncml_codec.decode import image_decoder, region, tile_walk
-from ncml_codec.decode.tile_walk import Effort
-from ncml_codec.encode import image_encoder, levels, orientation_search, tile_encoder
+from ncml_codec.decode import image_decoder, region
+from ncml_codec.decode.effort import Effort
+from ncml_codec.encode import image_encoder, levels, orientation_search, preview, tile_encoder
 from ncml_codec.encode.levels import Level
+from ncml_codec.engines.stepwise import walk_tile
 from ncml_codec.entropy.coder import Meter
 from ncml_codec.errors import FormatError
 from ncml_codec.format.adaptation import STATIC
-from ncml_codec.format.container import read_container, read_header
 from ncml_codec.learn.data.crops import CropConfig, FolderImages
 from ncml_codec.learn.likelihood.objective import image_bits
 from ncml_codec.network import released_models
@@ -31,18 +31,25 @@ from ncml_codec.picture.picture import Picture
 from ncpn import presets, runs
 from ncpn.integers import validation
 from tests.builders.networks import random_network
+from tests.builders.photographs import layout_of, tiles_of
 from tests.builders.pictures import GOLDEN, Samples, valley
 from tests.builders.runs import saved, thumbnails, trained_by_command
+from tests.builders.sealing import with_checksums
 from tests.plain_decoder import decoder as plain_decoder
+from tests.plain_decoder.reading import Refused
 
 TINY = read_model((GOLDEN / "tiny.ncpn").read_bytes())
 ALL = range(orientation.COUNT)
-KIND = 5  # the kind byte's place
 
 
 def encoded(array: Samples, turn: int, engine: str = "numpy", tile_exponent: int = 5) -> bytes:
     picture = Picture(array)
     return tile_encoder.encode(picture, TINY, Effort(engine), tile_exponent, 2, turn)
+
+
+def tile_byte(data: bytearray) -> int:
+    """Where the turn stands."""
+    return data.index(TINY.identity) + len(TINY.identity) + 1
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.sampled_from(list(ALL)))
@@ -67,7 +74,7 @@ def test_turns_are_the_eight_orientations() -> None:
 def test_every_decoder_undoes_every_turn(turn: int, planes: int) -> None:
     array = valley(100, 80, 41, 37)[:, :, :planes]
     data = encoded(array, turn)
-    assert read_header(data).turn == turn
+    assert layout_of(data).turn == turn
     assert plain_decoder.decode(data, [(GOLDEN / "tiny.ncpn").read_bytes()]).samples.tolist() == (
         array.tolist()
     )
@@ -89,27 +96,24 @@ def test_info_says_how_an_image_was_turned(tmp_path: Path) -> None:
 def test_a_turned_file_is_that_of_the_turned_image() -> None:
     array = valley(90, 120, 24, 31)
     turned = orientation.turned(array, 6)
-    one, other = read_container(encoded(array, 6)), read_container(encoded(turned, 0))
-    assert [bytes(tile.payload) for tile in one.tiles] == [
-        bytes(tile.payload) for tile in other.tiles
-    ]
+    one, other = tiles_of(encoded(array, 6)), tiles_of(encoded(turned, 0))
+    assert [tile.payload for tile in one] == [tile.payload for tile in other]
 
 
 def test_a_turn_that_the_format_does_not_have_is_refused() -> None:
     data = bytearray(encoded(valley(0, 0, 8, 8), 7))
-    data[KIND] |= 1 << 5
-    with pytest.raises(FormatError, match="image kind"):
-        read_header(bytes(data))
-    with pytest.raises(plain_decoder.Refused, match="kind"):
-        plain_decoder.decode(bytes(data), [(GOLDEN / "tiny.ncpn").read_bytes()])
+    data[tile_byte(data)] += 1 << 4
+    with pytest.raises(FormatError, match="turn 8"):
+        layout_of(with_checksums(bytes(data)))
+    with pytest.raises(Refused, match="turn"):
+        plain_decoder.decode(with_checksums(bytes(data)), [(GOLDEN / "tiny.ncpn").read_bytes()])
 
 
 def test_another_turn_is_noticed() -> None:
-    data = encoded(valley(0, 0, 8, 8), 1)
-    changed = bytearray(data)
-    changed[KIND] ^= 4
+    data = bytearray(encoded(valley(0, 0, 8, 8), 1))
+    data[tile_byte(data)] ^= 1 << 4
     with pytest.raises(FormatError):
-        image_decoder.decode(bytes(changed), [TINY])
+        image_decoder.decode(with_checksums(bytes(data)), [TINY])
 
 
 @pytest.mark.parametrize("name", ["auto", "numpy"])
@@ -125,9 +129,8 @@ def test_an_engine_measures_what_a_meter_does(name: str, network: Network) -> No
     )
     for array in arrays:
         meter = Meter()
-        tile_walk.walk_tile(engines.load("numpy", network), array.shape, array, meter)
+        walk_tile(engines.load("numpy", network), array.shape, array, meter)
         engine = engines.load(name, network)
-        assert isinstance(engine, engines.Measurer)
         assert engine.code_length(array) == pytest.approx(meter.bits, rel=1e-9)
         assert meter.bits > 0
 
@@ -180,7 +183,7 @@ def test_encoding_takes_the_chosen_turn() -> None:
     picture = Picture(array)
     data = image_encoder.encode(picture, TINY)
     turn = orientation_search.turn_of(picture)
-    assert read_header(data).turn == turn
+    assert layout_of(data).turn == turn
     assert data == tile_encoder.encode(picture, TINY, turn=turn)
 
 
@@ -188,12 +191,11 @@ def test_the_look_can_be_ended() -> None:
     class Enough(Exception):
         pass
 
-    def stop(pixels: int) -> None:
-        assert pixels == 0
+    def stop() -> None:
         raise Enough
 
     with pytest.raises(Enough):
-        orientation_search.turn_of(Picture(valley(0, 0, 60, 60)), Effort(progress=stop))
+        orientation_search.turn_of(Picture(valley(0, 0, 60, 60)), Effort(check=stop))
 
 
 # Training images are shown as the codec lays images down.
@@ -249,15 +251,16 @@ def test_a_look_chooses_the_model_that_takes_the_fewest_bits(
 ) -> None:
     picture = Picture(valley(20, 30, 90, 110))
     models = [released_models.load(name) for name in ("fast-cid22", "photo", "fast")]
-    turn, chosen = orientation_search.chosen(picture, models)
+    seen = preview.of(picture)
+    turn, chosen = orientation_search.chosen(seen, models)
     assert turn == orientation_search.turn_of(picture)
     laid = np.ascontiguousarray(orientation.turned(picture.samples, turn))
     bits = [validation.integer_bits(model.network, laid) for model in models]
     assert chosen is models[int(np.argmin(bits))]
-    assert orientation_search.chosen(picture, models[::-1]) == (turn, chosen)
-    assert orientation_search.chosen(picture, models[:1]) == (turn, models[0])
+    assert orientation_search.chosen(seen, models[::-1]) == (turn, chosen)
+    assert orientation_search.chosen(seen, models[:1]) == (turn, models[0])
     level = Level((STATIC,), ("fast-cid22", "photo", "fast"))
     monkeypatch.setitem(levels.LEVELS, 5, level)
     data = image_encoder.encode(picture)
-    assert read_header(data).identity == chosen.identity
+    assert layout_of(data).identity == chosen.identity
     image_encoder.verify(data, picture)

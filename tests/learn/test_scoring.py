@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from ncml_cli.zip.ncmlzip import main
-from ncml_codec.decode.tile_walk import Effort
+from ncml_codec.decode.effort import Effort
 from ncml_codec.encode import scoring, tile_encoder
 from ncml_codec.errors import UsageError
 from ncml_codec.network.model_file import Model

@@ -13,11 +13,12 @@ import pytest
 
 import ncml_codec
 from ncml_codec.decode import image_decoder
-from ncml_codec.decode import layers as methods
-from ncml_codec.decode.tile_walk import Effort
+from ncml_codec.decode.effort import Effort
+from ncml_codec.decode.layers import CODERS
 from ncml_codec.encode import image_encoder, layer_search, tile_encoder
 from ncml_codec.errors import FormatError, InputError, Truncated, UnsupportedImage
-from ncml_codec.format import byte_planes, layered_container
+from ncml_codec.format import byte_planes
+from ncml_codec.format.container import Container, Header, Method, Transform, write
 from ncml_codec.network import released_models
 from ncml_codec.network.model_file import read_model
 from ncml_codec.picture.image_files import decode_file
@@ -99,7 +100,8 @@ def test_inspect_tells_what_decoding_finds(kind: Kind, tmp_path: Path) -> None:
     assert (facts.kind, facts.bit_depth) == (kind, kind.bit_depth)
     assert facts.file_bytes == path.stat().st_size
     assert facts.metadata_bytes > 0
-    assert (facts.tiles > 0) == (facts.format_version == 1) == (facts.layers == ())
+    assert facts.format_draft == 3
+    assert (facts.tiles > 0) == ("network" in facts.layers)
     used = image_decoder.open_file(path.read_bytes()).model
     assert facts.model_identity == (used.identity.hex() if used else None)
 
@@ -108,7 +110,7 @@ def test_inspect_counts_tiles_and_reads_on_where_the_header_is_long(tmp_path: Pa
     samples = valley(0, 0, 70, 90)
     data = tile_encoder.encode(from_array(samples), TINY, tile_exponent=5, level=1)
     facts = ncml_codec.inspect(data)
-    assert (facts.tiles, facts.tile_side, facts.format_version) == (9, 32, 1)
+    assert (facts.tiles, facts.tile_side, facts.layers) == (9, 32, ("network",))
     assert facts.model_identity == TINY.identity.hex()
     strip = np.zeros((1, 32 * 6000, 1), np.uint8)  # lengths of 6,000 tiles: more than 4096 bytes
     path = tmp_path / "strip.ncmz"
@@ -116,23 +118,20 @@ def test_inspect_counts_tiles_and_reads_on_where_the_header_is_long(tmp_path: Pa
     assert ncml_codec.inspect(path).tiles == 6000
 
 
-def test_inspect_finds_the_network_of_version_2() -> None:
+def test_inspect_finds_the_network_behind_another_layer() -> None:
     scene = valley(0, 0, 20, 24).astype(np.uint16)
     deep = np.repeat(scene, 6, axis=0).repeat(6, axis=1) * 257
     noise = np.random.default_rng(1).integers(0, 200, deep.shape)
     photo = released_models.load("photo")
-    header = layered_container.Header(144, 120, Kind(2, 16), layered_container.SAMPLES, 8)
+    header = Header(144, 120, Kind(2, 16), Transform.SAMPLES, 8)
     numbers = (deep + noise).clip(0, 65535).astype(np.uint16)
     tools = layer_search.encoding_tools([photo], Effort(), 1)
-    by = methods.by_number
-    network, zstd = by(methods.NETWORK), by(methods.ZSTD)
     high, low = (numbers >> 8).astype(np.uint8), (numbers & 255).astype(np.uint8)
     layers = [
-        layered_container.Layer(zstd.number, 3, zstd.encode(high, tools)),
-        layered_container.Layer(network.number, 3, network.encode(low, tools)),
+        CODERS[method].encode(planes, tools)
+        for method, planes in ((Method.ZSTD, high), (Method.NETWORK, low))
     ]
-    crc = byte_planes.samples_crc(numbers)
-    data = layered_container.write(layered_container.General(header, b"", b"", layers, crc))
+    data = write(Container(header, b"", b"", layers, byte_planes.samples_crc(numbers)))
     assert np.array_equal(ncml_codec.decompress(data), numbers)
     facts = ncml_codec.inspect(data)
     assert facts.layers == ("zstd", "network")

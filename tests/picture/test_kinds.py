@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zlib
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import imagecodecs
@@ -15,12 +16,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ncml_codec.decode import image_decoder
-from ncml_codec.decode import layers as methods
-from ncml_codec.decode.tile_walk import Effort
+from ncml_codec.decode.effort import Effort
+from ncml_codec.decode.layers import CODERS
 from ncml_codec.encode import image_encoder, layer_search, tile_encoder
 from ncml_codec.errors import FormatError, InputError, RoundTripError, UnknownModel, UsageError
-from ncml_codec.format import byte_planes, layered_container
-from ncml_codec.format.layered_container import General, Layer
+from ncml_codec.format import byte_planes, directory
+from ncml_codec.format.container import Container, Header, Layer, Method, Transform, write
+from ncml_codec.format.tiles import Tiles
 from ncml_codec.network.model_file import Model
 from ncml_codec.picture import kinds, png_chunks
 from ncml_codec.picture.image_files import decode_file, encode_file, from_array
@@ -112,33 +114,47 @@ def test_any_samples_come_back(kind: Kind, height: int, width: int, seed: int, t
     image_encoder.verify(image_encoder.encode(picture, tiny, level=1), picture, tiny)
 
 
-@pytest.mark.parametrize("method", methods.METHODS, ids=lambda method: method.name)
+@pytest.mark.parametrize("method", Method)
 @pytest.mark.parametrize("planes", range(1, 9))
-def test_every_method_gives_planes_back(method: methods.Method, planes: int, tiny: Model) -> None:
+def test_every_method_gives_planes_back(method: Method, planes: int, tiny: Model) -> None:
+    coder = CODERS[method]
     tools = layer_search.encoding_tools([tiny], Effort(), 1)
     shape = (13, 9, planes)
-    if not method.takes(shape):
+    if not coder.takes(shape):
         pytest.skip(f"{method.name} does not take {planes} planes")
     random = np.random.default_rng(planes)
     for top in (1, 3, 255):
         for made in (random.integers(0, top + 1, shape), np.full(shape, top)):
-            payload = method.encode(made.astype(np.uint8), tools)
-            assert np.array_equal(method.decode(payload, shape, tools), made)
+            layer = coder.encode(made.astype(np.uint8), tools)
+            assert np.array_equal(coder.decode(layer, shape, tools), made)
+            payload = bytes((layer.tiles[0] if isinstance(layer, Tiles) else layer).payload)
             damaged = (b"", payload[:-1], payload[: len(payload) // 2], b"\x08" + bytes(40))
-            for bad, size in [(bad, shape) for bad in damaged] + [(payload, (13, 40, planes))]:
-                if method.number == methods.MIXING:  # notices little: checksums do
+            cases = [(with_payload(layer, bad), shape) for bad in damaged]
+            if not isinstance(layer, Tiles):  # which say their size themselves
+                cases.append((layer, (13, 40, planes)))
+            for bad, size in cases:
+                if method == Method.MIXING:  # notices little: checksums do
                     with suppress(FormatError):
-                        assert method.decode(bad, size, tools).shape == size
+                        assert coder.decode(bad, size, tools).shape == size
                 elif made.any() or size == shape:
                     with pytest.raises(FormatError):
-                        method.decode(bad, size, tools)
+                        coder.decode(bad, size, tools)
 
 
-def test_a_photograph_is_of_version_1_and_a_drawing_of_version_2(tiny: Model) -> None:
-    assert image_encoder.encode(from_array(valley(60, 120, 96, 128)), tiny)[4] == 1
+def with_payload(layer: Layer | Tiles, payload: bytes) -> Layer | Tiles:
+    """The layer with another payload, of its one tile if it has tiles."""
+    if isinstance(layer, Layer):
+        return replace(layer, payload=payload)
+    return replace(layer, tiles=[replace(layer.tiles[0], payload=payload)])
+
+
+def test_a_photograph_is_coded_by_the_network_and_a_drawing_is_not(tiny: Model) -> None:
+    photograph = image_encoder.encode(from_array(valley(60, 120, 96, 128)), tiny)
+    assert directory.read_directory(photograph).tiled is not None
     colours = np.random.default_rng(1).integers(0, 256, (8, 3), np.uint8)
     drawing = colours[np.random.default_rng(2).integers(0, 8, (40, 50))]
-    assert image_encoder.encode(from_array(drawing), tiny)[4] == 2
+    (layer,) = directory.read(image_encoder.encode(from_array(drawing), tiny)).layers
+    assert isinstance(layer, Layer)
 
 
 @pytest.mark.parametrize("name", extremes(1, 1))
@@ -159,8 +175,8 @@ def test_grey_kept_in_three_planes_costs_next_to_nothing_more(tiny: Model) -> No
 def test_eight_bits_stretched_to_sixteen_cost_a_table(tiny: Model) -> None:
     eight = valley(120, 100, 40, 80)
     data = image_encoder.encode(from_array(eight.astype(np.uint16) * 257), tiny)
-    file = layered_container.read(data)
-    assert (file.header.transform, file.header.low_bits) == (layered_container.VALUES, 0)
+    header = image_decoder.read_header(data)
+    assert (header.transform, header.low_bits) == (Transform.VALUES, 0)
 
 
 def test_a_wrong_encoder_is_found_out(tiny: Model) -> None:
@@ -180,18 +196,15 @@ def test_a_wrong_encoder_is_found_out(tiny: Model) -> None:
 def test_forged_files_of_sound_checksums_are_refused(tiny: Model) -> None:
     """Sections that their checksums fit, and that say what cannot be."""
     picture = kinds_of_images.picture(Kind(0, 4), 6, 7)
-    sound = layered_container.read(image_encoder.encode(picture, tiny, level=1))
-    zstd = methods.by_number(methods.ZSTD)
+    sound = directory.read(image_encoder.encode(picture, tiny, level=1))
     tools = layer_search.encoding_tools([tiny], Effort(), 1)
 
-    def forged(
-        planes: Samples, table: bytes = b"", transform: int = layered_container.SAMPLES
-    ) -> bytes:
-        header = layered_container.Header(7, 6, Kind(0, 4), transform, 0)
-        payload = zstd.encode(planes.astype(np.uint8), tools)
-        layers = [Layer(methods.ZSTD, 1, payload)]
+    def forged(planes: Samples, table: bytes = b"") -> bytes:
+        transform = Transform.VALUES if table else Transform.SAMPLES
+        header = Header(7, 6, Kind(0, 4), transform)
+        layers = [CODERS[Method.ZSTD].encode(planes.astype(np.uint8), tools)]
         crc = byte_planes.samples_crc(planes.astype(np.uint8))
-        return layered_container.write(General(header, sound.metadata, table, layers, crc))
+        return write(Container(header, sound.metadata, table, layers, crc))
 
     sample_too_large = np.full((6, 7, 1), 16)
     assert np.array_equal(
@@ -200,16 +213,12 @@ def test_forged_files_of_sound_checksums_are_refused(tiny: Model) -> None:
     values = bytes([0, 2, 3, 4])  # raw, two values: 3 and 7
     cases = {
         "a sample of 4 bits": forged(sample_too_large),
-        "beyond the transform's table": forged(
-            np.full((6, 7, 1), 2), values, layered_container.VALUES
-        ),
-        "ascend": forged(np.zeros((6, 7, 1)), bytes([0, 2, 3, 0]), layered_container.VALUES),
-        "columns of": forged(
-            np.zeros((6, 7, 1)), bytes([0, 17, *range(17)]), layered_container.VALUES
-        ),
-        "follow its end": forged(np.zeros((6, 7, 1)), values + b"x", layered_container.VALUES),
-        "written in a way": forged(np.zeros((6, 7, 1)), b"\x07", layered_container.VALUES),
-        "do not match their checksum": forged(np.ones((6, 7, 1)), values, layered_container.VALUES),
+        "beyond the transform's table": forged(np.full((6, 7, 1), 2), values),
+        "ascend": forged(np.zeros((6, 7, 1)), bytes([0, 2, 3, 0])),
+        "columns of": forged(np.zeros((6, 7, 1)), bytes([0, 17, *range(17)])),
+        "follow its end": forged(np.zeros((6, 7, 1)), values + b"x"),
+        "written in a way": forged(np.zeros((6, 7, 1)), b"\x07"),
+        "do not match their checksum": forged(np.ones((6, 7, 1)), values),
     }
     for message, data in cases.items():
         with pytest.raises(FormatError, match=message):
@@ -222,11 +231,9 @@ def test_layers_may_have_different_models(tiny: Model, wild: Model) -> None:
     for model, part in ((tiny, samples[:, :, :3]), (wild, samples[:, :, 3:])):
         planes = np.ascontiguousarray(part)
         tools = layer_search.encoding_tools([model], Effort(), 1)
-        payload = methods.by_number(methods.NETWORK).encode(planes, tools)
-        layers.append(Layer(methods.NETWORK, planes.shape[2], payload))
-    header = layered_container.Header(11, 9, Kind(6, 8), layered_container.SAMPLES, 0)
-    crc = byte_planes.samples_crc(samples)
-    data = layered_container.write(General(header, png_chunks.pack_chunks([]), b"", layers, crc))
+        layers.append(CODERS[Method.NETWORK].encode(planes, tools))
+    header, metadata = Header(11, 9, Kind(6, 8)), png_chunks.pack_chunks([])
+    data = write(Container(header, metadata, b"", layers, byte_planes.samples_crc(samples)))
     assert np.array_equal(image_decoder.decode(data, [tiny, wild]).samples, samples)
     assert image_decoder.open_file(data, [wild, tiny]).model is tiny
     for one, other in ((tiny, wild), (wild, tiny)):

@@ -13,7 +13,7 @@ import numpy as np
 from tests.plain_decoder.heads import Head, IntArray, Parameters, Waves, biases, weights
 
 if TYPE_CHECKING:
-    from tests.plain_decoder.decoder import Model
+    from tests.plain_decoder.model import Model
 
 
 @dataclass

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from tests.plain_decoder.decoder import Layer, Mixture
+    from tests.plain_decoder.model import Layer
+    from tests.plain_decoder.network import Mixture
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]

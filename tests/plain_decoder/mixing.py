@@ -1,13 +1,13 @@
-"""A plain decoder of the mixing coder's payloads: FORMAT.md, section 13, in plain Python.
+"""A plain decoder of the mixing coder's payloads: FORMAT.md, section 12, in plain Python.
 
 Written from the page; it shares no code with the program. Pixel by pixel, bit by bit, with
-dictionaries for everything that begins with one value; doubles only where section 13.5 has them.
+dictionaries for everything that begins with one value; doubles only where section 12.5 has them.
 """
 
 import math
 from collections.abc import Iterator
 
-from tests.plain_decoder.decoder import RangeDecoder
+from tests.plain_decoder.network import RangeDecoder
 
 Pixel = tuple[int, int]
 
@@ -478,7 +478,7 @@ class Walk:
 
 
 def distribution(value: int, centre: int, scale: int, top: int) -> int:
-    """F of section 13.3."""
+    """F of section 12.3."""
     if value <= 0:
         return 0
     if value >= top:

@@ -18,17 +18,17 @@ from pathlib import Path
 import numpy as np
 
 from ncml_codec.decode import image_decoder
-from ncml_codec.decode import layers as methods
-from ncml_codec.decode.layers import Method
-from ncml_codec.decode.tile_walk import Effort
+from ncml_codec.decode.effort import Effort
+from ncml_codec.decode.layers import CODERS, kept_stream
 from ncml_codec.encode import image_encoder, layer_search, tile_encoder
 from ncml_codec.encode.levels import Level
 from ncml_codec.errors import NcmlError
-from ncml_codec.format import byte_planes, layered_container
+from ncml_codec.format import byte_planes
 from ncml_codec.format.adaptation import BODY, STATIC
 from ncml_codec.format.byte_planes import Transformed
-from ncml_codec.format.container import read_container
-from ncml_codec.format.layered_container import General, Header, Layer
+from ncml_codec.format.container import Container, Header, Layer, Method, Transform, write
+from ncml_codec.format.directory import read_directory
+from ncml_codec.format.tiles import Tiles
 from ncml_codec.network import released_models
 from ncml_codec.network.model_file import Model, read_model, write_model
 from ncml_codec.picture import png_chunks
@@ -143,18 +143,22 @@ def _texts() -> list[tuple[bytes, bytes]]:
 
 def _refused(good: bytes) -> dict[str, bytes]:
     """Name to bytes that must be refused; `good` is sound."""
-    head = len(good) - len(read_container(good).tiles[0].payload) - 8
+    (layer,) = read_directory(good).layers
+    head, at = layer.at, good.index(layer.layout.identity)  # of the layer's part of the header
     flipped = bytearray(good)
     flipped[head + 7] ^= 16
     wrong_samples = good[:-4] + struct.pack("<I", struct.unpack("<I", good[-4:])[0] ^ 1)
     return {
         "text_mode": good.replace(b"\x89NCZ", b"NCZ"),
-        "version": good[:4] + b"\x7f" + good[5:],
-        "kind_beyond_turns": _resealed(good, head, 5, 33),
-        "adaptation": _resealed(good, head, 6, 8),
-        "exponent": _resealed(good, head, 7, 15),
-        "header_flip": good[:9] + bytes([good[9] ^ 1]) + good[10:],
-        "unknown_model": _resealed(good, head, 9, good[9] ^ 1),
+        "draft": good[:4] + b"\x7f" + good[5:],
+        "kind": _resealed(good, head, 5, good[5] | 15),
+        "flag": _resealed(good, head, 5, good[5] | 128),
+        "method": _resealed(good, head, at - 1, 6),
+        "adaptation": _resealed(good, head, at + 4, 8),
+        "exponent": _resealed(good, head, at + 5, 15),
+        "turn": _resealed(good, head, at + 5, 11 | 8 << 4),
+        "header_flip": good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :],
+        "unknown_model": _resealed(good, head, at, good[at] ^ 1),
         "cut_header": good[:10],
         "cut_payload": good[:-20],
         "longer": good + b"\0",
@@ -170,7 +174,7 @@ def _resealed(good: bytes, head: int, at: int, value: int) -> bytes:
 
 
 class Kinds:
-    """Files of version 2. Transforms, and the methods that code layers, take turns."""
+    """Files of every kind. Transforms, and the methods that code layers, take turns."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -186,19 +190,21 @@ class Kinds:
         rgba = Picture(np.concatenate([scene, alpha], axis=2))
         self._write("photo_rgba", encode_file(rgba, "x.png"), 0)
         deep = Picture(scene.astype(np.uint16) * 15 + alpha % 13)  # 12 bits of 16 are used
-        self._write("photo_12_bits", encode_file(deep, "x.png"), -1, methods.MIXING)
+        self._write("photo_12_bits", encode_file(deep, "x.png"), -1, Method.MIXING)
         interlaced = kinds_of_images.picture(Kind(2, 16), 13, 11)
         self._write("interlaced", kinds_of_images.png_file(interlaced, interlaced=True), None)
 
-    def _write(self, name: str, data: bytes, index: int | None, method: int | None = None) -> None:
+    def _write(
+        self, name: str, data: bytes, index: int | None, method: Method | None = None
+    ) -> None:
         """index: of the transform; None for the stream of the PNG as it is. method: of all planes
         in one layer; None for several layers and the methods in turn."""
         picture = decode_file(data, name)
         if index is None:
             assert picture.image_data is not None
-            payload = methods.kept_stream(picture.image_data, picture.kind.bit_depth)
-            table, layers = b"", [Layer(methods.DEFLATE, 2 * picture.planes, payload)]
-            transform, low_bits = layered_container.SAMPLES, 8
+            planes, depth = 2 * picture.planes, picture.kind.bit_depth
+            table, layers = b"", [kept_stream(picture.image_data, planes, depth)]
+            transform, low_bits = Transform.SAMPLES, 8
         else:
             choices = list(byte_planes.choices(picture.samples, picture.kind))
             made = choices[index % len(choices)]
@@ -209,25 +215,25 @@ class Kinds:
             png_chunks.pack_chunks(picture.chunks),
             byte_planes.samples_crc(picture.samples),
         )
-        file = layered_container.write(General(header, section, table, layers, crc))
+        file = write(Container(header, section, table, layers, crc))
         image_encoder.verify(file, picture, self._model)
         (KINDS / f"{name}.png").write_bytes(data)
         (KINDS / f"{name}.ncmz").write_bytes(file)
 
-    def _layers(self, made: Transformed, kind: Kind, number: int | None) -> list[Layer]:
+    def _layers(self, made: Transformed, kind: Kind, method: Method | None) -> list[Layer | Tiles]:
         planes = made.planes.shape[2]
-        edges = [0, planes] if number is not None else list(layer_search.cuts(made, kind))[-1]
+        edges = [0, planes] if method is not None else list(layer_search.cuts(made, kind))[-1]
         wide = made.low_bits == 8 and len(edges) == 2
         tools = layer_search.encoding_tools([self._model], Effort(), 5, wide)
-        layers = []
+        layers: list[Layer | Tiles] = []
         for start, stop in pairwise(edges):
             part = np.ascontiguousarray(made.planes[:, :, start:stop])
-            method = self._next(part) if number is None else methods.by_number(number)
-            layers.append(Layer(method.number, stop - start, method.encode(part, tools)))
+            by = self._next(part) if method is None else method
+            layers.append(CODERS[by].encode(part, tools))
         return layers
 
     def _next(self, part: Samples) -> Method:
-        able = [method for method in methods.METHODS if method.takes(part.shape)]
+        able = [method for method, coder in CODERS.items() if coder.takes(part.shape)]
         self._turn += 1
         return able[(self._turn - 1) % len(able)]
 

@@ -22,7 +22,7 @@ from ncml_codec.context_mixing.logits import Integers64
 from ncml_codec.context_mixing.passes import code
 from ncml_codec.context_mixing.walk import Plan
 from ncml_codec.decode import image_decoder
-from ncml_codec.decode.tile_walk import Effort
+from ncml_codec.decode.effort import Effort
 from ncml_codec.engines import _native
 from ncml_codec.engines.native_engine import INSTRUCTION_SETS, ISA_VARIABLE, NativeEngine
 from ncml_codec.entropy import range_coder
@@ -227,7 +227,7 @@ def decoded(
 def encoded(engine: NativeEngine, samples: Samples, adaptation: int) -> bytes:
     """The payload of samples [height, width, planes]."""
     encoder = NativeEncoder()
-    comparison = engine.compare(samples, adaptation, counted_along(adaptation))
+    comparison = engine.survey(samples, adaptation, counted_along(adaptation))
     for weights, symbols in comparison:
         encoder.code(weights.reshape(-1, weights.shape[-1]), symbols)
     if not all(np.isfinite(bits) for bits in comparison.code_lengths.values()):

@@ -41,7 +41,7 @@ def bundle(files: tuple[Path, ...], run: Path, output: Path, batch: int, force: 
     model = runs.from_pretrained(run)
     pictures = [decode_file(read_file(path), str(path)) for path in files]
     for path, picture in zip(files, pictures, strict=True):
-        if not picture.kind.is_first_version:
+        if not picture.kind.suits_network:
             raise UnsupportedImage(f"{path}: {picture.kind} samples; a bundle holds 8-bit RGB")
     images = [picture.samples for picture in pictures]
     total = 2 * sum(image.shape[0] * image.shape[1] for image in images)

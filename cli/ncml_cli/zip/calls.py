@@ -10,9 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
+
 from ncml_cli.report import Done, Outcome, Speech, attempt, report
 from ncml_cli.zip import batch, pipes
-from ncml_cli.zip.inputs import IMAGES, LOSSY, PIPE, Inputs, find, left_out
+from ncml_cli.zip.inputs import IMAGES, PIPE, Inputs, find, left_out
 from ncml_cli.zip.jobs import Compress, Decompress, Job, Test
 from ncml_cli.zip.settings import Settings
 from ncml_cli.zip.targets import (
@@ -21,12 +23,18 @@ from ncml_cli.zip.targets import (
     Where,
     compressed_name,
     free_target,
+    holds_jpeg,
     make_folders,
     plan,
     restored_name,
 )
 from ncml_codec.errors import InputError, UsageError
 from ncml_codec.network import released_models
+
+_DRAFT = (
+    "the file format is a draft until version 1.0, and a later version may refuse these files;"
+    " --rm removes inputs, so keep copies of them elsewhere"
+)
 
 
 @dataclass(frozen=True)
@@ -82,8 +90,7 @@ def call(options: Mapping[str, Any], summary: str) -> Call:
 
 def compress(wanted: Call, job: Compress) -> None:
     """Compress; exit as `report` says."""
-    suffixes = IMAGES | LOSSY if job.decoded else IMAGES
-    _convert(wanted, job, suffixes, lambda source: compressed_name(source, job.force), SUFFIX)
+    _convert(wanted, job, IMAGES, lambda source: compressed_name(source, job.force), SUFFIX)
 
 
 def decompress(wanted: Call, job: Decompress) -> None:
@@ -146,6 +153,8 @@ def _convert(
     suffix = suffix or _suffix_of(inputs)
     with pipes.opened(PIPE in inputs, suffix, bool(wanted.files)) as pipe:
         spooled = {_spooled(source, pipe): found for source, found in inputs.items()}
+        if isinstance(job, Decompress) and job.suffix is None and holds_jpeg(next(iter(spooled))):
+            pipe = replace(pipe, target=pipe.target.with_suffix(".jpg"))
         where = Where(pipe.target) if wanted.stdout else wanted.where
         targets = plan(spooled, where, rename, _also_read(wanted, inputs))
         _run(wanted, job, targets, pipe.names, pipe.target if wanted.stdout else None)
@@ -158,6 +167,8 @@ def _run(
     names: Mapping[str, str],
     piped: Path | None = None,
 ) -> None:
+    if isinstance(job, Compress) and job.remove and not (wanted.speech.quiet or wanted.dry_run):
+        click.echo(f"ncmlzip: {_DRAFT}", err=True)
     outcomes = _planned(job, targets) if wanted.dry_run else batch.run(job, targets, names)
     if piped:
         outcomes = pipes.delivered(outcomes, piped)

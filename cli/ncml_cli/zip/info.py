@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ncml_codec import engines
-from ncml_codec.decode import costs, file_info, layers
+from ncml_codec import engines, jpeg
+from ncml_codec.coefficients.released_models import find, name_of
+from ncml_codec.decode import costs, file_info, jpeg_decoder
+from ncml_codec.decode.layers import method_of
 from ncml_codec.errors import UnknownModel
-from ncml_codec.format import layered_container
+from ncml_codec.format import directory
 from ncml_codec.format.adaptation import describe
-from ncml_codec.format.container import Container, read_container
-from ncml_codec.format.layered_container import General
+from ncml_codec.format.container import DRAFT, Container, payload_bytes
+from ncml_codec.format.kept_file import Coding, KeptHead
+from ncml_codec.format.tiles import Tiles
 from ncml_codec.network import released_models
 from ncml_codec.network.model_file import Model
 from ncml_codec.picture import kinds, orientation, png_chunks
 from ncml_codec.picture.image_files import MAX_PIXELS
 from ncml_codec.picture.kinds import Kind
+from ncml_codec.zstd_frames import unpacked_bytes
 
-_TRANSFORMS = {
-    layered_container.SAMPLES: "none",
-    layered_container.PALETTE: "palette",
-    layered_container.VALUES: "values",
-}
-_LISTED = 10  # sections that are shown to people
+_LISTED = 10  # tiles of a layer that are shown to people
 
 
 def facts_of(
@@ -44,21 +44,24 @@ def facts_of(
     work = file_info.inspect_bytes(data, models=models, max_pixels=max_pixels).work
     if max_work is not None:
         costs.Work(work or 0, 0).check(max_work)
-    file = (
-        layered_container.read(data) if layered_container.is_general(data) else read_container(data)
-    )
+    found = directory.read_directory(data, max_pixels)
+    if found.kept is not None:
+        return _of_jpeg(source, data, found.kept)
+    file = found.read(data)
     header = file.header
     records = png_chunks.unpack_chunks(file.metadata)
     samples = header.width * header.height * header.planes
     raw = (samples * header.kind.bit_depth + 7) // 8
-    own = _of_layers(file, models) if isinstance(file, General) else _of_tiles(file, models)
+    coded = [layer for layer in file.layers if isinstance(layer, Tiles)]
     return {
         "file": str(source),
-        "format_version": data[4],
+        "format_draft": DRAFT,
         "width": header.width,
         "height": header.height,
         "kind": described(header.kind, records),
-        **own,
+        **(_of_network(coded[0], models) if coded else {}),
+        "transform": header.transform.name.lower(),
+        "payload_bytes": sum(payload_bytes(layer) for layer in file.layers),
         "work": work,
         "bytes": len(data),
         "raw_bytes": raw,
@@ -67,6 +70,41 @@ def facts_of(
         "metadata_bytes": len(file.metadata),
         "metadata": [_named(kind) for kind, _ in records if kind != png_chunks.PIXELS],
         "sections": _sections(file, len(data)),
+    }
+
+
+def _of_jpeg(source: Path, data: bytes, head: KeptHead) -> dict[str, Any]:
+    """Facts of a JPEG file: what it is and holds, as far as it is not kept whole."""
+    file = head.read(data)
+    found: dict[str, Any] = {
+        "file": str(source),
+        "format_draft": DRAFT,
+        "width": head.width,
+        "height": head.height,
+        "kind": "JPEG file",
+        "kept": head.coding.name.lower(),
+    }
+    file_bytes = head.payload_bytes
+    if head.coding == Coding.WHOLE:
+        file_bytes = unpacked_bytes(file.payloads[0], "payload")
+    else:
+        recipe = jpeg_decoder.recipe_of(file)
+        file_bytes = recipe.size
+        try:
+            found["model"] = name_of(find(head.identity))
+        except UnknownModel:
+            found["model"] = "not at hand"
+        found["model_identity"] = head.identity.hex()
+        found["jpeg"] = asdict(jpeg.file_info(recipe))
+    sections = [("recipe", head.recipe_bytes)] if head.recipe_bytes else []
+    sections += [(f"payload {index}", length) for index, length in enumerate(head.lengths)]
+    sections.insert(0, ("header, checksums", len(data) - sum(length for _, length in sections)))
+    return found | {
+        "work": None,
+        "bytes": len(data),
+        "file_bytes": file_bytes,
+        "ratio": round(file_bytes / len(data), 4),
+        "sections": [{"section": name, "bytes": length} for name, length in sections],
     }
 
 
@@ -81,83 +119,64 @@ def _named(kind: bytes) -> str:
     return "trailer" if kind == png_chunks.TRAILER else kind.decode("latin-1")
 
 
-def _of_tiles(file: Container, models: Sequence[Model]) -> dict[str, Any]:
-    return {
-        **_of_model(file, models),
-        "tiles": len(file.tiles),
-        "payload_bytes": sum(len(tile.payload) for tile in file.tiles),
-    }
-
-
-def _of_layers(file: General, models: Sequence[Model]) -> dict[str, Any]:
-    """With the model of the first layer that has one."""
-    coded = [layer.payload for layer in file.layers if layer.method == layers.NETWORK]
-    found = _of_model(read_container(bytes(coded[0])), models) if coded else {}
-    return {
-        **found,
-        "transform": _TRANSFORMS[file.header.transform],
-        "payload_bytes": sum(len(layer.payload) for layer in file.layers),
-    }
-
-
-def _of_model(file: Container, models: Sequence[Model]) -> dict[str, Any]:
+def _of_network(layer: Tiles, models: Sequence[Model]) -> dict[str, Any]:
+    """Facts of the first layer that the network codes."""
+    identity = layer.layout.identity
     try:
-        found, model = released_models.find(file.header.identity, models)
+        found, model = released_models.find(identity, models)
         name = found or "given with -m"
         engine = str(engines.load("auto", model.network, os.cpu_count() or 1))
     except UnknownModel:
         name, engine = "not at hand", "none"
     return {
         "model": name,
-        "model_identity": file.header.identity.hex(),
-        "adaptation": ", ".join(sorted({describe(tile.adaptation) for tile in file.tiles})),
-        "turn": orientation.describe(file.header.turn),
+        "model_identity": identity.hex(),
+        "adaptation": ", ".join(sorted({describe(tile.adaptation) for tile in layer.tiles})),
+        "turn": orientation.describe(layer.layout.turn),
         "engine_here": engine,
+        "tiles": len(layer.tiles),
     }
 
 
 def lines(found: Mapping[str, Any]) -> list[str]:
     """The facts for people."""
+    facts = dict(found) | _flat(found.get("jpeg", {}))
     said = [
         f"{key + ':':22}{', '.join(value) if isinstance(value, list) else value}"
-        for key, value in found.items()
-        if key != "sections"
+        for key, value in facts.items()
+        if key not in ("sections", "jpeg")
     ]
-    sections = found["sections"]
-    said.append(f"{'sections:':22}{len(sections)}")
-    for section in sections[:_LISTED]:
-        how = section.get("adaptation") or section.get("method")
-        more = f", {how}" if how else ""
-        said.append(f"  {section['section'] + ':':20}{section['bytes']} bytes{more}")
-    left = len(sections) - _LISTED
-    return [*said, f"  and {left} more, see --json"] if left > 0 else said
+    for section in found["sections"]:
+        method = section.get("method")
+        more = f", {section['planes']} planes by {method}" if method else ""
+        said.append(f"{section['section'] + ':':22}{section['bytes']} bytes{more}")
+        tiles = section.get("tiles", [])
+        for index, tile in enumerate(tiles[:_LISTED] if len(tiles) > 1 else []):
+            said.append(f"  tile {index:<15}{tile['bytes']} bytes, {tile['adaptation']}")
+        if len(tiles) > _LISTED:
+            said.append(f"  and {len(tiles) - _LISTED} more tiles, see --json")
+    return said
 
 
-def _sections(file: Container | General, length: int) -> list[dict[str, Any]]:
+def _flat(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What a JPEG file is, for people: metadata as "EXIF 1234"."""
+    held = [f"{name} {count}" for name, count in facts.get("metadata", {}).items()]
+    return {**facts, **({"metadata": held or ["none"]} if facts else {})}
+
+
+def _sections(file: Container, length: int) -> list[dict[str, Any]]:
     """Every section and its bytes in the order of the file; checksums count as the header's."""
     found: list[dict[str, Any]] = []
-    if file.metadata:
-        found.append({"section": "metadata", "bytes": len(file.metadata)})
-    if isinstance(file, General):
-        if file.table:
-            found.append({"section": "table", "bytes": len(file.table)})
-        found += [
-            {
-                "section": f"layer {index}",
-                "bytes": len(layer.payload),
-                "planes": layer.planes,
-                "method": layers.by_number(layer.method).name,
-            }
-            for index, layer in enumerate(file.layers)
-        ]
-    else:
-        found += [
-            {
-                "section": f"tile {index}",
-                "bytes": len(tile.payload),
-                "adaptation": describe(tile.adaptation),
-            }
-            for index, tile in enumerate(file.tiles)
-        ]
+    for name, content in (("metadata", file.metadata), ("table", file.table)):
+        if content:
+            found.append({"section": name, "bytes": len(content)})
+    for index, layer in enumerate(file.layers):
+        own = {"section": f"layer {index}", "bytes": payload_bytes(layer), "planes": layer.planes}
+        found.append(own | {"method": method_of(layer).name.lower()})
+        if isinstance(layer, Tiles):
+            found[-1]["tiles"] = [
+                {"bytes": len(tile.payload), "adaptation": describe(tile.adaptation)}
+                for tile in layer.tiles
+            ]
     rest = length - sum(section["bytes"] for section in found)
     return [{"section": "header, checksums", "bytes": rest}, *found]

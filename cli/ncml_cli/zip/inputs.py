@@ -14,14 +14,11 @@ from ncml_codec.errors import InputError, NcmlError, UsageError
 
 PIPE = Path("-")  # standard input or output
 # What `compress -r` takes from a folder. A file that is named is looked into whatever its name.
-IMAGES = frozenset((".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"))
+JPEG = frozenset((".jpg", ".jpeg", ".jpe", ".jfif"))
+IMAGES = JPEG | {".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"}
 
-# What it takes as well with --decoded.
-LOSSY = frozenset((".jpg", ".jpeg", ".jpe", ".jfif"))
 _COMPRESSED = ".ncmz"
-_NAMES = {".tif": "TIFF", ".heif": "HEIC", ".jp2": "JPEG 2000", ".jxl": "JPEG XL"} | dict.fromkeys(
-    LOSSY, "JPEG"
-)
+_NAMES = {".tif": "TIFF", ".heif": "HEIC", ".jp2": "JPEG 2000", ".jxl": "JPEG XL"}
 _MOST_KINDS = 8  # that a message names
 
 

@@ -11,20 +11,29 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ncml_cli.report import Done, NotKept
 from ncml_cli.zip.settings import Settings, engine_of
 from ncml_cli.zip.targets import Target, free_target, names_no_format, restored_name
 from ncml_codec.atomic_files import FileState, InputFile, remove, write_atomically
-from ncml_codec.decode import image_decoder, memory, tile_decoder
+from ncml_codec.decode import image_decoder, jpeg_decoder, memory, tile_decoder
+from ncml_codec.decode.effort import Effort
 from ncml_codec.decode.image_decoder import Opened
-from ncml_codec.decode.tile_walk import Effort
-from ncml_codec.encode import image_encoder, levels
-from ncml_codec.errors import FormatError, NcmlError
+from ncml_codec.encode import image_encoder, jpeg_encoder, levels
+from ncml_codec.errors import FormatError, InputError, NcmlError
+from ncml_codec.format.directory import read_directory
+from ncml_codec.format.kept_file import is_kept
 from ncml_codec.network.model_file import Model
 from ncml_codec.picture import png_chunks, row_readers
-from ncml_codec.picture.image_files import admit_all, encode_parts, not_held, written_bytes
+from ncml_codec.picture.image_files import (
+    WRITABLE,
+    admit_all,
+    encode_parts,
+    not_held,
+    written_bytes,
+)
 from ncml_codec.picture.picture import Samples, Source
 
 if TYPE_CHECKING:
@@ -97,6 +106,8 @@ class Compress:
         path = free_target(source, target, self.force)
         started = time.perf_counter()
         with InputFile(source) as file:
+            if not self.decoded and jpeg_encoder.is_jpeg(file):
+                return self._start_jpeg(file, path, threads, bar)
             picture = self.opened(file)
             passes = 2 if self.check else 1
             pixels = picture.width * picture.height
@@ -111,32 +122,52 @@ class Compress:
         samples = pixels * picture.planes
         return partial(self.finish, source, file.state, path, data, samples, more, not_kept)
 
+    def _start_jpeg(self, file: InputFile, path: Path, threads: int, bar: Meter | None) -> Rest:
+        """Of a JPEG file, which comes back byte for byte: see `start`."""
+        source, started = file.path, time.perf_counter()
+        if self.strip:
+            raise InputError(f"{source}: a JPEG file is kept as it is: leave out --strip")
+        _check_size(source, file.status.st_size, self.settings)
+        data = file.read()
+        with self.settings.effort(threads, bar, 0, source) as effort:
+            most = self.settings.max_pixels
+            made = about(source, lambda: jpeg_encoder.encode(data, None, effort, self.level, most))
+            if self.check:
+                about(source, lambda: jpeg_encoder.verify(made.data, data, None, effort))
+        more = f"{time.perf_counter() - started:.2f} s, {made.kept_whole or 'by its coefficients'}"
+        facts = {"kept": "whole" if made.kept_whole else "coefficients"}
+        if made.kept_whole:
+            facts["reason"] = made.kept_whole
+        return partial(self.finish, source, file.state, path, made.data, None, more, (), facts)
+
     def finish(
         self,
         source: Path,
         read: FileState,
         path: Path,
         data: bytes,
-        samples: int,
+        samples: int | None,
         more: str,
         not_kept: Sequence[str],
+        own: Mapping[str, Any] = MappingProxyType({}),
     ) -> Done:
         """Write the file, remove the input if it is not to be kept.
 
-        read: the input as it was read; samples: how many the image has; not_kept: as of
-        `picture.Picture`. Raises NotKept after writing if the input holds more than may be lost,
-        and keeps it.
+        read: the input as it was read; samples: how many the image has, None for a JPEG file;
+        not_kept: as of `picture.Picture`; own: further facts. Raises NotKept after writing if the
+        input holds more than may be lost, and keeps it.
         """
         before = read.size
         written = write_atomically(path, data, replace=self.force, like=read.status)
-        bits = 8 * len(data) / samples
+        bits = 8 * len(data) / samples if samples else None
         facts = {
             "output": str(path),
             "input_bytes": before,
             "output_bytes": len(data),
-            "bits_per_sub_pixel": round(bits, 4),
+            **({"bits_per_sub_pixel": round(bits, 4)} if bits else {}),
             "checked": self.check,
             "not_kept": list(not_kept),
+            **own,
         }
         if self.remove:
             if not self.strip:
@@ -144,7 +175,8 @@ class Compress:
             remove(source, read, path, written)
         return Done(
             f"{source} -> {path}: {before} -> {len(data)} bytes"
-            f" ({100 * len(data) / max(before, 1):.1f} %), {bits:.3f} bits per sub-pixel",
+            f" ({100 * len(data) / max(before, 1):.1f} %)"
+            + (f", {bits:.3f} bits per sub-pixel" if bits else ", a JPEG file"),
             f"{more}, {'checked' if self.check else 'not checked'}",
             facts,
             _warning(source, not_kept),
@@ -179,6 +211,8 @@ class Decompress:
             _check_size(source, file.status.st_size, self.settings)
             data = file.read()
         read = file.state
+        if is_kept(data) and not self.part and path.suffix.lower() not in WRITABLE:
+            return self._start_jpeg(source, read, data, path, threads, bar)
         salvaged = None
         with self.settings.effort(threads, bar, _coded_pixels(source), source) as effort:
             if self.keep_going:
@@ -205,6 +239,24 @@ class Decompress:
         losses = salvaged.losses if salvaged else []
         lost = not_held(chunks, opened.kind, str(path))
         return partial(self.finish, source, read, path, written or data, size, more, lost, losses)
+
+    def _start_jpeg(
+        self,
+        source: Path,
+        read: FileState,
+        data: bytes,
+        path: Path,
+        threads: int,
+        bar: Meter | None,
+    ) -> Rest:
+        """The very JPEG file: see `start`."""
+        if self.strip:
+            raise InputError(f"{source}: a JPEG file comes back as it was: leave out --strip")
+        started = time.perf_counter()
+        with self.settings.effort(threads, bar, 0, source) as effort:
+            found, size = _restored(source, data, self.settings, effort)
+        more = f"{time.perf_counter() - started:.2f} s"
+        return partial(self.finish, source, read, path, found, f"{size}, a JPEG file", more)
 
     def finish(
         self,
@@ -270,6 +322,10 @@ class Test:
             _check_size(source, file.status.st_size, self.settings)
             data = file.read()
         with self.settings.effort(threads, bar, _coded_pixels(source), source) as effort:
+            if is_kept(data):
+                _, size = _restored(source, data, self.settings, effort)
+                more = f"{time.perf_counter() - started:.2f} s"
+                return partial(self.finish, source, len(data), f"{size}, a JPEG file", more)
             salvaged = about(source, lambda: _salvage(data, self, effort))
             opened = salvaged.opened
             for _ in _bands_about(source, opened.bands):
@@ -306,6 +362,15 @@ def _warning(source: Path, not_kept: Sequence[str]) -> str:
 def _check_size(source: Path, held: int, settings: Settings) -> None:
     """Raise BeyondLimit if so many bytes in memory are more than --memory allows."""
     about(source, lambda: memory.check(settings.memory, held))
+
+
+def _restored(source: Path, data: bytes, settings: Settings, effort: Effort) -> tuple[bytes, str]:
+    """The JPEG file in a `.ncmz` file's bytes, and the size of its image in words."""
+    most, work = settings.max_pixels, settings.max_work
+    kept = about(source, lambda: read_directory(data, most).kept)
+    assert kept is not None
+    found = about(source, lambda: jpeg_decoder.restore(kept, data, (), effort, most, work))
+    return found, f"{kept.width} x {kept.height}"
 
 
 def _open(data: bytes, job: Decompress | Test, effort: Effort) -> Opened:

@@ -18,7 +18,7 @@ from ncml_cli.report import attempt, failing_cleanly, shown
 from ncml_codec.errors import InputError, NcmlError, UsageError
 
 if TYPE_CHECKING:
-    from ncml_codec.decode.tile_walk import Effort
+    from ncml_codec.decode.effort import Effort
     from ncml_codec.network.model_file import Model
 
 
@@ -54,7 +54,7 @@ def score(
     reference's kind would take as many bits. Small ones are flagged: outliers, noise, adversarial
     changes. Compare images of one kind and size; a busier image takes more bits, too.
     """
-    from ncml_codec.decode.tile_walk import Effort
+    from ncml_codec.decode.effort import Effort
     from ncml_codec.encode import scoring
     from ncml_codec.network import released_models
 

@@ -11,7 +11,7 @@ from ncml_cli import interrupts
 from ncml_cli.meter import Meter, on_terminal
 from ncml_cli.report import shown
 from ncml_codec import engines
-from ncml_codec.decode.tile_walk import Effort
+from ncml_codec.decode.effort import Effort
 from ncml_codec.network import released_models
 from ncml_codec.network.model_file import Model
 from ncml_codec.picture.image_files import MAX_PIXELS
@@ -22,7 +22,7 @@ class Settings:
     """model: as given, None for the default; threads: for all files together; at_once: files, each
     in a process; None for as many as seem worth it. bars: whether a terminal shows progress.
     max_pixels: larger images are refused; max_work: see `costs.Work.check`; memory:
-    see `tile_walk.Effort`, of all processes together."""
+    see `effort.Effort`, of all processes together."""
 
     model: str | None
     engine: str
@@ -47,15 +47,15 @@ class Settings:
     ) -> Iterator[Effort]:
         """How to compute. bar: hears of the work, of so many pixels, on the file."""
         if bar is None:
-            yield Effort(self.engine, threads, interrupts.check, self.memory)
+            yield Effort(self.engine, threads, memory=self.memory, check=interrupts.check)
             return
         bar.expect(pixels or 0)
 
-        def progress(pixels: int) -> None:
+        def check() -> None:
             interrupts.check()
-            bar.advance(pixels)
+            bar.advance(0)  # a line that moves while trials tell of no pixels
 
-        yield Effort(self.engine, threads, progress, self.memory)
+        yield Effort(self.engine, threads, bar.advance, self.memory, check)
 
 
 def engine_of(effort: Effort, model: Model | None) -> str:

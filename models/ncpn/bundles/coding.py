@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ncml_codec import engines
-from ncml_codec.decode import tile_walk
-from ncml_codec.decode.tile_walk import walk_tile
+from ncml_codec.decode.effort import Effort
 from ncml_codec.encode import tile_encoder
 from ncml_codec.encode.image_encoder import verify
+from ncml_codec.engines.stepwise import walk_tile
 from ncml_codec.entropy.coder import Decoder, Encoder, Meter
 from ncml_codec.errors import RoundTripError
 from ncml_codec.network.integer_network import Network
@@ -59,8 +59,8 @@ def coded(network: Network, images: Sequence[Image], engine: str = "auto") -> Co
         walk_tile(walker, image.shape, image, encoder)
         walk_tile(walker, image.shape, image, meter)
         picture = from_array(image)
-        data = tile_encoder.encode(picture, model, tile_walk.Effort(engine), level=_STATIC_LEVEL)
-        verify(data, picture, model, tile_walk.Effort(engine))
+        data = tile_encoder.encode(picture, model, Effort(engine), level=_STATIC_LEVEL)
+        verify(data, picture, model, Effort(engine))
         file_bytes += len(data)
     stream = encoder.finish()
     decoder = Decoder(stream)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from ncml_codec import engines
-from ncml_codec.decode.tile_walk import walk_tile
+from ncml_codec.engines.stepwise import walk_tile
 from ncml_codec.entropy.coder import Meter
 from ncml_codec.learn.likelihood.objective import NoiseConditional, image_bits
 from ncml_codec.network.integer_network import Network

@@ -190,7 +190,7 @@ PYBIND11_MODULE(_native, m) {
       words[i / 4] |= uint32_t(uint8_t(bytes[i])) << 8 * (i % 4);
     return RangeDecoder(std::move(words));
   }));
-  py::class_<Network>(m, "Network")
+  py::class_<Network>(m, "Network", py::module_local())
       .def(py::init<const py::dict&, const py::dict&, const py::dict&>())
       .def("code", &Network::code, py::arg("encoder"), py::arg("decoder"), py::arg("blocks"),
            py::arg("steps"), py::arg("cross"), py::arg("other"), py::arg("chroma"),

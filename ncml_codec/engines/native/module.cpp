@@ -402,11 +402,11 @@ PYBIND11_MODULE(_native, m) {
       .def_property_readonly("mode_bits", &PythonSurvey::mode_bits)
       .def("__iter__", [](py::object self) { return self; })
       .def("__next__", &PythonSurvey::next);
-  py::class_<RangeEncoder>(m, "RangeEncoder")
+  py::class_<RangeEncoder>(m, "RangeEncoder", py::module_local())
       .def(py::init<>())
       .def("encode", &encode, py::arg("symbols"), py::arg("weights"))
       .def("finish", &finished);
-  py::class_<RangeDecoder>(m, "RangeDecoder")
+  py::class_<RangeDecoder>(m, "RangeDecoder", py::module_local())
       .def(py::init(&decoder_of), py::arg("words"))
       .def("decode", &decode, py::arg("weights"));
   py::class_<PythonMixing>(m, "Mixing")

@@ -1,0 +1,137 @@
+"""JPEG files to `.ncmz` bytes that give the very file back.
+
+The coefficients are coded by a network. What cannot be written again from them, byte for byte, is
+kept whole under zstd, with the reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ncml_codec import jpeg, zstd_frames
+from ncml_codec.atomic_files import InputFile
+from ncml_codec.coefficients import tiles
+from ncml_codec.coefficients.model_file import Model
+from ncml_codec.coefficients.released_models import load
+from ncml_codec.decode import memory
+from ncml_codec.decode.effort import Effort
+from ncml_codec.decode.jpeg_decoder import check_blocks, restore
+from ncml_codec.errors import BeyondLimit, FormatError, InputError, RoundTripError, UnreadableJpeg
+from ncml_codec.format import kept_file
+from ncml_codec.format.directory import read_directory
+from ncml_codec.format.kept_file import Coding, KeptFile, digest_of
+from ncml_codec.jpeg import Jpeg
+from ncml_codec.picture import foreign_files
+
+_SIGNATURE = b"\xff\xd8\xff"
+_STATIC = 1  # the level at which the network does not learn
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """data: the file's bytes. kept_whole: why the JPEG file is not coded by coefficients; empty if
+    it is."""
+
+    data: bytes
+    kept_whole: str = ""
+
+
+def is_jpeg(file: InputFile) -> bool:
+    """Whether a file begins as a JPEG file. Raises InputError if it cannot be read."""
+    try:
+        file.file.seek(0)
+        return file.file.read(len(_SIGNATURE)) == _SIGNATURE
+    except OSError as error:
+        raise InputError(f"{file.path}: {error.strerror or error}") from error
+
+
+def encode(
+    data: bytes,
+    model: Model | None = None,
+    effort: Effort | None = None,
+    level: int = 5,
+    max_pixels: int | None = None,
+) -> Encoded:
+    """The `.ncmz` bytes of a JPEG file.
+
+    model: None for the released one. level: 1 to 9; at 1 the network does not learn. Raises
+    BeyondLimit for more than max_pixels or more memory than `effort` has.
+    """
+    effort = effort or Effort()
+    found, reason = _read(data, max_pixels, effort)
+    whole = _whole(data)
+    if found is None:
+        return Encoded(whole, reason)
+    model = model or load()
+    coding = Coding.STATIC if level == _STATIC else Coding.LEARNING
+    payloads = tiles.encode(
+        found.coefficients,
+        found.layout,
+        model.network,
+        static=coding == Coding.STATIC,
+        threads=effort.threads,
+    )
+    frame = found.layout.frame
+    coded = kept_file.write(
+        KeptFile(
+            width=frame.width,
+            height=frame.height,
+            is_grey=len(frame.components) == 1,
+            coding=coding,
+            digest=digest_of(data),
+            identity=model.identity,
+            recipe=zstd_frames.pack(found.recipe.pack()),
+            payloads=payloads,
+        )
+    )
+    if len(coded) >= len(whole):
+        return Encoded(whole, "its coefficients take more bytes than the file")
+    return Encoded(coded)
+
+
+def verify(
+    data: bytes, original: bytes, model: Model | None = None, effort: Effort | None = None
+) -> None:
+    """Raise RoundTripError unless decoding `data` gives the original file's bytes."""
+    head = read_directory(data).kept
+    assert head is not None
+    if restore(head, data, [] if model is None else [model], effort) != original:
+        raise RoundTripError("decoding gave another JPEG file; nothing was written")
+
+
+def _read(data: bytes, max_pixels: int | None, effort: Effort) -> tuple[Jpeg | None, str]:
+    """The file's coefficients and recipe, or None and why the file is to be kept whole."""
+    try:
+        found = jpeg.read(data)
+        check_blocks(found.layout, max_pixels)
+        memory.check(effort.memory, memory.of_jpeg(found.layout, len(data)))
+        effort.check()
+        if jpeg.write(found) != data:
+            return None, "its coefficients do not give the same bytes again"
+    except BeyondLimit:
+        raise
+    except UnreadableJpeg as error:
+        return None, str(error)
+    except FormatError as error:
+        return None, f"its coefficients cannot be written again: {error}"
+    return found, ""
+
+
+def _whole(data: bytes) -> bytes:
+    """The `.ncmz` bytes of the file under zstd."""
+    try:
+        width, height = foreign_files.survey(data, "it").size or (0, 0)
+    except InputError:
+        width, height = 0, 0
+    return kept_file.write(
+        KeptFile(
+            width=width,
+            height=height,
+            is_grey=False,
+            coding=Coding.WHOLE,
+            digest=digest_of(data),
+            identity=b"",
+            recipe=b"",
+            payloads=[zstd_frames.pack(data)],
+        )
+    )

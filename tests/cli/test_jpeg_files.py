@@ -1,0 +1,162 @@
+"""JPEG files by the command line and from Python: the very file comes back, or its pixels."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import ncml_codec
+import ncml_codec.integrations.pillow
+from ncml_cli.zip.ncmlzip import main
+from ncml_codec.errors import FormatError, UsageError
+from tests.builders.commands import ncmlzip
+from tests.builders.pictures import valley
+
+
+def jpeg(height: int = 40, width: int = 56, mode: str = "RGB", **options: object) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(valley(90, 90, height, width)).convert(mode).save(out, "JPEG", **options)
+    return out.getvalue()
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(jpeg(quality=90, comment=b"a comment"))
+    return path
+
+
+FILES = {
+    "plain": jpeg(),
+    "grey": jpeg(mode="L"),
+    "cmyk": jpeg(mode="CMYK"),
+    "progressive": jpeg(progressive=True, subsampling=0),
+    "restarts": jpeg(restart_marker_blocks=2),
+    "trailing": jpeg() + b"a video that follows",
+    "one block": jpeg(8, 8),
+    "odd size": jpeg(33, 17, subsampling=1),
+    "damaged": jpeg()[:-200] + b"\0" * 100 + jpeg()[-100:],
+    "cut short": jpeg()[:-150],
+    "no JPEG file": b"\xff\xd8\xff and nothing else",
+}
+
+
+@pytest.mark.parametrize("level", ["-1", "-5"])
+@pytest.mark.parametrize("name", FILES)
+def test_the_very_file_comes_back(name: str, level: str, tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(FILES[name])
+    assert ncmlzip("compress", level, "--rm", path).exit_code == 0
+    assert not path.exists()
+    packed = tmp_path / "photo.jpg.ncmz"
+    assert packed.stat().st_size <= len(FILES[name]) + 64
+    assert ncmlzip("test", packed).exit_code == 0
+    assert ncmlzip("decompress", "--rm", packed).exit_code == 0
+    assert path.read_bytes() == FILES[name]
+    assert not packed.exists()
+
+
+def test_a_folders_jpeg_files_are_taken_along(photo: Path, tmp_path: Path) -> None:
+    Image.fromarray(valley(0, 0, 8, 9)).save(tmp_path / "b.png")
+    assert ncmlzip("compress", "-1", "-r", tmp_path).exit_code == 0
+    (tmp_path / "out").mkdir()
+    assert ncmlzip("decompress", "-r", tmp_path, "-O", tmp_path / "out").exit_code == 0
+    assert (tmp_path / "out" / "photo.jpg").read_bytes() == photo.read_bytes()
+    assert (tmp_path / "out" / "b.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "restored"), [("noext", "noext.jpg"), ("a.png", "a.png.jpg"), ("x.JPEG", "x.JPEG")]
+)
+def test_whatever_its_name_a_jpeg_file_comes_back(
+    name: str, restored: str, photo: Path, tmp_path: Path
+) -> None:
+    data = photo.read_bytes()
+    (tmp_path / name).write_bytes(data)
+    assert ncmlzip("compress", "-1", "--rm", tmp_path / name).exit_code == 0
+    assert ncmlzip("decompress", tmp_path / f"{name}.ncmz").exit_code == 0
+    assert (tmp_path / restored).read_bytes() == data
+
+
+def test_a_pipe_gives_the_file() -> None:
+    data = FILES["plain"]
+    packed = CliRunner().invoke(main, ["compress", "-1"], input=data)
+    assert packed.exit_code == 0
+    assert CliRunner().invoke(main, ["decompress"], input=packed.stdout_bytes).stdout_bytes == data
+
+
+def test_pixels_are_those_of_the_jpeg_file(photo: Path, tmp_path: Path) -> None:
+    with Image.open(photo) as image:
+        expected = np.asarray(image)
+    packed = tmp_path / "photo.jpg.ncmz"
+    assert ncmlzip("compress", "-1", photo).exit_code == 0
+    assert ncmlzip("decompress", "--to", "png", packed).exit_code == 0
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "photo.png")), expected)
+    assert ncmlzip("decompress", "--region", "3,5,20,10", packed).exit_code == 0
+    part = np.asarray(Image.open(tmp_path / "photo-3,5,20,10.png"))
+    assert np.array_equal(part, expected[5:15, 3:23])
+    assert np.array_equal(ncml_codec.decompress(packed), expected)
+    with Image.open(packed) as image:
+        assert np.array_equal(np.asarray(image), expected)
+
+
+def test_python_gives_the_file(photo: Path) -> None:
+    data = ncml_codec.compress(photo, level=1)
+    assert ncml_codec.restore(data) == photo.read_bytes()
+    facts = ncml_codec.inspect(data)
+    assert (facts.width, facts.height, str(facts.kind), facts.jpeg) == (
+        56,
+        40,
+        "8-bit RGB",
+        "static",
+    )
+    with pytest.raises(UsageError, match="holds an image"):
+        ncml_codec.restore(ncml_codec.compress(valley(0, 0, 8, 8), level=1))
+
+
+def test_what_is_kept_whole_is_named_with_its_reason(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(FILES["no JPEG file"])
+    said = json.loads(ncmlzip("compress", "--json", path).stdout)
+    assert (said["kept"], said["status"]) == ("whole", "done")
+    assert said["reason"]
+    said = json.loads(ncmlzip("compress", "--json", "-f", "-1", _written(path, jpeg())).stdout)
+    assert (said["kept"], said.get("reason")) == ("coefficients", None)
+
+
+def test_every_kind_of_damage_is_refused(photo: Path) -> None:
+    data = ncml_codec.compress(photo, level=1)
+    for at in range(0, len(data), 7):
+        damaged = bytearray(data)
+        damaged[at] ^= 1
+        with pytest.raises(FormatError):
+            ncml_codec.restore(bytes(damaged))
+    with pytest.raises(FormatError):
+        ncml_codec.restore(data[:-1])
+
+
+def test_what_would_change_the_file_is_refused(photo: Path) -> None:
+    assert "leave out --strip" in ncmlzip("compress", "--strip", photo).stderr
+    assert ncmlzip("compress", "-1", photo).exit_code == 0
+    assert "leave out --strip" in ncmlzip("decompress", "--strip", "-f", f"{photo}.ncmz").stderr
+
+
+def test_info_says_what_is_in_it(photo: Path) -> None:
+    assert ncmlzip("compress", "-1", photo).exit_code == 0
+    (said,) = json.loads(ncmlzip("info", "--json", f"{photo}.ncmz").stdout)
+    assert (said["kind"], said["kept"], said["model"]) == ("JPEG file", "static", "jpeg")
+    assert said["jpeg"]["sampling"] == "4:2:0"
+    assert said["jpeg"]["quality"] == 90
+    assert said["jpeg"]["progressive"] is False
+    assert "comment" in said["jpeg"]["metadata"]
+
+
+def _written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path

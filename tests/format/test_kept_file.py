@@ -1,0 +1,90 @@
+"""JPEG files in the container: what is written is read, and nothing else is believed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ncml_codec.errors import BeyondLimit, ChecksumMismatch, FormatError
+from ncml_codec.format import directory, kept_file
+from ncml_codec.format.kept_file import Coding, KeptFile, digest_of
+
+EXAMPLE = KeptFile(
+    width=40,
+    height=33,
+    is_grey=False,
+    coding=Coding.LEARNING,
+    digest=digest_of(b"a file"),
+    identity=b"name",
+    recipe=b"recipe",
+    payloads=[b"first", b"", b"third"],
+)
+
+
+@st.composite
+def files(draw: st.DrawFn) -> KeptFile:
+    coding = draw(st.sampled_from(list(Coding)))
+    is_whole = coding == Coding.WHOLE
+    return KeptFile(
+        width=draw(st.integers(0, 2**24 - 1)),
+        height=draw(st.integers(0, 300)),
+        is_grey=draw(st.booleans()),
+        coding=coding,
+        digest=draw(st.binary(min_size=16, max_size=16)),
+        identity=b"" if is_whole else draw(st.binary(min_size=4, max_size=4)),
+        recipe=b"" if is_whole else draw(st.binary(max_size=20)),
+        payloads=draw(st.lists(st.binary(max_size=9), min_size=1, max_size=1 if is_whole else 5)),
+    )
+
+
+def read(data: bytes) -> KeptFile:
+    head = directory.read_directory(data).kept
+    if head is None:
+        raise FormatError("not a kept file")
+    return head.read(data)
+
+
+@given(files())
+def test_a_file_comes_back(file: KeptFile) -> None:
+    data = kept_file.write(file)
+    assert kept_file.is_kept(data[:6])
+    assert read(data) == file
+
+
+def test_every_truncation_is_refused() -> None:
+    data = kept_file.write(EXAMPLE)
+    for length in range(len(data)):
+        with pytest.raises(FormatError):
+            read(data[:length])
+
+
+def test_every_flipped_bit_is_refused() -> None:
+    data = kept_file.write(EXAMPLE)
+    for bit in range(8 * len(data)):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(FormatError):
+            read(bytes(damaged))
+
+
+def test_bytes_after_the_end_are_refused() -> None:
+    with pytest.raises(FormatError, match="follow the end"):
+        read(kept_file.write(EXAMPLE) + b"x")
+
+
+def test_pixels_and_payloads_are_bounded_before_they_are_read() -> None:
+    with pytest.raises(BeyondLimit, match="40 x 33 pixels"):
+        directory.read_directory(kept_file.write(EXAMPLE), max_pixels=1000)
+    data = kept_file.write(replace(EXAMPLE, payloads=[]))
+    with pytest.raises(FormatError, match="0 tiles of coefficients"):
+        directory.read_directory(data)
+
+
+def test_a_damaged_section_is_named() -> None:
+    data = bytearray(kept_file.write(EXAMPLE))
+    data[-5] ^= 1  # the last payload's last byte
+    with pytest.raises(ChecksumMismatch, match="payload 2"):
+        read(bytes(data))
