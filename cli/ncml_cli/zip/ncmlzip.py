@@ -71,10 +71,10 @@ main.add_command(unbundle)
 @options.speech
 @failing_cleanly
 def compress(strip: bool, no_check: bool, decoded: bool, level: int | None, **given: Any) -> None:
-    """Compress images: img.png becomes img.png.ncmz.
+    """Compress images: img.png becomes img.png.ncmz, photo.jpg becomes photo.jpg.ncmz.
 
     Every kind of PNG (1 to 16 bits, palettes, alpha), and lossless WebP, BMP, TIFF, PBM, PGM and
-    PPM. Every file is decoded again and compared before it is written. Without files, or with -,
+    PPM. JPEG files are kept byte for byte. Every file is decoded again and compared before it is written. Without files, or with -,
     from standard input to standard output. -r takes files with the suffix of an image, and does not
     follow links to folders.
 
@@ -117,7 +117,7 @@ def compress(strip: bool, no_check: bool, decoded: bool, level: int | None, **gi
 def decompress(
     to: str | None, strip: bool, keep_going: bool, region: Sequence[int] | None, **given: Any
 ) -> None:
-    """Restore images: img.png.ncmz gives img.png back.
+    """Restore images: img.png.ncmz gives img.png back, photo.jpg.ncmz the very photo.jpg.
 
     The suffix of the output's name chooses its format: png, which holds every image,
     webp, bmp, tif, ppm, pgm or pbm; --to replaces it. A name without such a suffix gets .png.
