@@ -74,9 +74,9 @@ def compress(strip: bool, no_check: bool, decoded: bool, level: int | None, **gi
     """Compress images: img.png becomes img.png.ncmz, photo.jpg becomes photo.jpg.ncmz.
 
     Every kind of PNG (1 to 16 bits, palettes, alpha), and lossless WebP, BMP, TIFF, PBM, PGM and
-    PPM. JPEG files are kept byte for byte. Every file is decoded again and compared before it is written. Without files, or with -,
-    from standard input to standard output. -r takes files with the suffix of an image, and does not
-    follow links to folders.
+    PPM. JPEG files are kept byte for byte. Every file is decoded again and compared before it is
+    written. Without files, or with -, from standard input to standard output. -r takes files with
+    the suffix of an image, and does not follow links to folders.
 
     \b
     ncmlzip compress *.png
