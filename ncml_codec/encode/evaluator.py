@@ -9,7 +9,7 @@ machine; unless the bands say that the image is no photograph.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from enum import Enum
 
@@ -24,6 +24,7 @@ from ncml_codec.encode.preview import Preview
 from ncml_codec.encode.tile_encoder import held_by
 from ncml_codec.errors import BeyondLimit
 from ncml_codec.format import byte_planes, directory
+from ncml_codec.format.adaptation import STATIC
 from ncml_codec.format.container import Method
 from ncml_codec.format.tiles import TileLayout
 from ncml_codec.network.model_file import Model
@@ -41,7 +42,6 @@ _COLOURS = 256  # of all rows looked at; photographs have thousands
 _EXPECTED = 0.85
 _BOUNDED = 5  # the level up to which trials are bounded by the work of the level's own coding
 _NO_PHOTOGRAPH = 0.8  # layers that take less than this share of the tiles' bytes on the bands
-_TILE_SIDE = 1 << TILE_EXPONENT
 # Work of an encoder by byte of planes, in the unit of `costs`: zstd and deflate with their filters.
 _ENCODING = {Method.ZSTD: 75_000, Method.DEFLATE: 15_000, Method.MIXING: 600_000}
 _WEBP, _BEST_WEBP = 14_000, 370_000  # its two settings, see `layers.WebP`
@@ -68,6 +68,11 @@ class Evaluator:
         self._seen = preview.of(picture) if picture.kind.suits_network else None
         self._compared = False
         self._smallest: bytes | None = None
+
+    @property
+    def models(self) -> Sequence[Model]:
+        """Those of which one codes the image in tiles."""
+        return self._models
 
     def smallest(self) -> bytes:
         """The smallest file so far, of which there must be one."""
@@ -130,11 +135,36 @@ class Evaluator:
             )
         self._take(layer_search.smallest(picture.whole(), self._tools))
 
-    def _layers_need(self) -> int:
-        """Bytes of memory that coding in layers takes."""
+    def affordable(self, methods: Collection[Method], model: Model) -> bool:
+        """Whether to encode by these methods takes no more than the tiles: work and memory."""
+        planes, side = self._picture.planes, 1 << TILE_EXPONENT
+        tile = TileLayout(side, side, planes, model.identity, TILE_EXPONENT)
+        held = memory.of_tiles(tile, model.network, 1, encoding=True) + held_by(self._picture)
+        return self.trial_work(methods, model) <= self._own_work(model) and (
+            self._layers_need(methods) <= held
+        )
+
+    def trial_work(self, methods: Collection[Method], model: Model) -> int:
+        """The work of encoding all planes by each of the methods, in the unit of `costs`."""
+        count = self._picture.height * self._picture.width * self._picture.planes
+        webp = _BEST_WEBP if self._level >= 5 else _WEBP
+        by_byte = _ENCODING | {Method.WEBP: webp}
+        others = sum(count * by_byte[each] for each in methods if each != Method.NETWORK)
+        return others + (self._own_work(model) if Method.NETWORK in methods else 0)
+
+    def _own_work(self, model: Model) -> int:
+        """The work of coding the image in tiles once."""
+        picture = self._picture
+        size = (picture.width, picture.height, picture.planes)
+        layout = TileLayout(*size, model.identity, TILE_EXPONENT)
+        strength = self._way.strengths[0] if layout.may_adapt else STATIC
+        return costs.of_network(layout, strength, model.network).multiply_adds
+
+    def _layers_need(self, methods: Collection[Method] | None = None) -> int:
+        """Bytes of memory that coding in layers takes. methods: None for all that may pay."""
         picture = self._picture
         size = (picture.height, picture.width)
-        need = layer_search.memory_needed(picture.kind, size, self._models, self._level)
+        need = layer_search.memory_needed(picture.kind, size, self._models, self._level, methods)
         return need + held_by(picture)
 
     def _layers_fit(self) -> bool:
@@ -154,29 +184,10 @@ class Evaluator:
         if len(data) < _NO_PHOTOGRAPH * tiles:
             return Verdict.DRAWING
         methods = frozenset(map(method_of, directory.read(data).layers))
-        if len(data) >= tiles or not self._affordable(methods, model):
+        if len(data) >= tiles or not self.affordable(methods, model):
             return Verdict.PHOTOGRAPH
         self._tools = replace(self._tools, methods=methods)
         return Verdict.EITHER
-
-    def _affordable(self, methods: Collection[Method], model: Model) -> bool:
-        """Whether to encode by these methods takes no more than the tiles: work and memory."""
-        picture = self._picture
-        height, width, planes = picture.height, picture.width, picture.planes
-        layout = TileLayout(width, height, planes, model.identity, TILE_EXPONENT)
-        adaptation = self._way.strengths[0] if layout.may_adapt else 0
-        own = costs.of_network(layout, adaptation, model.network).multiply_adds
-        work = 0
-        for method in methods:
-            if method == Method.NETWORK:
-                work += own
-            elif method == Method.WEBP:
-                work += height * width * planes * (_BEST_WEBP if self._level >= 5 else _WEBP)
-            else:
-                work += height * width * planes * _ENCODING[method]
-        side = TileLayout(_TILE_SIDE, _TILE_SIDE, planes, model.identity, TILE_EXPONENT)
-        held = memory.of_tiles(side, model.network, 1, encoding=True)
-        return work <= own and self._layers_need() <= held + held_by(picture)
 
 
 def may_be_drawing(seen: Preview) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -74,8 +74,17 @@ def smallest(picture: Picture, tools: Tools) -> bytes:
     return min(found, key=len)
 
 
-def memory_needed(kind: Kind, size: tuple[int, int], models: Sequence[Model], level: int) -> int:
-    """Bytes that `smallest` takes for an image of size (height, width), whatever its samples."""
+def memory_needed(
+    kind: Kind,
+    size: tuple[int, int],
+    models: Sequence[Model],
+    level: int,
+    methods: Collection[Method] | None = None,
+) -> int:
+    """Bytes that `smallest` takes for an image of size (height, width), whatever its samples.
+
+    methods: as of `layers.Tools`.
+    """
     byte_planes = kind.channels * (2 if kind.bit_depth == 16 else 1)
     networks = [each.network for each in models]
     pixels = size[0] * size[1]
@@ -84,6 +93,7 @@ def memory_needed(kind: Kind, size: tuple[int, int], models: Sequence[Model], le
         for planes in range(1, byte_planes + 1)
         for method, coder in CODERS.items()
         if coder.takes((*size, planes))
+        and (methods is None or method in methods)
         and (level >= _THOROUGH or method != _left_out(pixels * planes, level))
     ]
     return memory.of_layers(*size, byte_planes, True, found)
