@@ -76,6 +76,42 @@ def codecs(
 
 
 @main.command()
+@click.option("--files", type=click.Path(path_type=Path), multiple=True, help="Of JPEG files.")
+@click.option("--images", type=click.Path(path_type=Path), multiple=True, help="For Pillow.")
+@click.option("--quality", default="75,90", help="Of Pillow's files, separated by commas.")
+@click.option("--sampling", default="4:2:0", help="Likewise: 4:4:4, 4:2:2, 4:2:0.")
+@click.option("--every", type=click.IntRange(1), default=1, help="Each so many of every group.")
+@click.option("--threads", default="1", help="Separated by commas, of codecs that have them.")
+@click.option("--repeats", type=click.IntRange(1), default=3, help="Times are medians of these.")
+@click.option("--note", default="", help="A sentence for the report: what else the machine does.")
+@_OUT
+@_COMPARE
+def jpeg(
+    files: tuple[Path, ...],
+    images: tuple[Path, ...],
+    quality: str,
+    sampling: str,
+    every: int,
+    threads: str,
+    repeats: int,
+    note: str,
+    out: Path | None,
+    compare: Path | None,
+) -> None:
+    """Sizes and times of JPEG files by ours, Lepton, JPEG XL and zstd."""
+    from bench.codecs import jpeg_files as bench_jpeg
+    from bench.codecs.jpeg_codecs import every_of_group, jpeg_codecs, jpeg_files, made_by_pillow
+
+    qualities = [int(number) for number in _split(quality)]
+    given = [*jpeg_files(files), *made_by_pillow(images, qualities, _split(sampling))]
+    counts = [int(count) for count in _split(threads)]
+    codecs = jpeg_codecs()
+    chosen = every_of_group(given, every)
+    records = bench_jpeg.run(chosen, codecs, counts, repeats, note, click.echo)
+    _report(records, bench_jpeg.table(records), out, compare)
+
+
+@main.command()
 @click.option(
     "--checkpoint",
     "checkpoints",

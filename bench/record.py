@@ -26,6 +26,7 @@ PACKAGES = (
     "pillow",
     "zstandard",
     "imagecodecs",
+    "lepton-jpeg-python",
     "pyoxipng",
     "torch",
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
-from bench.codecs import altered, models
+from bench.codecs import altered, jpeg_files, models
 from bench.codecs import tables as codec_tables
 from bench.codecs.measuring import LOSSLESS
 from bench.likelihood import likelihood
@@ -140,6 +140,7 @@ def _text(records: Sequence[Record]) -> str:
     tables: Mapping[str, Callable[[Sequence[Record]], str]] = {
         "altered": altered.table,
         "codecs": codec_tables.table,
+        "jpeg": jpeg_files.table,
         "likelihood": likelihood.table,
         "models": models.table,
         "speed": speed.table,
