@@ -22,6 +22,7 @@ from ncpn.bundles import bundle_file
 from ncpn.bundles.bundle_file import Bundle
 from ncpn.network import NCPN
 from ncpn.runs import from_pretrained
+from tests.builders.codec_law import Codec, check_codec
 from tests.builders.runs import saved, thumbnails, trained
 
 
@@ -63,6 +64,21 @@ def test_extreme_pixels_come_back(runs: dict[str, Path]) -> None:
     held = Bundle(["black.png", "white.png", "noise.png"], images)
     again = bundle_file.decode(bundle_file.encode(held, model), model)
     assert all(map(np.array_equal, again.images, images))
+
+
+def test_bundles_keep_the_law_of_every_codec(runs: dict[str, Path]) -> None:
+    model = from_pretrained(runs["wave-tiny"])
+
+    def encode(held: Bundle) -> bytes:
+        return bundle_file.encode(held, model)
+
+    def decode(data: bytes) -> Bundle:
+        return bundle_file.decode(data, model)
+
+    def same(one: Bundle, other: Bundle) -> bool:
+        return all(map(np.array_equal, one.images, other.images))
+
+    check_codec(Codec(encode, decode, same, finds=True), some(2, 6))
 
 
 @pytest.fixture(scope="module")
