@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -11,6 +12,7 @@ from ncml_codec.coefficients.network import (
     ACTIVATION_MAX,
     LAST,
     OUTPUT_MAX,
+    Integers,
     Layer,
     Network,
     PlaneNetwork,
@@ -56,6 +58,27 @@ def random_network(seed: int, width: int = 12, hidden: int = 4, mixtures: int = 
         )
 
     return Network(plane(False), plane(True), tables())
+
+
+def thinned(network: Network, seed: int, keep: float = 0.05) -> Network:
+    """The network with few of its weights, but larger ones, so that its file is small."""
+    random = np.random.default_rng(seed)
+
+    def few(weight: Integers, factor: int) -> Integers:
+        return np.where(random.random(weight.shape) < keep, factor * weight, 0).astype(np.int32)
+
+    def layer(whole: Layer) -> Layer:
+        return replace(whole, weight=few(whole.weight, 3))
+
+    def plane(whole: PlaneNetwork) -> PlaneNetwork:
+        names = ("first", "end", "second", "dc_head", "dc_out")
+        single = {name: layer(getattr(whole, name)) for name in names}
+        heads = tuple(map(layer, whole.heads))
+        outs = tuple(map(layer, whole.outs))
+        linear = few(whole.linear, 5)
+        return replace(whole, **single, heads=heads, outs=outs, linear=linear)
+
+    return Network(plane(network.luma), plane(network.chroma), network.tables)
 
 
 def tables() -> Tables:

@@ -3,8 +3,9 @@
 Golden files are kept, not made again: a changed byte is a changed format. After a change of the
 format that is meant: python -m tests.programs.make_golden
 
-tests/golden holds photographs, tests/golden/kinds every other kind, transform and method. What a
-file decodes to is a PNG beside it: `scene.png` for `scene.ncmz` and for `scene-NAME.ncmz`.
+tests/golden holds photographs, tests/golden/kinds every other kind, transform and method,
+tests/golden/jpeg JPEG files (`jpeg_golden`). What a file decodes to is a PNG beside it: `scene.png`
+for `scene.ncmz` and for `scene-NAME.ncmz`.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from ncml_codec.picture.picture import Picture
 from tests.builders import kinds_of_images
 from tests.builders.networks import random_network
 from tests.builders.pictures import GOLDEN, Samples, extremes, through_ycbcr, valley
+from tests.programs import jpeg_golden
 
 KINDS = GOLDEN / "kinds"
 _HEADS, _WHOLE = 3, BODY + 3
@@ -263,6 +265,7 @@ def main() -> None:
         else:
             raise SystemExit(f"{name} was not refused")
     Kinds(tiny).write()
+    jpeg_golden.write()
 
 
 if __name__ == "__main__":
