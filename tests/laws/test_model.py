@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -18,21 +16,9 @@ from ncml_codec.errors import FormatError, UnknownModel, UsageError
 from ncml_codec.network import released_models
 from ncml_codec.network.integer_network import named_layers
 from ncml_codec.network.model_file import Model, identified, read_model, write_model
+from tests.builders.model_files import TINY, parts, sealed
 from tests.builders.networks import random_network
 from tests.builders.pictures import GOLDEN
-
-TINY = (GOLDEN / "tiny.ncpn").read_bytes()
-
-
-def parts(data: bytes) -> tuple[bytes, bytes]:
-    """Description and packed tensors of a model file."""
-    (length,) = struct.unpack_from("<I", data, 8)
-    return data[12 : 12 + length], data[12 + length : -4]
-
-
-def sealed(description: bytes, packed: bytes) -> bytes:
-    body = TINY[:8] + struct.pack("<I", len(description)) + description + packed
-    return body + struct.pack("<I", zlib.crc32(body))
 
 
 def test_a_network_comes_back() -> None:

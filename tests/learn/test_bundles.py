@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +19,7 @@ from ncpn.bundles import bundle_file
 from ncpn.bundles.bundle_file import Bundle
 from ncpn.network import NCPN
 from ncpn.runs import from_pretrained
+from tests.builders.bundles import changed
 from tests.builders.codec_law import Codec, check_codec
 from tests.builders.runs import saved, thumbnails, trained
 
@@ -103,18 +101,6 @@ def test_other_conditions_are_refused_with_the_reason(made: tuple[bytes, NCPN], 
 
     with pytest.raises(UnknownModel, match=f"{key} another, here .* only"):
         bundle_file.decode(changed(data, change), model)
-
-
-def changed(data: bytes, change: object) -> bytes:
-    """The bundle with its header changed and its checksum made right again."""
-    assert callable(change)
-    start = len(bundle_file.MAGIC) + 4
-    (length,) = struct.unpack("<I", data[start - 4 : start])
-    header = json.loads(data[start : start + length])
-    change(header)
-    text = json.dumps(header).encode()
-    head = bundle_file.MAGIC + struct.pack("<I", len(text)) + text
-    return head + struct.pack("<I", zlib.crc32(head)) + data[start + length + 4 :]
 
 
 @pytest.mark.parametrize(

@@ -36,11 +36,11 @@ from ncml_codec.network.model_file import read_model
 from ncpn import presets, runs
 from ncpn.bundles import bundle_file
 from ncpn.bundles.bundle_file import Bundle
+from tests.builders.bundles import changed
 from tests.builders.limited import run_limited
+from tests.builders.model_files import TINY, parts, sealed
 from tests.builders.pictures import VALLEY, valley
 from tests.builders.runs import saved
-from tests.laws.test_model import TINY, parts, sealed
-from tests.learn.test_bundles import changed
 
 DEEP = b"[" * 100_000 + b"]" * 100_000
 HUGE = b"9" * 5000

@@ -11,7 +11,7 @@ from torch import Tensor
 from ncml_codec.learn.likelihood.processes import CENTRE, Process, process_named
 from ncml_codec.learn.sampling import refinement
 from ncml_codec.learn.sampling.refinement import euler_maruyama, model_score, predictor_corrector
-from tests.learn.test_sampling import network, times
+from tests.builders.float_networks import network_of, times
 
 MEAN, SPREAD = 90.0, 20.0  # of the toy's sub-pixels, grey levels
 COUNT = 20_000
@@ -73,7 +73,7 @@ def test_the_flow_keeps_the_order_of_quantiles() -> None:
 @pytest.mark.parametrize("t", [0.0, 0.6])
 def test_the_score_equals_finite_differences(kind: str, t: float) -> None:
     """Central differences in double precision; the networks have kinks, so 1e-3 levels."""
-    model, time = network(kind), times(t, 2)
+    model, time = network_of(kind), times(t, 2)
     x = 20 + 200 * torch.rand(2, 3, 8, 8, generator=generator(2), dtype=torch.float64)
     found = model_score(model)(x, time)
 
@@ -93,7 +93,7 @@ def test_the_score_equals_finite_differences(kind: str, t: float) -> None:
 
 def test_a_network_at_small_noise_pulls_towards_what_it_knows() -> None:
     """A noisy image becomes likelier under the network at small t."""
-    model, process = network("wave"), process_named("vp", noise_levels=10)
+    model, process = network_of("wave"), process_named("vp", noise_levels=10)
     x = process.perturb(
         torch.full((2, 3, 8, 8), 120.0, dtype=torch.float64),
         torch.full((2,), process.horizon, dtype=torch.float64),

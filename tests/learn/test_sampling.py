@@ -20,42 +20,20 @@ from ncml_codec.learn.sampling.sampler import (
     uniforms,
     wave_order,
 )
-from ncpn import presets
 from ncpn.bundles import walks
-from ncpn.network import NCPN
 from ncpn.paper_network.pixelcnn import PixelCNNConfig
-from ncpn.wave_network.wave import WaveConfig
+from tests.builders.float_networks import CONFIGS, network_of, times
 
 HEIGHT, WIDTH = 8, 12
-CONFIGS = {
-    "wave": WaveConfig(width=6, blocks=2, head_width=5, mixtures=3, time_features=8),
-    "paper": PixelCNNConfig(width=16, blocks=1, mixtures=3, features=8, dropout=0.0),
-}
-
-
-def network(kind: str | presets.Config, seed: int = 0) -> NCPN:
-    """Random parameters, nothing left at zero; in double precision, so that laws are exact."""
-    torch.manual_seed(seed)
-    config = CONFIGS[kind] if isinstance(kind, str) else kind
-    model = presets.build(config).double().eval()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "gain" not in name:
-                parameter.add_(torch.randn_like(parameter) * 0.1)
-    return model
 
 
 def numbers(seed: int, *shape: int) -> Tensor:
     return uniforms(shape, torch.Generator().manual_seed(seed)).double()
 
 
-def times(t: float, batch: int) -> Tensor:
-    return torch.full((batch,), t, dtype=torch.float64)
-
-
 @pytest.mark.parametrize("t", [0.0, 0.6])
 def test_waves_and_single_pixels_draw_the_same_images(t: float) -> None:
-    model, chances = network("wave"), numbers(1, 2, 3, HEIGHT, WIDTH)
+    model, chances = network_of("wave"), numbers(1, 2, 3, HEIGHT, WIDTH)
     singles = one_by_one(wave_order(HEIGHT, WIDTH))
     backwards = [(rows.flip(0), columns.flip(0)) for rows, columns in wave_order(HEIGHT, WIDTH)]
     begins: list[Begin] = [
@@ -72,7 +50,7 @@ def test_waves_and_single_pixels_draw_the_same_images(t: float) -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (6, 1), (5, 2), (3, 9)])
 def test_small_images_have_all_their_pixels_drawn(size: tuple[int, int]) -> None:
-    model, chances = network("wave"), numbers(2, 2, 3, *size)
+    model, chances = network_of("wave"), numbers(2, 2, 3, *size)
     t, seen = times(0.6, 2), []
     fast = ancestral(partial(walks.walk, model, t=t), chances, whole=False, progress=seen.append)
     slow = ancestral(partial(walks.recomputed, model, t=t), chances, whole=False)
@@ -88,7 +66,7 @@ def test_the_papers_network_draws_the_same_with_and_without_what_is_kept(
     t: float, labels: Tensor | None, size: tuple[int, int]
 ) -> None:
     config = PixelCNNConfig(width=16, blocks=2, mixtures=3, features=8, classes=3, heads=2)
-    model, chances = network(config), numbers(3, 2, 3, *size)
+    model, chances = network_of(config), numbers(3, 2, 3, *size)
     fast, slow = (
         ancestral(partial(walk, model, t=times(t, 2), labels=labels), chances, whole=t == 0)
         for walk in (walks.walk, walks.recomputed)
@@ -99,7 +77,7 @@ def test_the_papers_network_draws_the_same_with_and_without_what_is_kept(
 
 def test_at_time_zero_levels_are_whole() -> None:
     for kind in CONFIGS:
-        begin = partial(walks.walk, network(kind), t=times(0, 2))
+        begin = partial(walks.walk, network_of(kind), t=times(0, 2))
         drawn = ancestral(begin, numbers(3, 2, 3, 4, 4), whole=True)
         assert torch.equal(drawn, drawn.round())
         assert 0 <= drawn.min() <= drawn.max() <= 255
@@ -168,7 +146,7 @@ def test_channels_given_the_earlier_ones_make_up_the_log_mass(
 
 
 def test_draws_beyond_the_bounds_are_cut() -> None:
-    begin = partial(walks.walk, network("wave"), t=times(0.6, 2))
+    begin = partial(walks.walk, network_of("wave"), t=times(0.6, 2))
     chances = numbers(7, 2, 3, HEIGHT, WIDTH)
     free, cut = (
         ancestral(begin, chances, whole=False, bounds=bounds)
@@ -183,7 +161,7 @@ def test_draws_beyond_the_bounds_are_cut() -> None:
 
 def test_given_pixels_stay_and_the_rest_depends_on_them() -> None:
     for kind in CONFIGS:
-        model, chances = network(kind), numbers(5, 1, 3, HEIGHT, WIDTH)
+        model, chances = network_of(kind), numbers(5, 1, 3, HEIGHT, WIDTH)
         mask = torch.zeros(HEIGHT, WIDTH, dtype=torch.bool)
         mask[: HEIGHT // 2] = True
         begin = partial(walks.walk, model, t=times(0, 1))

@@ -17,7 +17,7 @@ from ncml_codec.network.integer_network import (
 )
 from ncpn.integers import activations, calibration, export, integer_network, validation
 from ncpn.wave_network.wave import block_taps, neighbourhood
-from tests.models.test_export import SAMPLE, network
+from tests.builders.float_networks import SAMPLE, fitted_network
 
 RNG = np.random.default_rng(5)
 BOUNDS = np.full(12, ACTIVATION_MAX, np.int32)
@@ -109,7 +109,7 @@ def test_rounding_in_turn_loses_less_than_rounding_apart() -> None:
 
 
 def test_a_fitted_network_loses_less_and_keeps_its_room() -> None:
-    model = network()
+    model = fitted_network()
     seen = activations.observe(model, [SAMPLE])
     units = activations.finer(activations.choose_units(seen), 0.05, 0.05)  # twenty times coarser
     plain = export.to_integers(model, units, seen)

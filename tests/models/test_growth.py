@@ -11,7 +11,7 @@ from ncml_codec.errors import UsageError
 from ncpn import presets, runs
 from ncpn.wave_network.growth import grow
 from ncpn.wave_network.wave import WaveConfig, WaveNCPN
-from tests.models.test_wave_network import network
+from tests.builders.float_networks import random_wave_network
 
 SMALL = WaveConfig(width=6, blocks=2, head_width=5, mixtures=2, time_features=8)
 
@@ -20,14 +20,14 @@ def grown(mixtures: int) -> WaveNCPN:
     torch.manual_seed(5)
     config = WaveConfig(width=9, blocks=4, head_width=8, mixtures=mixtures, time_features=8)
     model = WaveNCPN(config)
-    grow(model, network())
+    grow(model, random_wave_network())
     return model
 
 
 @pytest.mark.parametrize("t", [0.0, 0.7])
 def test_a_grown_network_gives_the_same_distribution(t: float) -> None:
     x, time = torch.randint(0, 256, (2, 3, 9, 12)).float(), torch.full((2,), t)
-    small, large = network()(x, time), grown(2)(x, time)
+    small, large = random_wave_network()(x, time), grown(2)(x, time)
     for name in ("logits", "means", "log_scales"):
         # Sums over more terms, in another order.
         torch.testing.assert_close(getattr(large, name), getattr(small, name), rtol=0, atol=1e-3)
@@ -61,9 +61,9 @@ def test_every_part_of_a_grown_network_learns_within_two_steps() -> None:
 
 def test_a_network_does_not_grow_out_of_a_larger_one(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="width 4 is smaller than the 6"):
-        grow(WaveNCPN(WaveConfig(width=4, time_features=8)), network())
+        grow(WaveNCPN(WaveConfig(width=4, time_features=8)), random_wave_network())
     with pytest.raises(UsageError, match="time_features"):
-        grow(WaveNCPN(WaveConfig()), network())
+        grow(WaveNCPN(WaveConfig()), random_wave_network())
 
 
 def test_a_paper_network_does_not_grow(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_paper_network_does_not_grow(tmp_path: Path) -> None:
     from ncml_codec.learn.training.checkpoint import save_config
 
     save_config(tmp_path, {"model": presets.to_json(SMALL)})
-    save_file(network().state_dict(), tmp_path / "model.safetensors")
+    save_file(random_wave_network().state_dict(), tmp_path / "model.safetensors")
     paper = presets.build(presets.preset("tiny", 1.0))
     with pytest.raises(UsageError, match="only wave networks"):
         runs.grow_from(paper, tmp_path)

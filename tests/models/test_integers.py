@@ -12,9 +12,9 @@ from ncml_codec.learn.likelihood.mixture import bits_per_dimension
 from ncml_codec.network.integer_network import ACTIVATION_MAX, Network, named_layers
 from ncpn.integers import calibration, integer_network, tuning, validation
 from ncpn.integers.integer_network import BiasNetwork
+from tests.builders.float_networks import SAMPLE, fitted_network
 from tests.builders.networks import random_network
 from tests.builders.pictures import valley
-from tests.models.test_export import SAMPLE, network
 
 
 def bits(model: BiasNetwork, image: validation.Image) -> torch.Tensor:
@@ -40,7 +40,7 @@ def across(values: numpy_layers.Floats) -> torch.Tensor:
 
 
 def exported() -> Network:
-    return calibration.best_integers(network(), [SAMPLE])
+    return calibration.best_integers(fitted_network(), [SAMPLE])
 
 
 def test_an_exported_network_is_within_its_tables() -> None:
@@ -76,7 +76,7 @@ def test_gradients_are_those_of_a_network_that_rounds_nothing() -> None:
 
 
 def test_tuned_biases_make_up_for_coarse_integers() -> None:
-    model = network()
+    model = fitted_network()
     made = exported()
     rng = np.random.default_rng(0)
     biases = BiasNetwork(made)

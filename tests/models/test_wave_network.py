@@ -9,19 +9,10 @@ from torch import Tensor
 from ncml_codec.errors import InputError, UsageError
 from ncml_codec.learn.likelihood.mixture import Mixture
 from ncpn import presets
-from ncpn.wave_network.wave import WaveConfig, WaveNCPN, local_reference
+from ncpn.wave_network.wave import local_reference
+from tests.builders.float_networks import random_wave_network
 
 HEIGHT, WIDTH = 9, 12
-
-
-def network(seed: int = 0) -> WaveNCPN:
-    """A tiny network with random outputs and random noise conditioning, nothing left at zero."""
-    torch.manual_seed(seed)
-    model = WaveNCPN(WaveConfig(width=6, blocks=2, head_width=5, mixtures=2, time_features=8))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(std=0.2)
-    return model
 
 
 def outputs(mixture: Mixture) -> Tensor:
@@ -39,7 +30,7 @@ def may_see(plane: int, place: tuple[int, int], source: tuple[int, int], of: int
 
 @pytest.mark.parametrize("t", [0.0, 0.7])
 def test_causality_by_perturbation(t: float) -> None:
-    model, time = network(), torch.tensor([t])
+    model, time = random_wave_network(), torch.tensor([t])
     x = torch.randint(0, 256, (1, 3, HEIGHT, WIDTH)).float()
     with torch.no_grad():
         before = outputs(model(x, time))
@@ -54,7 +45,7 @@ def test_causality_by_perturbation(t: float) -> None:
 
 
 def test_causality_by_gradient() -> None:
-    model = network(1)
+    model = random_wave_network(1)
     x = (255 * torch.rand(1, 3, HEIGHT, WIDTH)).requires_grad_()
     found = outputs(model(x, torch.zeros(1)))
     for plane in range(3):
@@ -67,7 +58,7 @@ def test_causality_by_gradient() -> None:
 
 
 def test_the_window_is_seen_in_full() -> None:
-    model = network(2)
+    model = random_wave_network(2)
     x = (255 * torch.rand(1, 3, 9, 12)).requires_grad_()
     outputs(model(x, torch.zeros(1)))[0, :, 4, 6].sum().backward()
     assert x.grad is not None
@@ -76,7 +67,7 @@ def test_the_window_is_seen_in_full() -> None:
 
 
 def test_noise_time_conditions_every_block() -> None:
-    model = network(3)
+    model = random_wave_network(3)
     x = torch.full((1, 3, 4, 4), 100.0)
     with torch.no_grad():
         for block in model.gated_blocks():
@@ -90,7 +81,7 @@ def test_noise_time_conditions_every_block() -> None:
 
 
 def test_images_of_a_batch_do_not_mix() -> None:
-    model = network(4)
+    model = random_wave_network(4)
     x = 255 * torch.rand(3, 3, 6, 7)
     t = torch.tensor([0.0, 0.4, 0.9])
     with torch.no_grad():
