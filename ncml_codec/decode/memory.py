@@ -41,7 +41,7 @@ _ROWS_DECODED, _ROWS_ENCODED, _PACKER, _PACKED_MOST = 8, 8, 28, 100 * MIB
 _WEBP, _WEBP_DECODED, _WEBP_GREY, _WEBP_COLOURS, _WEBP_SLOW = 10 * MIB, 24, 36, 60, 110
 # Mixing: its module; by pixel and component, by entry of its tables; by row, and by row and plane,
 # what is known of the pixels of a wave.
-_MIXING, _MIXED, _SLOT = 10 * MIB, 20, 104
+_MIXING, _MIXED, _SLOT = 18 * MIB, 20, 104
 _WAVE, _WAVE_PLANE = 1100, 400
 _BLOCK = 1200  # by block of 64 coefficients of a JPEG file
 

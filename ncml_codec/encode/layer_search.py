@@ -50,11 +50,14 @@ def smallest(picture: Picture, tools: Tools) -> bytes:
     """The smallest file of all that are tried; none that is a photograph's (`tile_encoder`)."""
     kind, metadata = picture.kind, png_chunks.pack_chunks(picture.chunks)
     crc = byte_planes.samples_crc(picture.samples)
-    found: list[bytes] = []
+    smallest_so_far = b""
 
     def add(made: Transformed, coded: Sequence[Layer | Tiles]) -> None:
+        nonlocal smallest_so_far
         header = Header(picture.width, picture.height, kind, made.transform, made.low_bits)
-        found.append(write(Container(header, metadata, made.table, coded, crc)))
+        data = write(Container(header, metadata, made.table, coded, crc))
+        if not smallest_so_far or len(data) < len(smallest_so_far):
+            smallest_so_far = data
 
     for made in byte_planes.choices(picture.samples, kind):
         for edges in cuts(made, kind):
@@ -71,7 +74,7 @@ def smallest(picture: Picture, tools: Tools) -> bytes:
         nothing = np.empty((0, 0, planes), np.uint8)
         kept = Transformed(Transform.SAMPLES, 8 if wide else 0, b"", nothing)
         add(kept, [layers.kept_stream(picture.image_data, planes, kind.bit_depth)])
-    return min(found, key=len)
+    return smallest_so_far
 
 
 def memory_needed(
@@ -123,13 +126,15 @@ def _smallest_layer(planes: Planes, tools: Tools, skipped: set[Method]) -> Layer
     """skipped: methods that are not tried."""
     planes = np.ascontiguousarray(planes)
     hopeless = skipped | (_hopeless(planes, tools.level) if tools.level < _THOROUGH else set())
-    found = []
+    smallest_so_far: Layer | Tiles | None = None
     for method, coder in CODERS.items():
         is_wanted = tools.methods is None or method in tools.methods
         if is_wanted and coder.takes(planes.shape) and method not in hopeless:
             tools.effort.check()
-            found.append(coder.encode(planes, tools))
-    return min(found, key=layer_bytes)
+            made = coder.encode(planes, tools)
+            if smallest_so_far is None or layer_bytes(made) < layer_bytes(smallest_so_far):
+                smallest_so_far = made
+    return smallest_so_far or CODERS[Method.ZSTD].encode(planes, tools)
 
 
 def _hopeless(planes: Planes, level: int) -> set[Method]:
