@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ncml_codec import jpeg
-from ncml_codec.coefficients import codec, tiles
+from ncml_codec.coefficients import codec, released_models, tiles
 from ncml_codec.coefficients.model_file import read_model
 from ncml_codec.decode.jpeg_decoder import recipe_of, restore
+from ncml_codec.encode import jpeg_encoder
 from ncml_codec.format.directory import read_directory
 from ncml_codec.format.kept_file import Coding, KeptHead
 from ncml_codec.jpeg import jpeg_file
+from tests.builders.coefficient_networks import jpeg_bytes
 from tests.builders.pictures import GOLDEN
+from tests.plain_decoder import decoder as plain_decoder
+from tests.plain_decoder.reading import Refused
 
 FILES = sorted((GOLDEN / "jpeg").glob("*.ncmz"))
 MODEL = read_model((GOLDEN / "coefficients.ncjp").read_bytes())
@@ -54,6 +59,41 @@ def test_golden_files_come_back_by_every_engine(path: Path, engine: str) -> None
         again = codec.encode(found, tile, MODEL.network, static=static, engine=engine)
         assert again == given
     assert jpeg.write(jpeg.Jpeg(layout, whole, recipe), engine=engine) == original
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_plain_decoder_restores_golden_files(path: Path) -> None:
+    models = [(GOLDEN / "coefficients.ncjp").read_bytes()]
+    assert plain_decoder.restore(path.read_bytes(), models) == path.with_suffix(".jpg").read_bytes()
+
+
+@pytest.mark.parametrize("at", [5, 9, 12, 30, -1])
+def test_the_plain_decoder_refuses_damage(at: int) -> None:
+    data = bytearray((GOLDEN / "jpeg" / "baseline.ncmz").read_bytes())
+    data[at] ^= 4
+    with pytest.raises(Refused):
+        plain_decoder.restore(bytes(data), [(GOLDEN / "coefficients.ncjp").read_bytes()])
+
+
+@pytest.mark.parametrize("level", [1, 5])
+@pytest.mark.parametrize(
+    "data",
+    [
+        jpeg_bytes(1, (20, 14), 95, 0),
+        jpeg_bytes(2, (33, 9), 40, 2),
+        jpeg_bytes(3, (8, 24), 70, 2, "L"),
+    ],
+    ids=["4:4:4", "4:2:0", "grey"],
+)
+def test_the_plain_decoder_restores_what_the_released_model_codes(data: bytes, level: int) -> None:
+    packed = jpeg_encoder.encode(data, level=level)
+    assert not packed.kept_whole
+    assert plain_decoder.restore(packed.data, [released()]) == data
+
+
+def released() -> bytes:
+    folder = resources.files("jpeg_coefficients") / "released"
+    return (folder / f"{released_models.DEFAULT}.ncjp").read_bytes()
 
 
 def test_golden_files_have_every_feature() -> None:

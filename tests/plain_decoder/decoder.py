@@ -1,9 +1,10 @@
-"""A plain decoder of `.ncmz` files: FORMAT.md, sections 1, 2, 8 and 9.
+"""A plain decoder of `.ncmz` files: FORMAT.md, sections 1, 2, 8, 9 and 13.
 
 Written from FORMAT.md alone; it shares no code with the program, so that where the two differ, the
 program, the page or a module here has a bug. It is not fast and does not encode.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.plain_decoder.jpeg import Blocks, tile_places
+from tests.plain_decoder.jpeg import decode_tile as decode_jpeg_tile
+from tests.plain_decoder.jpeg_model import read_model as read_jpeg_model
+from tests.plain_decoder.jpeg_writer import Layout, read_markers, read_recipe, write_file
 from tests.plain_decoder.layers import decode_layer, restored
 from tests.plain_decoder.model import IntArray, Model, read_model
 from tests.plain_decoder.network import decode_tile
@@ -126,6 +131,64 @@ def read_layer_head(file: Reader, width: int, height: int, planes: int | None) -
     require(count <= 2**16, f"{count} tiles, must be at most 65536")
     lengths = [file.varint() for _ in range(count)]
     return LayerHead(method, planes, lengths, identity, adaptation, exponent, turn)
+
+
+# Section 13: JPEG files.
+
+
+def restore(data: bytes, models: Sequence[bytes]) -> bytes:
+    """The JPEG file that was kept in the `.ncmz` file `data`, by one of the `.ncjp` files.
+
+    Raises Refused as `decode` does.
+    """
+    file = Reader(data)
+    require(file.take(4) == b"\x89NCZ", "the file does not begin with the magic of .ncmz")
+    draft, kind = file.take(2)
+    require(draft == 3, f"draft {draft}, must be 3")
+    require(kind in (15, 47), f"kind {kind}: not of a JPEG file")
+    width, height, way = file.varint(), file.varint(), file.take(1)[0]
+    require(way <= 2, f"kept in way {way}")
+    identity, recipe_length, count = b"", 0, 1
+    if way:
+        identity, recipe_length, count = file.take(4), file.varint(), file.varint()
+        require(1 <= count <= 2**16, f"{count} tiles of coefficients")
+    lengths = [file.varint() for _ in range(count)]
+    digest = file.take(16)
+    file.check_crc(data[: file.at], "header")
+    packed = file.take_checked(recipe_length, "recipe") if way else b""
+    payloads = [file.take_checked(length, "payload") for length in lengths]
+    require(file.at == len(data), "something follows")
+    if way:
+        recipe = read_recipe(decompress(packed, "recipe"))
+        layout = read_markers(recipe)
+        require((layout.width, layout.height) == (width, height), "another size in the recipe")
+        coefficients = read_coefficients(payloads, layout, identity, models, way == 2)
+        found = write_file(recipe, layout, coefficients)
+    else:
+        found = decompress(payloads[0], "payload")
+    require(hashlib.blake2b(found, digest_size=16).digest() == digest, "another BLAKE2b")
+    return found
+
+
+def read_coefficients(
+    payloads: list[bytes], layout: Layout, identity: bytes, models: Sequence[bytes], learns: bool
+) -> list[Blocks]:
+    """The blocks of each component. Section 15."""
+    known = {model.identity: model for model in map(read_jpeg_model, models)}
+    require(identity in known, f"model {identity.hex()}")
+    factors, (rows, columns) = layout.all_factors, layout.all_units
+    require(64 * rows * columns <= MAX_PIXELS, f"{rows} x {columns} units")
+    places = tile_places(rows, columns, factors)
+    require(len(places) == len(payloads), f"{len(payloads)} tiles, must be {len(places)}")
+    steps = [layout.steps.get(index, [1] * 64) for index in range(len(factors))]
+    whole: list[Blocks] = [[[[]] * (columns * h) for _ in range(rows * v)] for v, h in factors]
+    for payload, place in zip(payloads, places, strict=True):
+        sizes = [(bottom - top, right - left) for top, bottom, left, right in place]
+        parts = decode_jpeg_tile(payload, known[identity], sizes, steps, learns)
+        for blocks, part, (top, _, left, right) in zip(whole, parts, place, strict=True):
+            for row, found in enumerate(part, top):
+                blocks[row][left:right] = found
+    return whole
 
 
 # Section 9: tiles.
