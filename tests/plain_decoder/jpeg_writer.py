@@ -156,6 +156,7 @@ def read_markers(recipe: Recipe) -> Layout:
     huffman: dict[int, Table] = {}
     steps: dict[int, list[int]] = {}
     interval = 0
+    reached: dict[tuple[int, int], int] = {}  # low, by component and coefficient
     while len(layout.scans) < len(recipe.notes):
         at = next_marker(data, at)
         code = data[at - 1]
@@ -189,8 +190,13 @@ def read_markers(recipe: Recipe) -> Layout:
                 behind = next_marker(data, at)
                 require(data[behind - 1 : behind + 2] == b"\xdc\0\4", "markers: no height")
                 layout.height = int.from_bytes(data[behind + 2 : behind + 4], "big")
-            layout.scans.append(read_scan(body, layout, huffman, interval, at))
-            for part in layout.scans[-1].parts:
+            scan = read_scan(body, layout, huffman, interval, at)
+            layout.scans.append(scan)
+            for part in scan.parts:
+                for k in range(scan.first, scan.last + 1):
+                    before = reached.get((part.index, k))
+                    require(before == (scan.high or None), f"coefficient {k}: {before} before")
+                    reached[part.index, k] = scan.low
                 table = layout.tables[part.index]
                 if table in steps:
                     layout.steps.setdefault(part.index, steps[table])
