@@ -1,6 +1,7 @@
 """What a `.ncmz` file says of itself in its header, without decoding anything.
 
-Sections are neither read nor checked: that is what `ncmlzip info` and `ncmlzip test` are for.
+Sections are neither read nor checked: that is what `ncmlzip info` and `ncmlzip test` are for. Of
+JPEG files the recipe is read, which says how many coefficients there are.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ncml_codec.atomic_files import check_is_file
-from ncml_codec.decode import layers
+from ncml_codec.decode import jpeg_decoder, layers
 from ncml_codec.decode.effort import Effort
 from ncml_codec.decode.layers import Tools
 from ncml_codec.errors import InputError, Truncated, UnknownModel
@@ -35,7 +36,7 @@ class Facts:
     hexadecimal, of the first layer that the network codes; None if none is. tile_side: in pixels,
     of the squares that this layer is cut into, `tiles` of them; None and 0 without one. layers: how
     each layer is coded. work: of decoding in multiply-adds, see `costs`; None if a model is not at
-    hand, and for JPEG files. jpeg: how a JPEG file is kept, "whole", "static" or "learning"; None
+    hand. jpeg: how a JPEG file is kept, "whole", "static" or "learning"; None
     for images.
     """
 
@@ -78,7 +79,7 @@ def inspect_bytes(
     size = len(data) if file_bytes is None else file_bytes
     found = directory.read_directory(data, max_pixels)
     if found.kept is not None:
-        return _of_jpeg(found.header, found.kept, size)
+        return _of_jpeg(found.header, found.kept, size, _work_of_jpeg(found.kept, data, max_pixels))
     header = found.header
     head = next((each for each in found.layers if each.layout), None)
     layout = head.layout if head else None
@@ -116,7 +117,7 @@ def inspect_file(path: Path, models: Sequence[Model] = (), max_pixels: int = MAX
         raise InputError(f"{path}: {error.strerror or error}") from error
 
 
-def _of_jpeg(header: Header, kept: KeptHead, size: int) -> Facts:
+def _of_jpeg(header: Header, kept: KeptHead, size: int, work: int | None) -> Facts:
     return Facts(
         width=header.width,
         height=header.height,
@@ -128,9 +129,16 @@ def _of_jpeg(header: Header, kept: KeptHead, size: int) -> Facts:
         tile_side=None,
         tiles=0,
         layers=(),
-        work=None,
+        work=work,
         jpeg=kept.coding.name.lower(),
     )
+
+
+def _work_of_jpeg(kept: KeptHead, data: bytes, max_pixels: int) -> int | None:
+    try:
+        return jpeg_decoder.work_of(kept, data, max_pixels=max_pixels).multiply_adds
+    except UnknownModel:
+        return None
 
 
 def _work(found: Directory, tools: Tools) -> int | None:

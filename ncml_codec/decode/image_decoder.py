@@ -5,6 +5,7 @@ The tiles of a photograph are decoded row by row (`tile_decoder`), other layers 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -64,7 +65,8 @@ def open_file(
     found = directory.read_directory(data, max_pixels)
     if found.kept is not None:
         limits = (max_pixels, max_work)
-        return _of_jpeg(jpeg_decoder.restore(found.kept, data, (), effort, *limits), max_pixels)
+        restored = jpeg_decoder.restore(found.kept, data, (), effort, *limits)
+        return _of_jpeg(restored, max_pixels, effort or Effort())
     file, header = found.read(data), found.header
     tools = Tools(list(models), effort or Effort())
     tiled = file.layers[0] if found.tiled else None
@@ -114,10 +116,14 @@ def read_header(head: bytes) -> Header:
     return directory.read_directory(head).header
 
 
-def _of_jpeg(data: bytes, max_pixels: int) -> Opened:
+def _of_jpeg(data: bytes, max_pixels: int, effort: Effort) -> Opened:
     """The pixels of a JPEG file, as Pillow's libjpeg decodes them."""
+
+    def admit(kind: Kind, size: tuple[int, int], held: int) -> None:
+        memory.check(effort.memory, held + 2 * math.prod(size) * kind.channels)
+
     try:
-        picture = decode_file(data, "the JPEG file", max_pixels, decoded=True)
+        picture = decode_file(data, "the JPEG file", max_pixels, decoded=True, admit=admit)
     except InputError as error:
         raise FormatError(f"the file comes back, but has no pixels to show: {error}") from error
     size = (picture.width, picture.height, picture.kind)

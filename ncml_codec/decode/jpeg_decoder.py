@@ -9,13 +9,18 @@ from ncml_codec.coefficients import tiles
 from ncml_codec.coefficients.model_file import Model
 from ncml_codec.coefficients.released_models import find
 from ncml_codec.decode import costs, memory
+from ncml_codec.decode.costs import Work
 from ncml_codec.decode.effort import Effort
 from ncml_codec.errors import BeyondLimit, ChecksumMismatch, FormatError
 from ncml_codec.format.directory import check_pixels
 from ncml_codec.format.kept_file import Coding, KeptFile, KeptHead, digest_of
+from ncml_codec.format.sections import Reader
 from ncml_codec.jpeg import Jpeg, Layout, Recipe
+from ncml_codec.jpeg.recipe import NOTES_BYTES_MAX
 
-MAX_FILE_BYTES = 1 << 30  # of a JPEG file, and of a recipe
+MAX_FILE_BYTES = 1 << 30  # of a JPEG file
+MAX_RECIPE_BYTES = 1 << 28  # as of an image's metadata
+_FRAME_HEADER = 18  # bytes of a zstd frame that say how much it holds
 
 
 def restore(
@@ -28,14 +33,17 @@ def restore(
 ) -> bytes:
     """The very bytes of the file that was compressed.
 
-    models: looked at before the released ones. Raises FormatError: ChecksumMismatch if they are
-    others than the digest says, BeyondLimit for what is beyond a limit.
+    models: looked at before the released ones. max_pixels: see `check_bytes`, too. Raises
+    FormatError: ChecksumMismatch if they are others than the digest says, BeyondLimit for what is
+    beyond a limit.
     """
     effort = effort or Effort()
     file = head.read(data)
     if file.coding == Coding.WHOLE:
         (payload,) = file.payloads
-        memory.check(effort.memory, 2 * zstd_frames.unpacked_bytes(payload, "payload"))
+        size = _unpacked_bytes(payload, "payload", MAX_FILE_BYTES, max_pixels)
+        costs.of_whole_file(size).check(max_work)
+        memory.check(effort.memory, memory.of_whole_file(size))
         found = zstd_frames.unpack(bytes(payload), "payload", at_most=MAX_FILE_BYTES)
     else:
         found = _written(file, models, effort, max_pixels, max_work)
@@ -55,7 +63,7 @@ def _written(
     max_work: int | None,
 ) -> bytes:
     model = find(file.identity, models)
-    recipe = recipe_of(file)
+    recipe = unpack_recipe(file.recipe, max_pixels, max_work, effort.memory)
     layout = jpeg.layout(recipe)
     frame = layout.frame
     if (frame.width, frame.height) != (file.width, file.height):
@@ -63,17 +71,69 @@ def _written(
     check_pixels(frame.width, frame.height, max_pixels)
     check_blocks(layout, max_pixels)
     costs.of_coefficients(layout, model.network).check(max_work)
-    memory.check(effort.memory, memory.of_jpeg(layout, recipe.size))
+    threads = memory.threads_within(
+        effort.memory, effort.threads, lambda threads: memory.of_jpeg(layout, recipe.size, threads)
+    )
     static = file.coding == Coding.STATIC
     payloads = [bytes(payload) for payload in file.payloads]
-    found = tiles.decode(payloads, layout, model.network, static=static, threads=effort.threads)
+    found = tiles.decode(payloads, layout, model.network, static=static, threads=threads)
     return jpeg.write(Jpeg(layout, found, recipe))
 
 
-def recipe_of(file: KeptFile) -> Recipe:
-    """What is kept beside the coefficients. Raises FormatError."""
-    packed = bytes(file.recipe)
-    return Recipe.unpack(zstd_frames.unpack(packed, "recipe", at_most=MAX_FILE_BYTES))
+def unpack_recipe(
+    packed: bytes | memoryview,
+    max_pixels: int | None = None,
+    max_work: int | None = None,
+    most_memory: int | None = None,
+) -> Recipe:
+    """What is kept beside the coefficients, within limits. Raises FormatError."""
+    size = _unpacked_bytes(packed, "recipe", MAX_RECIPE_BYTES, max_pixels)
+    costs.of_whole_file(size).check(max_work)
+    memory.check(most_memory, memory.of_whole_file(size))
+    notes = NOTES_BYTES_MAX
+    if max_work is not None:
+        notes = min(notes, max_work // costs.NOTE)
+    notes = min(notes, memory.notes_within(most_memory, memory.of_whole_file(size)))
+    content = zstd_frames.unpack(bytes(packed), "recipe", at_most=MAX_RECIPE_BYTES)
+    recipe = Recipe.unpack(content, notes)
+    if recipe.size > MAX_FILE_BYTES:
+        raise FormatError(f"the recipe is of a file of {recipe.size} bytes")
+    check_bytes(recipe.size, max_pixels)
+    return recipe
+
+
+def work_of(
+    head: KeptHead, data: bytes, models: Iterable[Model] = (), max_pixels: int | None = None
+) -> Work:
+    """The work of a kept file, for which its recipe is read.
+
+    data: the file's beginning. Raises FormatError: Truncated if more of the file is needed,
+    UnknownModel.
+    """
+    if head.coding == Coding.WHOLE:
+        length = min(head.payload_bytes, _FRAME_HEADER)
+        start = bytes(Reader(data, head.payload_at).take("payload", length))
+        return costs.of_whole_file(_unpacked_bytes(start, "payload", MAX_FILE_BYTES, max_pixels))
+    network = find(head.identity, models).network
+    packed = Reader(data, head.recipe_at).section("recipe", head.recipe_bytes)
+    return costs.of_coefficients(jpeg.layout(unpack_recipe(packed, max_pixels)), network)
+
+
+def check_bytes(size: int, max_pixels: int | None) -> None:
+    """Raise BeyondLimit for a file or recipe of more bytes than max_pixels in four components have,
+    and 4 MiB more."""
+    if max_pixels is not None and size > 4 * (max_pixels + (1 << 20)):
+        raise BeyondLimit(f"{size} bytes of a file, beyond the limit of {max_pixels} pixels")
+
+
+def _unpacked_bytes(
+    packed: bytes | memoryview, what: str, at_most: int, max_pixels: int | None
+) -> int:
+    size = zstd_frames.unpacked_bytes(packed, what)
+    if size > at_most:  # or not stated
+        raise FormatError(f"{what}: unpacks to {size} bytes, not at most {at_most}")
+    check_bytes(size, max_pixels)
+    return size
 
 
 def check_blocks(layout: Layout, max_pixels: int | None) -> None:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from ncml_codec.coefficients.tiles import tiles
 from ncml_codec.context_mixing.contexts import slot_bits
 from ncml_codec.errors import BeyondLimit
 from ncml_codec.format.container import Method
 from ncml_codec.format.tiles import TILE_EXPONENTS, TileLayout
 from ncml_codec.jpeg import Layout
+from ncml_codec.jpeg.markers import BLOCKS_MAX
+from ncml_codec.jpeg.recipe import NOTE_MEMORY, NOTES_BYTES_MAX
 from ncml_codec.network.integer_network import Network
 from ncml_codec.picture import png_chunks
 from ncml_codec.zstd_frames import unpacked_bytes
@@ -43,7 +46,8 @@ _WEBP, _WEBP_DECODED, _WEBP_GREY, _WEBP_COLOURS, _WEBP_SLOW = 10 * MIB, 24, 36, 
 # what is known of the pixels of a wave.
 _MIXING, _MIXED, _SLOT = 18 * MIB, 20, 104
 _WAVE, _WAVE_PLANE = 1100, 400
-_BLOCK = 1200  # by block of 64 coefficients of a JPEG file
+# JPEG files. By block of 64 coefficients: of the file, of a tile at work; by byte of the file.
+_BLOCK, _TILE_BLOCK, _FILE_BYTE = 300, 1500, 4
 
 
 def of_tiles(
@@ -132,11 +136,32 @@ def _of_network(network: Network, height: int, adapts: bool) -> int:
     return walk + (network.multiply_adds() * _LEARNING if adapts else 0)
 
 
-def of_jpeg(layout: Layout, length: int) -> int:
-    """What a JPEG file of so many bytes takes beside the process: coefficients, and what a network
-    sees of them."""
-    blocks = sum(rows * columns for rows, columns, _ in layout.shapes)
-    return blocks * _BLOCK + 4 * length
+def of_jpeg(layout: Layout, length: int, threads: int) -> int:
+    """What a JPEG file of so many bytes takes with so many threads: its coefficients, and what a
+    network sees of those of the tiles at work."""
+    places = tiles(layout)
+    tile = sum(rows * columns for rows, columns, _ in places[0].shapes)
+    at_work = min(threads, len(places)) * tile * _TILE_BLOCK
+    return _PROCESS + layout.frame.blocks * _BLOCK + at_work + length * _FILE_BYTE
+
+
+def blocks_within(most: int | None, length: int) -> int:
+    """Blocks of a JPEG file of so many bytes whose coefficients may be read in `most` bytes."""
+    if most is None:
+        return BLOCKS_MAX
+    return min(BLOCKS_MAX, max(0, most - _PROCESS - length * _FILE_BYTE) // _BLOCK)
+
+
+def of_whole_file(length: int) -> int:
+    """What a file of so many bytes takes beside the process, unpacked from one zstd frame."""
+    return 2 * length
+
+
+def notes_within(most: int | None, held: int) -> int:
+    """Bytes of a recipe's notes that can be unpacked within `most` bytes, beside `held`."""
+    if most is None:
+        return NOTES_BYTES_MAX
+    return max(0, most - _PROCESS - held) // NOTE_MEMORY
 
 
 def of_metadata(section: bytes | memoryview) -> int:

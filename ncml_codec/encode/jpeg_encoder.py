@@ -15,12 +15,19 @@ from ncml_codec.coefficients.model_file import Model
 from ncml_codec.coefficients.released_models import load
 from ncml_codec.decode import memory
 from ncml_codec.decode.effort import Effort
-from ncml_codec.decode.jpeg_decoder import check_blocks, restore
+from ncml_codec.decode.jpeg_decoder import (
+    MAX_FILE_BYTES,
+    MAX_RECIPE_BYTES,
+    check_blocks,
+    check_bytes,
+    restore,
+)
 from ncml_codec.errors import BeyondLimit, FormatError, InputError, RoundTripError, UnreadableJpeg
 from ncml_codec.format import kept_file
 from ncml_codec.format.directory import read_directory
 from ncml_codec.format.kept_file import Coding, KeptFile, digest_of
-from ncml_codec.jpeg import Jpeg
+from ncml_codec.jpeg import Jpeg, Layout
+from ncml_codec.jpeg.markers import BLOCKS_MAX
 from ncml_codec.picture import foreign_files
 
 _SIGNATURE = b"\xff\xd8\xff"
@@ -55,13 +62,17 @@ def encode(
     """The `.ncmz` bytes of a JPEG file.
 
     model: None for the released one. level: 1 to 9; at 1 the network does not learn. Raises
-    BeyondLimit for more than max_pixels or more memory than `effort` has.
+    BeyondLimit for more than max_pixels, more memory than `effort` has, or MAX_FILE_BYTES.
     """
     effort = effort or Effort()
-    found, reason = _read(data, max_pixels, effort)
+    if len(data) > MAX_FILE_BYTES:
+        raise BeyondLimit(f"a JPEG file of {len(data)} bytes, more than {MAX_FILE_BYTES}")
+    check_bytes(len(data), max_pixels)
+    read = _read(data, max_pixels, effort)
     whole = _whole(data)
-    if found is None:
-        return Encoded(whole, reason)
+    if isinstance(read, str):
+        return Encoded(whole, read)
+    found, recipe = read
     model = model or load()
     coding = Coding.STATIC if level == _STATIC else Coding.LEARNING
     payloads = tiles.encode(
@@ -69,7 +80,7 @@ def encode(
         found.layout,
         model.network,
         static=coding == Coding.STATIC,
-        threads=effort.threads,
+        threads=_threads(found.layout, len(data), effort),
     )
     frame = found.layout.frame
     coded = kept_file.write(
@@ -80,7 +91,7 @@ def encode(
             coding=coding,
             digest=digest_of(data),
             identity=model.identity,
-            recipe=zstd_frames.pack(found.recipe.pack()),
+            recipe=zstd_frames.pack(recipe),
             payloads=payloads,
         )
     )
@@ -99,22 +110,34 @@ def verify(
         raise RoundTripError("decoding gave another JPEG file; nothing was written")
 
 
-def _read(data: bytes, max_pixels: int | None, effort: Effort) -> tuple[Jpeg | None, str]:
-    """The file's coefficients and recipe, or None and why the file is to be kept whole."""
+def _read(data: bytes, max_pixels: int | None, effort: Effort) -> tuple[Jpeg, bytes] | str:
+    """The file's coefficients and its recipe, packed; or why the file is to be kept whole."""
+    blocks_max = memory.blocks_within(effort.memory, len(data))
     try:
-        found = jpeg.read(data)
-        check_blocks(found.layout, max_pixels)
-        memory.check(effort.memory, memory.of_jpeg(found.layout, len(data)))
-        effort.check()
-        if jpeg.write(found) != data:
-            return None, "its coefficients do not give the same bytes again"
-    except BeyondLimit:
-        raise
+        found = jpeg.read(data, blocks_max=blocks_max)
     except UnreadableJpeg as error:
-        return None, str(error)
+        if isinstance(error.__cause__, BeyondLimit) and blocks_max < BLOCKS_MAX:
+            raise BeyondLimit(f"{error} (--memory)") from error
+        return str(error)
+    check_blocks(found.layout, max_pixels)
+    _threads(found.layout, len(data), effort)
+    effort.check()
+    try:
+        if jpeg.write(found) != data:
+            return "its coefficients do not give the same bytes again"
+        recipe = found.recipe.pack()
     except FormatError as error:
-        return None, f"its coefficients cannot be written again: {error}"
-    return found, ""
+        return f"its coefficients cannot be written again: {error}"
+    if len(recipe) > MAX_RECIPE_BYTES:
+        return f"{len(recipe)} bytes beside its coefficients, more than {MAX_RECIPE_BYTES}"
+    return found, recipe
+
+
+def _threads(layout: Layout, length: int, effort: Effort) -> int:
+    """As many as the memory allows. Raises BeyondLimit if that is none."""
+    return memory.threads_within(
+        effort.memory, effort.threads, lambda threads: memory.of_jpeg(layout, length, threads)
+    )
 
 
 def _whole(data: bytes) -> bytes:

@@ -6,8 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ncml_codec.errors import BeyondLimit, FormatError, Truncated
+from ncml_codec.jpeg.markers import SEGMENTS_MAX
 from ncml_codec.jpeg.records import NOTES_MAX, ScanNotes
 
+# Packed notes of all scans, padding and restart markers among them: NOTES_MAX notes take half of
+# it. Unpacking them takes up to NOTE_MEMORY times as many bytes.
+NOTES_BYTES_MAX = 1 << 23
+NOTE_MEMORY = 64
 _ZERO_RUNS_MAX = 9  # 2 x 4 runs of 16, + 1
 
 
@@ -27,7 +32,10 @@ class Recipe:
     tail: bytes = field(default=b"", repr=False)
 
     def pack(self) -> bytes:
-        """Bytes for `unpack`: not compressed, so that one zstd frame can hold them with others."""
+        """Bytes for `unpack`: not compressed, so that one zstd frame can hold them with others.
+
+        Raises BeyondLimit for notes that `unpack` would refuse.
+        """
         out = bytearray()
         cut = 0 if self.cut is None else self.cut + 1
         _put(out, (self.size, len(self.scans), cut, len(self.markers)))
@@ -39,31 +47,40 @@ class Recipe:
             _put(out, (len(notes.restarts), *_steps(number for number, _ in notes.restarts)))
             for _, marker in notes.restarts:
                 _put(out, (len(marker), *marker))
+        _check_notes(len(out), NOTES_BYTES_MAX)
         return bytes(out) + self.markers + self.tail
 
     @classmethod
-    def unpack(cls, data: bytes) -> Recipe:
-        """The recipe. Raises FormatError: data may be anything."""
-        source = _Source(data)
+    def unpack(cls, data: bytes, notes_bytes: int = NOTES_BYTES_MAX) -> Recipe:
+        """The recipe. Raises FormatError: data may be anything.
+
+        notes_bytes: at most so many are taken for notes. Raises BeyondLimit for more of them.
+        """
+        source = _Source(data, min(notes_bytes, NOTES_BYTES_MAX))
         size, scans, cut, markers = (source.number() for _ in range(4))
         notes, left = list[ScanNotes](), NOTES_MAX
+        if scans > SEGMENTS_MAX:
+            raise BeyondLimit(f"JPEG recipe: {scans} scans, more than {SEGMENTS_MAX} segments")
         for _ in range(source.at_most_left(scans)):
             notes.append(_notes(source, left))
             left -= notes[-1].count
         if cut > 0 and not notes:
             raise FormatError("JPEG recipe: no scan to be cut")
-        end = source.at + source.at_most_left(markers)
+        if markers > len(data) - source.at:
+            raise Truncated(f"JPEG recipe: {markers} bytes of markers, {len(data)} in all")
+        end = source.at + markers
         return cls(size, data[source.at : end], tuple(notes), cut - 1 if cut else None, data[end:])
 
 
 class _Source:
-    def __init__(self, data: bytes) -> None:
-        self.data, self.at = data, 0
+    def __init__(self, data: bytes, most: int) -> None:
+        self.data, self.at, self.most = data, 0, most
 
     def number(self) -> int:
         """A varint of at most 63 bits: seven a byte, lowest first; the highest bit: more follow."""
         value = 0
         for shift in range(0, 63, 7):
+            _check_notes(self.at + 1, self.most)
             if self.at == len(self.data):
                 raise Truncated(f"JPEG recipe: ends at byte {self.at} within a number")
             byte = self.data[self.at]
@@ -74,7 +91,8 @@ class _Source:
         raise FormatError(f"JPEG recipe: a number of more than 63 bits at byte {self.at}")
 
     def at_most_left(self, count: int) -> int:
-        """The count, if there are as many bytes."""
+        """The count, if there are as many bytes, and as many may be taken."""
+        _check_notes(self.at + count, self.most)
         if count > len(self.data) - self.at:
             raise Truncated(
                 f"JPEG recipe: {count} items at byte {self.at}, {len(self.data)} bytes in all"
@@ -121,6 +139,11 @@ def _notes(source: _Source, most: int) -> ScanNotes:
         tuple(zip(blocks, runs, strict=True)),
         tuple(zip(numbers, markers, strict=True)),
     )
+
+
+def _check_notes(length: int, most: int) -> None:
+    if length > most:
+        raise BeyondLimit(f"JPEG recipe: notes of its scans take more than {most} bytes")
 
 
 def _byte(value: int) -> int:

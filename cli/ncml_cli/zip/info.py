@@ -46,7 +46,7 @@ def facts_of(
         costs.Work(work or 0, 0).check(max_work)
     found = directory.read_directory(data, max_pixels)
     if found.kept is not None:
-        return _of_jpeg(source, data, found.kept)
+        return _of_jpeg(source, data, found.kept, max_pixels) | {"work": work}
     file = found.read(data)
     header = file.header
     records = png_chunks.unpack_chunks(file.metadata)
@@ -73,7 +73,7 @@ def facts_of(
     }
 
 
-def _of_jpeg(source: Path, data: bytes, head: KeptHead) -> dict[str, Any]:
+def _of_jpeg(source: Path, data: bytes, head: KeptHead, max_pixels: int) -> dict[str, Any]:
     """Facts of a JPEG file: what it is and holds, as far as it is not kept whole."""
     file = head.read(data)
     found: dict[str, Any] = {
@@ -88,7 +88,7 @@ def _of_jpeg(source: Path, data: bytes, head: KeptHead) -> dict[str, Any]:
     if head.coding == Coding.WHOLE:
         file_bytes = unpacked_bytes(file.payloads[0], "payload")
     else:
-        recipe = jpeg_decoder.recipe_of(file)
+        recipe = jpeg_decoder.unpack_recipe(file.recipe, max_pixels)
         file_bytes = recipe.size
         try:
             found["model"] = name_of(find(head.identity))
@@ -100,7 +100,6 @@ def _of_jpeg(source: Path, data: bytes, head: KeptHead) -> dict[str, Any]:
     sections += [(f"payload {index}", length) for index, length in enumerate(head.lengths)]
     sections.insert(0, ("header, checksums", len(data) - sum(length for _, length in sections)))
     return found | {
-        "work": None,
         "bytes": len(data),
         "file_bytes": file_bytes,
         "ratio": round(file_bytes / len(data), 4),
