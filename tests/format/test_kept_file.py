@@ -8,9 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ncml_codec import zstd_frames
+from ncml_codec.coefficients.released_models import load
+from ncml_codec.decode import file_info, jpeg_decoder
+from ncml_codec.decode.effort import Effort
+from ncml_codec.encode import jpeg_encoder
 from ncml_codec.errors import BeyondLimit, ChecksumMismatch, FormatError
 from ncml_codec.format import directory, kept_file
 from ncml_codec.format.kept_file import Coding, KeptFile, digest_of
+from tests.builders.coefficient_networks import jpeg_bytes
 
 EXAMPLE = KeptFile(
     width=40,
@@ -88,3 +94,38 @@ def test_a_damaged_section_is_named() -> None:
     data[-5] ^= 1  # the last payload's last byte
     with pytest.raises(ChecksumMismatch, match="payload 2"):
         read(bytes(data))
+
+
+@pytest.mark.parametrize("coding", [Coding.WHOLE, Coding.STATIC])
+def test_what_is_unpacked_is_bounded_before_it_is_unpacked(
+    coding: Coding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frame of eight million zeros, as the file or as its recipe."""
+    bomb = zstd_frames.pack(bytes(1 << 23))
+    identity = b"" if coding == Coding.WHOLE else load().identity
+    file = replace(EXAMPLE, coding=coding, identity=identity, recipe=bomb, payloads=[bomb])
+    data = kept_file.write(file)
+    head = directory.read_directory(data).kept
+    assert head is not None
+
+    def fail(*arguments: object, **named: object) -> bytes:
+        pytest.fail("unpacked")
+
+    monkeypatch.setattr(zstd_frames, "unpack", fail)
+    for effort, limits in (
+        (Effort(), {"max_pixels": 2000}),
+        (Effort(), {"max_work": 1000}),
+        (Effort(memory=60 << 20), {}),
+    ):
+        with pytest.raises(BeyondLimit):
+            jpeg_decoder.restore(head, data, (), effort, **limits)
+
+
+def test_the_work_of_a_jpeg_file_is_known_from_its_recipe() -> None:
+    small, large = (
+        file_info.inspect_bytes(jpeg_encoder.encode(jpeg_bytes(1, size), level=1).data).work
+        for size in ((64, 48), (640, 480))
+    )
+    assert small is not None
+    assert large is not None
+    assert 20 * small < large
