@@ -34,7 +34,7 @@ _DECISION, _GROUP = 30_000, 370_000  # mixing: by bit of a sample, by bit of a s
 # JPEG files: by block without a coefficient that is 0, beside the network (those of a photograph
 # take a fifth to a tenth of that); by tile and plane; by byte of a file that is kept whole.
 _BLOCK, _BLOCK_TILE, _WHOLE_BYTE = 4_000_000, 50_000_000, 300
-NOTE = 30_000  # by byte of a recipe's notes
+NOTE = 100_000  # by byte of a recipe's notes
 _BYTE = 2_000  # by byte of planes that are unpacked: zstd, zlib, WebP
 
 

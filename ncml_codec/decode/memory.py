@@ -46,8 +46,9 @@ _WEBP, _WEBP_DECODED, _WEBP_GREY, _WEBP_COLOURS, _WEBP_SLOW = 10 * MIB, 24, 36, 
 # what is known of the pixels of a wave.
 _MIXING, _MIXED, _SLOT = 18 * MIB, 20, 104
 _WAVE, _WAVE_PLANE = 1100, 400
-# JPEG files. By block of 64 coefficients: of the file, of a tile at work; by byte of the file.
-_BLOCK, _TILE_BLOCK, _FILE_BYTE = 300, 1500, 4
+# JPEG files. By block of 64 coefficients: of the file, of a tile at work; by byte of the file, and
+# of one that is kept whole.
+_BLOCK, _TILE_BLOCK, _FILE_BYTE, _WHOLE = 170, 900, 7, 3
 
 
 def of_tiles(
@@ -152,9 +153,9 @@ def blocks_within(most: int | None, length: int) -> int:
     return min(BLOCKS_MAX, max(0, most - _PROCESS - length * _FILE_BYTE) // _BLOCK)
 
 
-def of_whole_file(length: int) -> int:
-    """What a file of so many bytes takes beside the process, unpacked from one zstd frame."""
-    return 2 * length
+def of_whole_file(length: int, encoding: bool = False) -> int:
+    """What a file of so many bytes takes beside the process, in one zstd frame."""
+    return _WHOLE * length + (min(_PACKER * length, _PACKED_MOST) if encoding else 0)
 
 
 def notes_within(most: int | None, held: int) -> int:

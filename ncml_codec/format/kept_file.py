@@ -20,7 +20,7 @@ from ncml_codec.network.model_file import IDENTITY_BYTES
 
 NUMBER = 15  # of its kind in the kind byte
 _GREY = 32  # bit of the kind byte: one component
-_DIGEST_BYTES = 16
+DIGEST_BYTES = 16
 
 
 class Coding(IntEnum):
@@ -98,7 +98,7 @@ def is_kept(head: bytes) -> bool:
 
 def digest_of(data: bytes) -> bytes:
     """BLAKE2b of a file's bytes, 128 bits (RFC 7693)."""
-    return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
 
 
 def write(file: KeptFile) -> bytes:
@@ -134,7 +134,7 @@ def read_head(reader: Reader, kind: int, width: int, height: int) -> KeptHead:
     if count > left:
         raise Truncated(f"header: {count} tiles of coefficients, but {left} bytes follow")
     lengths = [reader.varint("header") for _ in range(count)]
-    digest = bytes(reader.take("header", _DIGEST_BYTES))
+    digest = bytes(reader.take("header", DIGEST_BYTES))
     end = reader.at
     (stated,) = struct.unpack("<I", reader.take("header checksum", 4))
     if zlib.crc32(reader.data[:end]) != stated:

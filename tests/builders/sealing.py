@@ -7,6 +7,7 @@ import struct
 import zlib
 
 from ncml_codec.format.container import TURN_BIT, Flag, Method
+from ncml_codec.format.kept_file import DIGEST_BYTES, Coding, is_kept
 from ncml_codec.format.tiles import BY_TILE
 from ncml_codec.network.model_file import IDENTITY_BYTES
 
@@ -28,7 +29,7 @@ def with_checksums(data: bytes) -> bytes:
     """
     out = bytearray(data)
     with contextlib.suppress(IndexError):
-        at, sections = header_of(out)
+        at, sections = kept_header_of(out) if is_kept(out[:6]) else header_of(out)
         seal(out, 0, at)
         at += 4
         for length, more in sections:
@@ -65,6 +66,22 @@ def header_of(data: bytearray) -> tuple[int, list[tuple[int, int]]]:
             length, at = varint(data, at)
             sections.append((length + own, more))
     return at, sections
+
+
+def kept_header_of(data: bytearray) -> tuple[int, list[tuple[int, int]]]:
+    """As `header_of`, of a JPEG file's header."""
+    _, at = varint(data, 6)
+    _, at = varint(data, at)
+    coding, at = data[at], at + 1
+    sections, count = [], 1
+    if coding != Coding.WHOLE:
+        length, at = varint(data, at + IDENTITY_BYTES)
+        sections.append((length, 0))
+        count, at = varint(data, at)
+    for _ in range(min(count, len(data))):
+        length, at = varint(data, at)
+        sections.append((length, 0))
+    return at + DIGEST_BYTES, sections
 
 
 def seal(out: bytearray, start: int, stop: int) -> None:

@@ -11,7 +11,7 @@ import pytest
 from ncml_codec import jpeg
 from ncml_codec.coefficients import codec, released_models, tiles
 from ncml_codec.coefficients.model_file import read_model
-from ncml_codec.decode.jpeg_decoder import recipe_of, restore
+from ncml_codec.decode.jpeg_decoder import restore, unpack_recipe
 from ncml_codec.encode import jpeg_encoder
 from ncml_codec.format.directory import read_directory
 from ncml_codec.format.kept_file import Coding, KeptHead
@@ -47,7 +47,7 @@ def test_golden_files_come_back_by_every_engine(path: Path, engine: str) -> None
             pytest.skip(missing)
     data, original = path.read_bytes(), path.with_suffix(".jpg").read_bytes()
     file = head_of(data).read(data)
-    recipe = recipe_of(file)
+    recipe = unpack_recipe(file.recipe)
     layout = jpeg.layout(recipe)
     static = file.coding == Coding.STATIC
     whole = tuple(np.zeros(shape, np.int16) for shape in layout.shapes)
@@ -102,7 +102,7 @@ def test_golden_files_have_every_feature() -> None:
     assert {head.is_grey for _, head in heads} == {False, True}
     assert max(len(head.lengths) for _, head in heads) > 1
     coded = [head.read(path.read_bytes()) for path, head in heads if head.coding != Coding.WHOLE]
-    recipes = [recipe_of(file) for file in coded]
+    recipes = [unpack_recipe(file.recipe) for file in coded]
     frames = [jpeg.layout(recipe).frame for recipe in recipes]
     assert {len(frame.components) for frame in frames} == {1, 2, 3, 4}
     assert {frame.progressive for frame in frames} == {False, True}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import os
 import resource
 import struct
@@ -20,6 +21,8 @@ import traceback
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +31,18 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ncml_codec.decode import image_decoder
+from ncml_codec import zstd_frames
+from ncml_codec.decode import image_decoder, jpeg_decoder
+from ncml_codec.encode import jpeg_encoder
 from ncml_codec.errors import FormatError, InputError, NcmlError
-from ncml_codec.format import directory
+from ncml_codec.format import directory, kept_file
 from ncml_codec.format.container import write
+from ncml_codec.format.kept_file import Coding
 from ncml_codec.format.tiles import BY_TILE
 from ncml_codec.network.model_file import MAGIC as MODEL_MAGIC
 from ncml_codec.network.model_file import Model, read_model, write_model
 from ncml_codec.picture import image_files, png_chunks, row_readers
+from tests.builders.coefficient_networks import jpeg_bytes
 from tests.builders.pictures import GOLDEN, real_images, valley
 from tests.builders.sealing import with_checksums, with_png_checksums
 
@@ -60,7 +67,10 @@ def decoded(data: bytes, model: Model) -> bool:
     """
     try:
         found = directory.read_directory(data)
-        again = write(found.read(data))
+        if found.kept is not None:
+            again = kept_file.write(found.kept.read(data))
+        else:
+            again = write(found.read(data))
     except FormatError:
         pass
     else:
@@ -95,6 +105,29 @@ def read_image(data: bytes, folder: Path) -> bool:
     if found[0] is not None and found[1] is not None:
         assert np.array_equal(found[0], found[1])
     return found[0] is not None
+
+
+def jpeg_kept(data: bytes) -> bool:
+    """A JPEG file, or what is nearly one, comes back byte for byte."""
+    try:
+        made = jpeg_encoder.encode(data, level=1, max_pixels=LARGEST)
+    except FormatError:  # beyond a limit
+        return False
+    jpeg_encoder.verify(made.data, data)
+    return not made.kept_whole
+
+
+def restored(data: bytes) -> bool:
+    """A `.ncmz` file of a JPEG file is that file, whose digest is right, or a FormatError."""
+    try:
+        found = directory.read_directory(data, LARGEST)
+        if found.kept is None:
+            return False
+        file = jpeg_decoder.restore(found.kept, data, max_pixels=LARGEST)
+    except FormatError:
+        return False
+    assert kept_file.digest_of(file) == found.kept.digest
+    return True
 
 
 def model_read(data: bytes) -> bool:
@@ -223,14 +256,44 @@ def image_seeds() -> tuple[list[bytes], list[bytes]]:
     return [data for data in pngs if len(data) < 20_000], others
 
 
+def kept_seeds() -> tuple[list[bytes], list[bytes]]:
+    """Small JPEG files, and `.ncmz` files that hold them: by coefficients, and whole."""
+    files = [jpeg_bytes(seed, sampling=seed % 3) for seed in range(3)]
+    files += [jpeg_bytes(3, mode="L"), jpeg_bytes(4, (17, 9), mode="CMYK"), b"\xff\xd8\xff no more"]
+    with_tail = files[0] + b"what follows"
+    out = io.BytesIO()
+    Image.fromarray(valley(40, 60, 17, 26)).save(out, "JPEG", progressive=True)
+    files += [with_tail, out.getvalue(), files[1][:-60] + bytes(9) + files[1][-30:]]
+    levels = itertools.cycle((1, 5))
+    return files, [jpeg_encoder.encode(data, level=next(levels)).data for data in files]
+
+
+def with_recipe(data: bytes, recipe: bytes) -> bytes:
+    """A kept file with another recipe, unpacked here."""
+    head = directory.read_directory(data).kept
+    assert head is not None
+    return kept_file.write(replace(head.read(data), recipe=zstd_frames.pack(recipe, 1)))
+
+
+def recipe_in(data: bytes) -> bytes | None:
+    head = directory.read_directory(data).kept
+    if head is None or head.coding == Coding.WHOLE:
+        return None
+    return zstd_frames.unpack(bytes(head.read(data).recipe), "recipe", at_most=LARGEST)
+
+
 def targets(folder: Path) -> dict[str, tuple[Bytes, Law]]:
     """Every kind of file: how it is drawn, and the law it obeys."""
-    golden = [path.read_bytes() for path in sorted(GOLDEN.rglob("*.ncmz"))]
+    jpegs, kept = kept_seeds()
+    golden = [path.read_bytes() for path in sorted(GOLDEN.rglob("*.ncmz"))] + kept
     small = [data for data in golden if len(data) < 3000]
     tiny = (GOLDEN / "tiny.ncpn").read_bytes()
     model = read_model(tiny)
     pngs, others = image_seeds()
     description, tensors = model_parts(tiny)
+    recipes = st.sampled_from([each for each in kept if recipe_in(each)]).flatmap(
+        lambda each: edits([recipe_in(each) or b""]).map(partial(with_recipe, each))
+    )
     sections = [directory.read(data).metadata for data in small if is_sound(data)]
     records = [zstandard.ZstdDecompressor().decompress(one) for one in sections if one]
     packed = edits(records).map(lambda data: zstandard.ZstdCompressor(level=1).compress(data))
@@ -240,6 +303,9 @@ def targets(folder: Path) -> dict[str, tuple[Bytes, Law]]:
         "png": (edits(pngs).map(with_png_checksums), lambda data: read_image(data, folder)),
         "png-drawn": (drawn_png(), lambda data: read_image(data, folder)),
         "images": (edits(others), lambda data: read_image(data, folder)),
+        "jpeg": (edits(jpegs), jpeg_kept),
+        "kept": (edits(kept).map(with_checksums), restored),
+        "recipe": (recipes, restored),
         "model": (
             st.one_of(
                 edits([description]).map(lambda text: as_model(text, tensors)),
