@@ -155,8 +155,11 @@ class Directory:
     def read(self, data: bytes) -> Container:
         """A whole file with layers, every section checked against its checksum.
 
-        Raises FormatError that names what is wrong: cut short, damaged where, or too long.
+        Raises FormatError that names what is wrong: cut short, damaged where, or too long; also
+        for a JPEG file, which has no layers.
         """
+        if self.kept is not None:
+            raise FormatError("the file holds a JPEG file, and no image in layers")
         metadata = self.section(data, Section.METADATA)
         table = self.section(data, Section.TABLE)
         layers = [self.layer(data, index) for index in range(len(self.layers))]

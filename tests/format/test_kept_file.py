@@ -17,6 +17,7 @@ from ncml_codec.errors import BeyondLimit, ChecksumMismatch, FormatError
 from ncml_codec.format import directory, kept_file
 from ncml_codec.format.kept_file import Coding, KeptFile, digest_of
 from tests.builders.coefficient_networks import jpeg_bytes
+from tests.builders.sealing import with_checksums
 
 EXAMPLE = KeptFile(
     width=40,
@@ -87,6 +88,21 @@ def test_pixels_and_payloads_are_bounded_before_they_are_read() -> None:
     data = kept_file.write(replace(EXAMPLE, payloads=[]))
     with pytest.raises(FormatError, match="0 tiles of coefficients"):
         directory.read_directory(data)
+
+
+def test_a_jpeg_file_has_no_layers_to_read() -> None:
+    with pytest.raises(FormatError, match="no image in layers"):
+        directory.read(kept_file.write(EXAMPLE))
+
+
+@given(files())
+def test_a_sealed_file_is_as_sound_as_before_and_damage_gets_past_the_checksums(
+    file: KeptFile,
+) -> None:
+    data = kept_file.write(file)
+    assert with_checksums(data) == data
+    damaged = data[:6] + bytes([data[6] ^ 1]) + data[7:-1] + bytes([data[-1] ^ 1])
+    assert read(with_checksums(damaged)).width != file.width
 
 
 def test_a_damaged_section_is_named() -> None:
