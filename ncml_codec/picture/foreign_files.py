@@ -260,7 +260,7 @@ def _directory(
                 list(struct.unpack_from(f"{order}{values}{letter}", data, place)) if letter else []
             )
         (more,) = struct.unpack_from(order + offset, data, at + count * (head + inline))
-    except struct.error as error:
+    except (struct.error, OverflowError) as error:
         raise InputError(f"{name}: its tags are cut short; it is damaged") from error
     return tags, end, more
 

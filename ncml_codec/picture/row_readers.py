@@ -185,7 +185,7 @@ class PnmFile:
         path, file = self.file.path, self.file.file
         try:
             file.seek(self.header.start + top * stride)
-            count = file.readinto(samples.data.cast("B"))
+            count = file.readinto(samples.reshape(-1).data)
         except OSError as error:
             raise InputError(f"{path}: {error.strerror or error}") from error
         if count != samples.size:
