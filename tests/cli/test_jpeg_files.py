@@ -106,6 +106,18 @@ def test_pixels_are_those_of_the_jpeg_file(photo: Path, tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(image), expected)
 
 
+def test_the_file_stays_where_only_its_pixels_are_written(photo: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "photo.jpg.ncmz"
+    assert ncmlzip("compress", "-1", photo).exit_code == 0
+    for output in (["--to", "png"], ["-o", tmp_path / "pixels.ppm"]):
+        done = ncmlzip("decompress", "--rm", *output, packed)
+        assert done.exit_code == 1
+        assert "not kept: the JPEG file" in done.stderr or "would be lost" in done.stderr
+        assert packed.exists()
+    assert ncmlzip("decompress", "--rm", "--strip", "-f", "--to", "png", packed).exit_code == 0
+    assert not packed.exists()
+
+
 def test_python_gives_the_file(photo: Path) -> None:
     data = ncml_codec.compress(photo, level=1)
     assert ncml_codec.restore(data) == photo.read_bytes()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ncml_cli.report import Done, NotKept
 from ncml_cli.zip.settings import Settings, engine_of
-from ncml_cli.zip.targets import Target, free_target, names_no_format, restored_name
+from ncml_cli.zip.targets import Target, free_target, image_name, names_no_format
 from ncml_codec.atomic_files import FileState, InputFile, remove, write_atomically
 from ncml_codec.decode import image_decoder, jpeg_decoder, memory, tile_decoder
 from ncml_codec.decode.effort import Effort
@@ -211,7 +211,8 @@ class Decompress:
             _check_size(source, file.status.st_size, self.settings)
             data = file.read()
         read = file.state
-        if is_kept(data) and not self.part and path.suffix.lower() not in WRITABLE:
+        of_jpeg = is_kept(data) and not self.part
+        if of_jpeg and path.suffix.lower() not in WRITABLE:
             return self._start_jpeg(source, read, data, path, threads, bar)
         salvaged = None
         with self.settings.effort(threads, bar, _coded_pixels(source), source) as effort:
@@ -238,6 +239,8 @@ class Decompress:
         more = f"{time.perf_counter() - started:.2f} s, {engine_of(effort, opened.model)}"
         losses = salvaged.losses if salvaged else []
         lost = not_held(chunks, opened.kind, str(path))
+        if of_jpeg:
+            lost = ["the JPEG file, of which these are the pixels", *lost]
         return partial(self.finish, source, read, path, written or data, size, more, lost, losses)
 
     def _start_jpeg(
@@ -298,7 +301,7 @@ class Decompress:
         is_fallback = (
             self.suffix is None
             and names_no_format(source)
-            and path.name == restored_name(source, part=self.part)
+            and path.name == image_name(source, part=self.part)
         )
         note = ", as PNG, since the name has no suffix of a lossless format" if is_fallback else ""
         return Done(f"{source} -> {path}: {size}{note}", more, facts, _warning(source, not_kept))

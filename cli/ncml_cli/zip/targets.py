@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ncml_cli.report import Skipped
 from ncml_cli.zip.inputs import JPEG
-from ncml_codec.errors import NcmlError, NotEnoughMemory, OutputError, UsageError
+from ncml_codec.errors import InputError, NcmlError, NotEnoughMemory, OutputError, UsageError
 
 if TYPE_CHECKING:
     from ncml_codec.decode.region import Region
@@ -102,39 +102,47 @@ def compressed_name(source: Path, force: bool) -> str:
 
 
 def restored_name(source: Path, suffix: str | None = None, part: Region | None = None) -> str:
-    """The name without `.ncmz`; with `suffix`, in place of an image format's, if one is given.
+    """The name of the output, for which the file's first bytes are read.
 
-    A name without the suffix of a format that can be written gets `.png`, see `names_no_format`; or
-    of a JPEG file `.jpg`, if it has no such suffix. part: of the image, which stands before the
-    suffix, so that it is not taken for the whole.
+    As `image_name`; a JPEG file that is asked for whole gets `.jpg`, if it has no such suffix.
     """
     if not source.name.endswith(SUFFIX) or source.name == SUFFIX:
         raise UsageError(f"{source}: does not end in {SUFFIX}; name the output with -o")
     name = Path(source.name.removesuffix(SUFFIX))
-    if holds_jpeg(source):
-        is_named = name.suffix.lower() in JPEG
-        if suffix is None and part is None:
-            return name.name if is_named else f"{name.name}.jpg"
-        stem, own = name.stem if is_named else name.name, ".png"
-    elif names_no_format(source):
-        stem, own = name.name, ".png"
-    else:
-        stem, own = name.stem, name.suffix
+    if not holds_jpeg(source):
+        return image_name(source, suffix, part)
+    is_named = name.suffix.lower() in JPEG
+    if suffix is None and part is None:
+        return name.name if is_named else f"{name.name}.jpg"
+    stem = name.stem if is_named else name.name
+    return stem + (f"-{part}" if part else "") + (suffix or ".png")
+
+
+def image_name(source: Path, suffix: str | None = None, part: Region | None = None) -> str:
+    """The name without `.ncmz`; with `suffix`, in place of an image format's, if one is given.
+
+    A name without the suffix of a format that can be written gets `.png`, see `names_no_format`.
+    part: of the image, which stands before the suffix, so that it is not taken for the whole.
+    """
+    name = Path(source.name.removesuffix(SUFFIX))
+    stem, own = (name.name, ".png") if names_no_format(source) else (name.stem, name.suffix)
     return stem + (f"-{part}" if part else "") + (suffix or own)
 
 
 def holds_jpeg(source: Path) -> bool:
-    """Whether a `.ncmz` file holds a JPEG file; False if its first bytes cannot be read.
+    """Whether a `.ncmz` file holds a JPEG file; False if it is not there or no file.
 
-    Raises NotEnoughMemory.
+    Raises InputError if its first bytes cannot be read, NotEnoughMemory.
     """
     from ncml_codec.format.kept_file import is_kept
 
     try:
         with source.open("rb") as file:
             return is_kept(file.read(6))
-    except OSError:  # whoever reads it says so
+    except (FileNotFoundError, IsADirectoryError):  # whoever reads it says so
         return False
+    except OSError as error:
+        raise InputError(f"{source}: {error.strerror or error}") from error
     except MemoryError as error:
         raise NotEnoughMemory(f"{source}: there is not enough memory to look into it") from error
 
