@@ -18,7 +18,7 @@ from tests.programs.changing_inputs import (
     replace_input,
     write_into_input,
 )
-from tests.programs.faults import scenes
+from tests.programs.faults import SUFFIXES, scenes
 
 
 @pytest.mark.parametrize(
@@ -27,10 +27,13 @@ from tests.programs.faults import scenes
         ("compress --rm", replace_input),
         ("compress -f --rm", write_into_input),
         ("decompress --rm, streamed", replace_input),
+        ("compress --rm, jpg", replace_input),
+        ("decompress --rm, jpg", write_into_input),
     ],
 )
 def test_what_comes_to_an_inputs_name_is_never_lost(name: str, change: Change) -> None:
-    (scene,) = (scene for scene in scenes() if scene.name == name)
+    every = (scene for suffix in SUFFIXES for scene in scenes(suffix=suffix))
+    (scene,) = (scene for scene in every if scene.name == name)
     found = change_at_every_call(scene, change, other_of(scene, 24, 31))
     assert sum(found.values()) > 10
     assert set(found) == {"kept", "taken"}

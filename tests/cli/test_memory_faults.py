@@ -18,7 +18,7 @@ from tests.programs.memory_faults import fail_at, places, scenes
 
 def test_a_memory_error_at_any_call_is_a_message_and_loses_nothing() -> None:
     found: Counter[str] = Counter()
-    for number, scene in enumerate(scenes(formats=["png", "tiff"])):
+    for number, scene in enumerate(scenes(formats=["png", "tiff", "jpeg"])):
         every = places(scene)
         assert len(every) > 40, scene.name
         found += Counter(fail_at(scene, place) for place in every[number * 9 :: 50])

@@ -19,18 +19,19 @@ from ncml_codec.picture import row_readers
 from tests.builders.pictures import GOLDEN, valley
 
 TINY = str(GOLDEN / "tiny.ncpn")
-COMMANDS = ("compress", "decompress")
+COMMANDS = ("compress", "decompress", "compress a JPEG file", "decompress a JPEG file")
 
 
 def ncmlzip(command: str, *arguments: object) -> Result:
-    return CliRunner().invoke(main, [command, "-m", TINY, *map(str, arguments)])
+    return CliRunner().invoke(main, [command.split()[0], "-m", TINY, *map(str, arguments)])
 
 
 def source_of(command: str, folder: Path) -> tuple[Path, Path]:
     """An input of the command in a folder of its own, and the output's name."""
-    image, packed = folder / "a.png", folder / "a.png.ncmz"
+    image = folder / ("a.jpg" if command.endswith("JPEG file") else "a.png")
+    packed = image.with_name(f"{image.name}.ncmz")
     Image.fromarray(valley(90, 90, 24, 31)).save(image)
-    if command == "compress":
+    if command.startswith("compress"):
         return image, packed
     assert ncmlzip("compress", "--rm", image).exit_code == 0
     return packed, image
@@ -243,7 +244,7 @@ def test_an_input_stays_unless_the_written_output_is_still_there(
     assert f"{target}: " in result.stderr
     assert f"{source} is kept" in result.stderr
     assert source.read_bytes() == before
-    assert sorted(os.listdir(tmp_path)) == ["a.png", "a.png.ncmz"]
+    assert sorted(os.listdir(tmp_path)) == sorted([source.name, target.name])
 
 
 @pytest.mark.parametrize("suffix", [".png", ".ppm"])

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.programs.faults import (
+    SUFFIXES,
     Scene,
     counted_run,
     folder_of,
@@ -61,8 +62,9 @@ CHANGES: tuple[Change, ...] = (replace_input, write_into_input, remove_input)
 
 
 def other_of(scene: Scene, height: int, width: int) -> Other:
-    png, packed = made(height, width, top=40)
-    return Other(png, packed) if scene.source.endswith(".png") else Other(packed, png)
+    suffix = scene.source.removesuffix(".ncmz").rpartition(".")[2]
+    image, packed = made(height, width, 40, suffix)
+    return Other(packed, image) if scene.source.endswith(".ncmz") else Other(image, packed)
 
 
 def lawful_after(scene: Scene, change: Change, other: Other, folder: Path) -> str:
@@ -134,13 +136,13 @@ def main() -> None:
     options = parser.parse_args()
     random.seed(options.seed)
     total: Counter[str] = Counter()
-    for scene in scenes():
+    for scene in (scene for suffix in SUFFIXES for scene in scenes(suffix=suffix)):
         other = other_of(scene, 24, 31)
         for change in CHANGES:
             found = change_at_every_call(scene, change, other)
             print(f"{scene.name}: {change.__name__} before every call: {dict(found)}", flush=True)
             total += found
-    larger, times = scenes(120, 160), {}
+    larger, times = [one for suffix in SUFFIXES for one in scenes(120, 160, suffix)], {}
     others = {scene.name: other_of(scene, 120, 160) for scene in larger}
     for scene in larger:
         with folder_of(scene) as folder:

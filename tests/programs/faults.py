@@ -35,6 +35,7 @@ from tests.builders.pictures import GOLDEN, valley
 TINY = str(GOLDEN / "tiny.ncpn")
 TEMPORARY = ".ncml-"
 ASIDE = ".aside"
+_FORMATS = {"png": "PNG", "jpg": "JPEG"}
 _WATCHED = {"open", "os.chmod", "os.link", "os.remove", "os.rename", "os.truncate", "os.utime"}
 
 
@@ -59,14 +60,18 @@ class Scene:
         return "--rm" in self.arguments
 
 
-def scenes(height: int = 24, width: int = 31) -> list[Scene]:
-    """Compressing and decompressing; with --rm, over an old output, and streamed."""
-    png, packed = made(height, width)
+SUFFIXES = ("png", "jpg")
+
+
+def scenes(height: int = 24, width: int = 31, suffix: str = "png") -> list[Scene]:
+    """Compressing and decompressing; with --rm, over an old output, and streamed (images only)."""
+    image, packed = made(height, width, suffix=suffix)
+    name_of_image = f"a.{suffix}"
     old = b"an older file"
     found = []
     for command, source, target, given, after in (
-        ("compress", "a.png", "a.png.ncmz", png, packed),
-        ("decompress", "a.png.ncmz", "a.png", packed, png),
+        ("compress", name_of_image, f"{name_of_image}.ncmz", image, packed),
+        ("decompress", f"{name_of_image}.ncmz", name_of_image, packed, image),
     ):
         call = [command, "-m", TINY, "--threads", "1", "{folder}/" + source]
         for name, more, before in (
@@ -75,26 +80,29 @@ def scenes(height: int = 24, width: int = 31) -> list[Scene]:
             (" -f", ["-f"], {target: old}),
             (" -f --rm", ["-f", "--rm"], {target: old}),
         ):
-            for streamed in (False, True) if command == "decompress" else (False,):
+            may_stream = command == "decompress" and suffix == "png"
+            for streamed in (False, True) if may_stream else (False,):
                 label = command + name + (", streamed" if streamed else "")
+                label += "" if suffix == "png" else f", {suffix}"
                 arguments = [*call[:1], *more, *call[1:]]
                 files = {source: given, **before}
                 found.append(Scene(label, arguments, source, target, files, after, streamed))
     return found
 
 
-def made(height: int, width: int, top: int = 90) -> tuple[bytes, bytes]:
-    """An image as PNG, written as ncmlzip would, and its `.ncmz` file. top: in the photograph."""
+def made(height: int, width: int, top: int = 90, suffix: str = "png") -> tuple[bytes, bytes]:
+    """An image file, a PNG as ncmlzip writes it, and its `.ncmz` file. top: in the photograph."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         out = BytesIO()
-        Image.fromarray(valley(top, 90, height, width)).save(out, "PNG")
-        (folder / "a.png").write_bytes(out.getvalue())
+        Image.fromarray(valley(top, 90, height, width)).save(out, _FORMATS[suffix])
+        path = folder / f"a.{suffix}"
+        path.write_bytes(out.getvalue())
         model = ("-m", TINY, "-q")
-        in_child(lambda: run(["compress", *model, f"{folder}/a.png"]))
-        (folder / "a.png").unlink()
-        in_child(lambda: run(["decompress", *model, f"{folder}/a.png.ncmz"]))
-        return (folder / "a.png").read_bytes(), (folder / "a.png.ncmz").read_bytes()
+        in_child(lambda: run(["compress", *model, str(path)]))
+        path.unlink()
+        in_child(lambda: run(["decompress", *model, f"{path}.ncmz"]))
+        return path.read_bytes(), Path(f"{path}.ncmz").read_bytes()
 
 
 def lawful(scene: Scene, folder: Path) -> str:
@@ -290,13 +298,14 @@ class Batch:
 
 
 def batches(count: int) -> list[Batch]:
-    """Compressing and decompressing so many files of four different images."""
-    images = [made(96, 128, top) for top in (0, 40, 80, 120)]
-    names = [f"{index}.png" for index in range(count)]
+    """Compressing and decompressing so many files: three different PNG images, and a JPEG."""
+    suffixes = ("png", "jpg", "png", "png")
+    images = [made(96, 128, 40 * at, suffix) for at, suffix in enumerate(suffixes)]
+    names = [f"{index}.{suffixes[index % 4]}" for index in range(count)]
     pairs = [(name, *images[index % 4]) for index, name in enumerate(names)]
     return [
-        Batch("compress", {name: (png, f"{name}.ncmz", coded) for name, png, coded in pairs}),
-        Batch("decompress", {f"{name}.ncmz": (coded, name, png) for name, png, coded in pairs}),
+        Batch("compress", {name: (image, f"{name}.ncmz", coded) for name, image, coded in pairs}),
+        Batch("decompress", {f"{name}.ncmz": (coded, name, image) for name, image, coded in pairs}),
     ]
 
 
@@ -352,11 +361,11 @@ def main() -> None:
     if not options.kills:
         return
     total: Counter[str] = Counter()
-    for scene in scenes():
+    for scene in (scene for suffix in SUFFIXES for scene in scenes(suffix=suffix)):
         found = kill_at_every_call(scene)
         total += found
         print(f"{scene.name}: killed before every call: {dict(found)}", flush=True)
-    larger = scenes(120, 160)
+    larger = [scene for suffix in SUFFIXES for scene in scenes(120, 160, suffix)]
     times = {}
     for scene in larger:
         with folder_of(scene) as folder:

@@ -52,7 +52,7 @@ class Scene:
     after: bytes
 
 
-FORMATS = ("png", "ppm", "bmp", "tiff", "webp", "16-bit png")
+FORMATS = ("png", "ppm", "bmp", "tiff", "webp", "16-bit png", "jpeg")
 
 
 def scenes(height: int = 24, width: int = 31, formats: Sequence[str] = FORMATS) -> list[Scene]:
@@ -65,6 +65,7 @@ def scenes(height: int = 24, width: int = 31, formats: Sequence[str] = FORMATS) 
         ("bmp", {}),
         ("tiff", {"compression": "tiff_lzw"}),
         ("webp", {"lossless": True}),
+        ("jpeg", {}),
     ):
         if suffix not in formats:
             continue
