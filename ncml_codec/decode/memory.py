@@ -23,7 +23,7 @@ from ncml_codec.zstd_frames import unpacked_bytes
 
 MIB = 1 << 20
 
-_PROCESS = 48 * MIB  # Python, numpy, the model
+PROCESS = 48 * MIB  # Python, numpy, the model
 # By sample: of a tile, as it is coded and compared; of a row of tiles, with what a reader or writer
 # holds; of an image's payloads, while its other tiles are encoded.
 _TILE_DECODED, _TILE_ENCODED = 2, 4
@@ -74,7 +74,7 @@ def of_tiles(
     row = min(layout.height, 1 << layout.tile_exponent) * layout.width * planes
     held = row * (_BAND_ENCODED if encoding else _BAND_DECODED) if banded else 0
     held += layout.height * layout.width * planes * _PAYLOAD if encoding else 0
-    return _PROCESS + held + min(threads, layout.tile_count()) * tile
+    return PROCESS + held + min(threads, layout.tile_count()) * tile
 
 
 def of_layers(
@@ -93,7 +93,7 @@ def of_layers(
     plane = _PLANES_ENCODED if encoding else _PLANES_DECODED
     pixel = byte_planes * plane + (_KEYS if encoding else 0)
     restored = height * width * looked_up * _LOOKED_UP
-    return _PROCESS + height * width * pixel + max([restored, *layers])
+    return PROCESS + height * width * pixel + max([restored, *layers])
 
 
 def of_layer(
@@ -143,14 +143,14 @@ def of_jpeg(layout: Layout, length: int, threads: int) -> int:
     places = tiles(layout)
     tile = sum(rows * columns for rows, columns, _ in places[0].shapes)
     at_work = min(threads, len(places)) * tile * _TILE_BLOCK
-    return _PROCESS + layout.frame.blocks * _BLOCK + at_work + length * _FILE_BYTE
+    return PROCESS + layout.frame.blocks * _BLOCK + at_work + length * _FILE_BYTE
 
 
 def blocks_within(most: int | None, length: int) -> int:
     """Blocks of a JPEG file of so many bytes whose coefficients may be read in `most` bytes."""
     if most is None:
         return BLOCKS_MAX
-    return min(BLOCKS_MAX, max(0, most - _PROCESS - length * _FILE_BYTE) // _BLOCK)
+    return min(BLOCKS_MAX, max(0, most - PROCESS - length * _FILE_BYTE) // _BLOCK)
 
 
 def of_whole_file(length: int, encoding: bool = False) -> int:
@@ -162,7 +162,7 @@ def notes_within(most: int | None, held: int) -> int:
     """Bytes of a recipe's notes that can be unpacked within `most` bytes, beside `held`."""
     if most is None:
         return NOTES_BYTES_MAX
-    return max(0, most - _PROCESS - held) // NOTE_MEMORY
+    return max(0, most - PROCESS - held) // NOTE_MEMORY
 
 
 def of_metadata(section: bytes | memoryview) -> int:
@@ -179,7 +179,7 @@ def of_metadata(section: bytes | memoryview) -> int:
 
 def check(most: int | None, held: int) -> None:
     """Raise BeyondLimit if the process takes more than `most` bytes with `held` in memory."""
-    threads_within(most, 1, lambda threads: _PROCESS + held)
+    threads_within(most, 1, lambda threads: PROCESS + held)
 
 
 def threads_within(most: int | None, threads: int, need: Callable[[int], int]) -> int:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import struct
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ncml_codec import zstd_frames
+from ncml_codec import jpeg, zstd_frames
 from ncml_codec.coefficients.released_models import load
-from ncml_codec.decode import file_info, jpeg_decoder
+from ncml_codec.decode import file_info, jpeg_decoder, memory
 from ncml_codec.decode.effort import Effort
 from ncml_codec.encode import jpeg_encoder
 from ncml_codec.errors import BeyondLimit, ChecksumMismatch, FormatError
 from ncml_codec.format import directory, kept_file
 from ncml_codec.format.kept_file import Coding, KeptFile, digest_of
+from ncml_codec.jpeg import recipe as recipe_module
 from tests.builders.coefficient_networks import jpeg_bytes
+from tests.builders.limited import run_limited
 from tests.builders.sealing import with_checksums
+
+_PROCESS = (
+    memory.of_jpeg(jpeg.layout(jpeg.read(jpeg_bytes(1)).recipe), 0, 0) // memory.MIB * memory.MIB
+)
 
 EXAMPLE = KeptFile(
     width=40,
@@ -145,3 +155,117 @@ def test_the_work_of_a_jpeg_file_is_known_from_its_recipe() -> None:
     assert small is not None
     assert large is not None
     assert 20 * small < large
+
+
+def bomb(length: int) -> bytes:
+    """A zstd frame of so many zeros, made piece by piece."""
+    packer = zstandard.ZstdCompressor(1).compressobj(size=length)
+    piece = bytes(1 << 20)
+    return b"".join(packer.compress(piece) for _ in range(length >> 20)) + packer.flush()
+
+
+def claiming(width: int, height: int) -> bytes:
+    """A packed recipe of a file of 2^30 bytes and so many pixels, all in one scan."""
+    sound = jpeg_bytes(1, mode="L")
+    recipe = jpeg.read(sound).recipe
+    at = recipe.markers.index(b"\xff\xc0") + 5
+    size = struct.pack(">HH", height, width)
+    markers = recipe.markers[:at] + size + recipe.markers[at + 4 :]
+    return zstd_frames.pack(replace(recipe, size=1 << 30, markers=markers).pack())
+
+
+def hostile(name: str) -> KeptFile:
+    """A kept file of a few kB that claims much."""
+    static = replace(EXAMPLE, coding=Coding.STATIC, identity=load().identity, payloads=[b""])
+    if name == "a whole file of 2^30 bytes":
+        whole = replace(EXAMPLE, coding=Coding.WHOLE, identity=b"", recipe=b"")
+        return replace(whole, payloads=[bomb(1 << 30)])
+    if name == "a recipe of 2^28 bytes":
+        return replace(static, recipe=bomb(1 << 28))
+    if name == "65535 x 65535 pixels":
+        return replace(static, width=65535, height=65535, recipe=claiming(65535, 65535))
+    if name == "65535 x 65535 pixels in the recipe alone":
+        return replace(static, recipe=claiming(65535, 65535))
+    if name == "8192 x 8192 pixels":
+        return replace(static, width=8192, height=8192, recipe=claiming(8192, 8192))
+    recipe = claiming(40, 32)
+    return replace(static, width=40, height=32, recipe=recipe, payloads=[b""] * (1 << 16))
+
+
+# What each option refuses, under 400 MiB of address space.
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no limit of address space")
+@pytest.mark.parametrize(
+    ("name", "option", "code", "said"),
+    [
+        ("a whole file of 2^30 bytes", "--max-pixels=1000000", 1, "beyond the limit"),
+        ("a whole file of 2^30 bytes", "--max-work=100000000000", 1, "max_work"),
+        ("a whole file of 2^30 bytes", "--memory=300MiB", 1, "--memory"),
+        ("a recipe of 2^28 bytes", "--max-pixels=1000000", 1, "beyond the limit"),
+        ("a recipe of 2^28 bytes", "--max-work=10000000000", 1, "max_work"),
+        ("a recipe of 2^28 bytes", "--memory=300MiB", 1, "--memory"),
+        ("65535 x 65535 pixels", "-q", 1, "beyond the limit of 536870912"),
+        ("65535 x 65535 pixels", "--max-pixels=5000000000", 1, "blocks"),
+        ("65535 x 65535 pixels in the recipe alone", "-q", 1, "blocks"),
+        ("8192 x 8192 pixels", "--max-pixels=1000000", 1, "beyond the limit of 1000000"),
+        ("8192 x 8192 pixels", "--max-work=10000000000", 1, "max_work"),
+        ("8192 x 8192 pixels", "--memory=150MiB", 1, "--memory"),
+        ("65536 tiles", "-q", 4, "65536 tiles, not 1"),
+    ],
+)
+def test_what_claims_much_is_refused_in_little_memory(
+    name: str, option: str, code: int, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.jpg.ncmz"
+    path.write_bytes(kept_file.write(hostile(name)))
+    assert path.stat().st_size < 1 << 19
+    program = [sys.executable, "-m", "ncml_cli.zip.ncmlzip", "test", "-T", "1", option, path]
+    done = run_limited(program, 400)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+
+
+def test_notes_are_bounded_by_work_and_memory_before_they_are_unpacked() -> None:
+    recipe = jpeg.read(jpeg_bytes(1)).recipe
+    notes = replace(recipe.scans[0], breaks=tuple(range(3000)))
+    packed = zstd_frames.pack(replace(recipe, scans=(notes,)).pack())
+    assert jpeg_decoder.unpack_recipe(packed).scans == (notes,)
+    for limits in ({"max_work": 10**8}, {"most_memory": _PROCESS + (100 << 10)}):
+        with pytest.raises(BeyondLimit, match="notes"):
+            jpeg_decoder.unpack_recipe(packed, **limits)
+
+
+def test_more_notes_than_can_be_unpacked_are_not_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = jpeg_bytes(1)
+    monkeypatch.setattr(recipe_module, "NOTES_BYTES_MAX", 3)
+    made = jpeg_encoder.encode(data, level=1)
+    assert "notes of its scans" in made.kept_whole
+    jpeg_encoder.verify(made.data, data)
+
+
+def test_larger_files_than_can_be_restored_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = jpeg_bytes(1)
+    with pytest.raises(BeyondLimit, match="pixels"):
+        jpeg_encoder.encode(data + bytes(5 << 20), max_pixels=2000)
+    monkeypatch.setattr(jpeg_encoder, "MAX_RECIPE_BYTES", 99)
+    assert "beside its coefficients" in jpeg_encoder.encode(data).kept_whole
+    monkeypatch.setattr(jpeg_encoder, "MAX_FILE_BYTES", len(data) - 1)
+    with pytest.raises(BeyondLimit, match="bytes, more than"):
+        jpeg_encoder.encode(data)
+
+
+@pytest.mark.parametrize("size", [(64, 48), (2000, 1100)])
+def test_memory_that_lacks_for_coefficients_is_named_before_they_are_read(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = jpeg_bytes(1, size)
+    need = memory.of_jpeg(jpeg.read(data).layout, len(data), 1)
+    most = max(need, _PROCESS + memory.of_whole_file(len(data), encoding=True))
+    assert not jpeg_encoder.encode(data, level=1, effort=Effort(threads=4, memory=most)).kept_whole
+    with pytest.raises(BeyondLimit, match="--memory"):
+        jpeg_encoder.encode(data, level=1, effort=Effort(memory=most - 1))
+    coded = jpeg_encoder.encode(data, level=1).data
+    head = directory.read_directory(coded).kept
+    assert head is not None
+    assert jpeg_decoder.restore(head, coded, effort=Effort(threads=4, memory=need)) == data
+    with pytest.raises(BeyondLimit, match="--memory"):
+        jpeg_decoder.restore(head, coded, effort=Effort(memory=need - 1))
