@@ -43,7 +43,7 @@ def restore(
         (payload,) = file.payloads
         size = _unpacked_bytes(payload, "payload", MAX_FILE_BYTES, max_pixels)
         costs.of_whole_file(size).check(max_work)
-        memory.check(effort.memory, memory.of_whole_file(size))
+        memory.check(effort.memory, memory.of_unpacked(size, len(payload)))
         found = zstd_frames.unpack(bytes(payload), "payload", at_most=MAX_FILE_BYTES)
     else:
         found = _written(file, models, effort, max_pixels, max_work)
@@ -89,11 +89,12 @@ def unpack_recipe(
     """What is kept beside the coefficients, within limits. Raises FormatError."""
     size = _unpacked_bytes(packed, "recipe", MAX_RECIPE_BYTES, max_pixels)
     costs.of_whole_file(size).check(max_work)
-    memory.check(most_memory, memory.of_whole_file(size))
+    held = memory.of_unpacked(size, len(packed))
+    memory.check(most_memory, held)
     notes = NOTES_BYTES_MAX
     if max_work is not None:
         notes = min(notes, max_work // costs.NOTE)
-    notes = min(notes, memory.notes_within(most_memory, memory.of_whole_file(size)))
+    notes = min(notes, memory.notes_within(most_memory, held))
     content = zstd_frames.unpack(bytes(packed), "recipe", at_most=MAX_RECIPE_BYTES)
     recipe = Recipe.unpack(content, notes)
     if recipe.size > MAX_FILE_BYTES:

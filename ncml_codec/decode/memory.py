@@ -46,9 +46,8 @@ _WEBP, _WEBP_DECODED, _WEBP_GREY, _WEBP_COLOURS, _WEBP_SLOW = 10 * MIB, 24, 36, 
 # what is known of the pixels of a wave.
 _MIXING, _MIXED, _SLOT = 18 * MIB, 20, 104
 _WAVE, _WAVE_PLANE = 1100, 400
-# JPEG files. By block of 64 coefficients: of the file, of a tile at work; by byte of the file, and
-# of one that is kept whole.
-_BLOCK, _TILE_BLOCK, _FILE_BYTE, _WHOLE = 170, 900, 7, 3
+# JPEG files. By block of 64 coefficients: of the file, of a tile at work; by byte of the file.
+_BLOCK, _TILE_BLOCK, _FILE_BYTE = 170, 900, 7
 
 
 def of_tiles(
@@ -153,9 +152,14 @@ def blocks_within(most: int | None, length: int) -> int:
     return min(BLOCKS_MAX, max(0, most - PROCESS - length * _FILE_BYTE) // _BLOCK)
 
 
-def of_whole_file(length: int, encoding: bool = False) -> int:
-    """What a file of so many bytes takes beside the process, in one zstd frame."""
-    return _WHOLE * length + (min(_PACKER * length, _PACKED_MOST) if encoding else 0)
+def of_unpacked(length: int, packed: int) -> int:
+    """What so many bytes take beside the process, out of a zstd frame of `packed` bytes."""
+    return length + 2 * packed
+
+
+def of_packing(length: int) -> int:
+    """What it takes to put a file of so many bytes into a zstd frame, and to check that."""
+    return 3 * length + min(_PACKER * length, _PACKED_MOST)
 
 
 def notes_within(most: int | None, held: int) -> int:

@@ -68,7 +68,7 @@ def encode(
     if len(data) > MAX_FILE_BYTES:
         raise BeyondLimit(f"a JPEG file of {len(data)} bytes, more than {MAX_FILE_BYTES}")
     check_bytes(len(data), max_pixels)
-    memory.check(effort.memory, memory.of_whole_file(len(data), encoding=True))
+    memory.check(effort.memory, memory.of_packing(len(data)))
     read = _read(data, max_pixels, effort)
     whole = _whole(data)
     if isinstance(read, str):

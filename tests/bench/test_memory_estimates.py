@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bench.speed.memory import Case, measured
 from ncml_codec.picture import png_chunks
@@ -60,4 +61,28 @@ def test_the_estimate_is_above_the_peak_and_within_1_6_of_it(
         path.write_bytes(encode_file(picture(), str(path)))
 
     for taken in measured(Case("small", write, level, 1, suffix=suffix)):
+        assert taken.peak < taken.estimate < 1.6 * taken.peak, taken
+
+
+def jpeg(picture: Picture, path: Path) -> None:
+    Image.fromarray(picture.samples.squeeze()).save(path, "JPEG", quality=92, subsampling=0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: jpeg(from_array(PHOTOGRAPH), path),
+        lambda path: jpeg(from_array(np.tile(PHOTOGRAPH, (4, 4, 1))), path),
+        lambda path: jpeg(from_array(RANDOM.integers(0, 256, (1500, 1500, 1), np.uint8)), path),
+        lambda path: path.write_bytes(b"\xff\xd8\xff" + RANDOM.bytes(4 << 20)),
+        lambda path: path.write_bytes(b"\xff\xd8\xff" + bytes(16 << 20)),
+    ],
+    ids=["photograph", "tiles", "noise", "kept whole", "kept whole, zeros"],
+)
+def test_the_estimate_for_jpeg_files_is_above_the_peak_and_not_far(
+    write: Callable[[Path], None], threads: int
+) -> None:
+    for taken in measured(Case("JPEG", write, 5, threads, suffix=".jpg")):
         assert taken.peak < taken.estimate < 1.6 * taken.peak, taken

@@ -137,7 +137,7 @@ def test_what_is_unpacked_is_bounded_before_it_is_unpacked(
     for effort, limits in (
         (Effort(), {"max_pixels": 2000}),
         (Effort(), {"max_work": 1000}),
-        (Effort(memory=60 << 20), {}),
+        (Effort(memory=55 << 20), {}),
     ):
         with pytest.raises(BeyondLimit):
             jpeg_decoder.restore(head, data, (), effort, **limits)
@@ -254,7 +254,7 @@ def test_memory_that_lacks_for_coefficients_is_named_before_they_are_read(
 ) -> None:
     data = jpeg_bytes(1, size)
     need = memory.of_jpeg(jpeg.read(data).layout, len(data), 1)
-    most = max(need, memory.PROCESS + memory.of_whole_file(len(data), encoding=True))
+    most = max(need, memory.PROCESS + memory.of_packing(len(data)))
     assert not jpeg_encoder.encode(data, level=1, effort=Effort(threads=4, memory=most)).kept_whole
     with pytest.raises(BeyondLimit, match="--memory"):
         jpeg_encoder.encode(data, level=1, effort=Effort(memory=most - 1))
