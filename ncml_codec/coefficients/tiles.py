@@ -7,7 +7,6 @@ rectangle of units (of all components' blocks at one place), the same part of ev
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +15,7 @@ from ncml_codec.coefficients import codec
 from ncml_codec.coefficients.codec import Coefficients
 from ncml_codec.coefficients.network import Network
 from ncml_codec.coefficients.planes import PlaneQuantisation
+from ncml_codec.engines.thread_shares import in_order
 from ncml_codec.errors import FormatError
 from ncml_codec.jpeg import Layout
 
@@ -81,8 +81,8 @@ def encode(
     def one(tile: Tile) -> bytes:
         return codec.encode(tile.of(coefficients), tile, network, static=static)
 
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(one, tiles(layout, side)))
+    places = tiles(layout, side)
+    return list(in_order(one, places, min(threads, len(places))))
 
 
 def decode(
@@ -100,12 +100,12 @@ def decode(
         raise FormatError(f"JPEG coefficients: {len(payloads)} tiles, not {len(places)}")
     whole = tuple(np.zeros(shape, np.int16) for shape in layout.shapes)
 
-    def one(tile: Tile, payload: bytes) -> None:
-        found = codec.decode(payload, tile, network, static=static)
+    def one(coded: tuple[Tile, bytes]) -> tuple[Coefficients, ...]:
+        return codec.decode(coded[1], coded[0], network, static=static)
+
+    tiles_coded = zip(places, payloads, strict=True)
+    decoded = in_order(one, tiles_coded, min(threads, len(places)))
+    for tile, found in zip(places, decoded, strict=True):
         for to, part in zip(tile.of(whole), found, strict=True):
             to[...] = part
-
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(one, places, payloads):
-            pass
     return whole

@@ -25,11 +25,13 @@ def test_a_memory_error_at_any_call_is_a_message_and_loses_nothing() -> None:
     assert found["refused"] > 10
 
 
-def test_little_address_space_is_a_message_and_loses_nothing() -> None:
+# Coded by zstd, by zlib and by the mixing coder; by coefficients.
+@pytest.mark.parametrize("format", ["16-bit png", "jpeg"])
+def test_little_address_space_is_a_message_and_loses_nothing(format: str) -> None:
     # In a program of its own: how much memory this one has free depends on the tests before.
-    code = """
+    code = f"""
 from tests.programs.memory_faults import fail_beyond, scenes
-formats = ["16-bit png"]  # coded by zstd, by zlib and by the mixing coder
+formats = [{format!r}]
 small, larger = scenes(formats=formats), scenes(100, 150, formats)
 for index, large in enumerate(larger):
     for room in (0, 64 << 20):
