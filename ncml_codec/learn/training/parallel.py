@@ -6,6 +6,8 @@ alone needs none of this and pays nothing for it.
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,10 +39,15 @@ def joined(device: str) -> Iterator[torch.device]:
     if count == 1:
         yield chosen
         return
+    # Its functions keep the process group of their import as a default argument. One that outlives
+    # the interpreter has threads that abort the process; imported first, they keep None.
+    importlib.import_module("torch.distributed.nn.functional")
     distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
         yield chosen
+        distributed.barrier()  # the first process writes while the others wait
     finally:
+        gc.collect()  # DistributedDataParallel, part of a cycle, holds the process group, too
         distributed.destroy_process_group()
 
 
