@@ -1,13 +1,13 @@
-"""Fuzzing of the native JPEG reader and writer, under the address and undefined behaviour
-sanitizers:
+"""Fuzzing of native code for JPEG files, under the address and undefined behaviour sanitizers:
 
     sh tests/programs/sanitize.sh python -m tests.programs.jpeg_fuzz --minutes 60 --keep FOLDER
 
 Files are drawn at random or made by Pillow, then damaged. Recipes are damaged and written with
 the file's coefficients. Scans go straight to the native module, with any arguments that have
-the right types. The laws stand in `tests/builders/jpeg_law.py`. A sanitizer ends the process, so
-the case at work stands in the file `now` of the folder; `--replay FILE` runs it again. Minutes are
-of CPU time.
+the right types. Coefficients and payloads go through random networks, some of them at the bounds
+that a model may have. The laws stand in `tests/builders/jpeg_law.py` and `coefficient_cases`. A
+sanitizer ends the process, so the case at work stands in the file `now` of the folder; `--replay
+FILE` runs it again. Minutes are of CPU time.
 """
 
 from __future__ import annotations
@@ -29,18 +29,34 @@ import numpy as np
 from PIL import Image
 
 from ncml_codec import jpeg
+from ncml_codec.coefficients.model_file import read_model
+from ncml_codec.decode import jpeg_decoder
+from ncml_codec.errors import FormatError
+from ncml_codec.format import directory, kept_file
 from ncml_codec.jpeg import _native
 from tests.builders.edits import edited
 from tests.builders.jpeg_files import drawn_jpeg
 from tests.builders.jpeg_law import read_alike, read_and_written, recipe_alike
 from tests.builders.jpeg_scans import random_code
-from tests.builders.pictures import valley
+from tests.builders.pictures import GOLDEN, valley
+from tests.builders.sealing import with_checksums
+from tests.programs.coefficient_cases import draw_coefficients, run_coefficients, run_payload
 from tests.programs.native_cases import Case
 
 LONGEST = 60.0  # seconds of CPU after which the system ends a process that is stuck in a case
 _BLOCKS = 5000  # of the files that a recipe may claim
 _SAID = 60.0  # seconds between reports
-_KINDS = {"sound": 1, "damaged": 8, "encoder": 6, "both": 1, "recipe": 4, "read": 4, "write": 4}
+_KINDS = {
+    "sound": 1,
+    "damaged": 8,
+    "encoder": 6,
+    "both": 1,
+    "recipe": 4,
+    "read": 4,
+    "write": 4,
+    "coefficients": 6,
+    "resealed": 3,
+}
 
 
 def seeds() -> list[bytes]:
@@ -65,11 +81,18 @@ def seeds() -> list[bytes]:
     return files
 
 
+KEPT = [path.read_bytes() for path in sorted((GOLDEN / "jpeg").glob("*.ncmz"))]
+
+
 def draw(chance: random.Random, files: list[bytes]) -> Case:
     """A case of any kind."""
     kind = chance.choices(list(_KINDS), list(_KINDS.values()))[0]
     if kind in ("read", "write"):
         return Case(kind, _scan_arguments(chance), _coded(chance))
+    if kind == "coefficients":
+        return draw_coefficients(chance)
+    if kind == "resealed":
+        return Case(kind, {}, with_checksums(edited(chance, chance.choice(KEPT))))
     if kind == "encoder":
         return Case(kind, {}, edited(chance, edited(chance, chance.choice(files))))
     seed = chance.getrandbits(32)
@@ -86,6 +109,12 @@ def run_case(case: Case) -> list[str]:
         return [case.kind, _run_read(case.settings, case.payload)]
     if case.kind == "write":
         return [case.kind, _run_write(case.settings, case.payload)]
+    if case.kind == "coefficients":
+        return [case.kind, run_coefficients(case.settings)]
+    if case.kind == "payload":
+        return [case.kind, run_payload(case.settings, case.payload)]
+    if case.kind == "resealed":
+        return [case.kind, _run_resealed(case.payload)]
     if case.kind == "recipe":
         coefficients = drawn_jpeg(random.Random(case.settings["drawn"])).coefficients
         written = recipe_alike(case.payload, _BLOCKS, coefficients, ("native",))
@@ -100,6 +129,19 @@ def run_case(case: Case) -> list[str]:
     if read is None:
         return [case.kind, "refused"]
     return [case.kind, "came back, damaged" if read.recipe.cut else "came back"]
+
+
+def _run_resealed(data: bytes) -> str:
+    try:
+        head = directory.read_directory(data).kept
+        if head is None:
+            return "refused"
+        model = read_model((GOLDEN / "coefficients.ncjp").read_bytes())
+        file = jpeg_decoder.restore(head, data, [model], max_pixels=64 * _BLOCKS)
+    except FormatError:
+        return "refused"
+    assert kept_file.digest_of(file) == head.digest
+    return "restored"
 
 
 def _coded(chance: random.Random) -> bytes:
@@ -238,7 +280,7 @@ def report(done: int, seconds: float, counts: Counter[str]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Fuzz the native JPEG reader and writer.")
+    parser = argparse.ArgumentParser(description="Fuzz native code for JPEG files.")
     parser.add_argument("--minutes", type=float, default=1.0, help="of CPU time")
     parser.add_argument("--seed", type=int, default=None, help="the same cases again")
     parser.add_argument("--keep", type=Path, help="folder for the cases found")
