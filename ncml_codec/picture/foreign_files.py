@@ -7,6 +7,7 @@ BITMAPV5HEADER, TIFF 6.0, BigTIFF, ITU-T T.81 (JPEG).
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy as np
 from ncml_codec.errors import InputError, UnsupportedImage
 
 MAX_TAGS = 1 << 12  # of a TIFF
+MAX_SEGMENTS = 1 << 16  # of a JPEG
 MAX_VALUES = 1 << 17  # of a TIFF's tag, but for bytes: Pillow keeps some hundred bytes for each
 _NAMED = 8  # tags and chunks that are listed
 _SLACK = 1 << 16  # bytes by which a TIFF's values may overlap each other
@@ -39,7 +41,16 @@ _TIFF_RATIOS = {5: 1366, 8: 1032, 32946: 1032, 32773: 64}  # by the number of a 
 _BITS, _COMPRESSION, _TILE = 258, 259, (322, 323)
 _LARGE_TILE = 1 << 20  # pixels of a TIFF's tile from which it may not be larger than the image
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG's markers that state the size
-_ALONE = {0x01, *range(0xD0, 0xD9)}  # JPEG's markers without content
+# JPEG's markers with content, and its end; segments that come back or say how pixels are coded,
+# and those that have a name.
+_MARKER, _SCAN, _END = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]"), 0xDA, 0xD9
+_JPEG_KEPT = ((0xE1, b"Exif\0\0"), (0xE2, b"ICC_PROFILE\0"), (0xEE, b"Adobe"))
+_JPEG_NAMED = (
+    (0xE0, b"JFXX\0", "thumbnail"),
+    (0xE1, b"http://ns.adobe.com/xap/1.0/\0", "XMP"),
+    (0xED, b"Photoshop 3.0\0", "Photoshop's data"),
+    (0xFE, b"", "comment"),
+)
 _BYTES = (1, 2, 7)  # which Pillow keeps as bytes
 _LETTERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 
@@ -206,16 +217,41 @@ def _check_packing(tags: dict[int, list[int]], pixels: int, length: int, name: s
 
 
 def _jpeg(data: bytes, name: str) -> Survey:
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker, (length,) = data[at + 1], struct.unpack_from(">H", data, at + 2)
-        if marker in _FRAMES:
-            height, width = struct.unpack_from(">HH", data, at + 5)
+    size, found, at, is_header = None, dict[str, None](), 0, True
+    for _ in range(MAX_SEGMENTS):
+        match = _MARKER.search(data, at)
+        if not match or match.end() + 2 > len(data):
+            return Survey(size, not_kept=list(found))
+        marker, at = match[0][1], match.end()
+        if marker == _END:
+            return Survey(size, not_kept=[*found, *_behind(len(data) - at)])
+        content = data[at + 2 : at + int.from_bytes(data[at : at + 2])]
+        if marker in _FRAMES and size is None and len(content) > 4:
+            height, width = struct.unpack_from(">HH", content, 1)
             if marker < 0xC9:  # those from it on are arithmetic
                 _check_ratio(width * height, _JPEG * len(data), name)
-            return Survey((width, height))
-        at += 1 if marker == 0xFF else 2 if marker in _ALONE else 2 + length
-    return Survey()
+            size = width, height
+        is_header &= marker != _SCAN
+        found |= dict.fromkeys(_not_kept_of(marker, content, is_header))
+        at += 2 + len(content)
+    raise UnsupportedImage(f"{name}: more than {MAX_SEGMENTS} segments are not handled")
+
+
+def _not_kept_of(marker: int, content: bytes, is_header: bool) -> list[str]:
+    """What of a JPEG's segment does not come back. is_header: Pillow reads what it keeps there."""
+    said = [
+        what
+        for kind, start, what in _JPEG_NAMED
+        if (kind, start) == (marker, content[: len(start)])
+    ]
+    if said or not 0xE0 <= marker <= 0xEF:
+        return said
+    if marker == 0xE0 and content.startswith(b"JFIF\0"):
+        thumbnail = ["thumbnail"] if len(content) > 14 else []
+        has_resolution = content[7:12] not in (b"\0\0\1\0\1", b"\0\0\0\0\0", b"")
+        return (["resolution"] if has_resolution else []) + thumbnail
+    comes_back = any(content.startswith(start) for kind, start in _JPEG_KEPT if kind == marker)
+    return [] if comes_back and is_header else [f"segment APP{marker - 0xE0}"]
 
 
 def _check_ratio(claimed: int, most: int, name: str) -> None:

@@ -36,13 +36,6 @@ _MODES = {
 }
 # TIFF's tags.
 _BITS_PER_SAMPLE, _ORIENTATION, _SAMPLES_PER_PIXEL, _SAMPLE_FORMAT = 258, 274, 277, 339
-# What Pillow finds in a JPEG that is not kept; of other formats `foreign_files` tells.
-_NOT_KEPT = {
-    "dpi": "resolution",
-    "comment": "comment",
-    "xmp": "XMP",
-    "photoshop": "Photoshop's data",
-}
 # That reading takes for a pixel beside its samples: 4 in Pillow's own image, and 12 more in what
 # libwebp is given room for when the file is opened. That writing takes for a byte of samples: two
 # copies, Pillow's image, the file, and the image that is read back; libwebp's by pixel and at least
@@ -70,10 +63,7 @@ def read(
     with opened(data, name, decoded) as image:
         check_size(image.width, image.height, name, max_pixels)
         picture = picture_of(image, name, len(data), admit)
-        more = [
-            said for key, said in _NOT_KEPT.items() if image.format == "JPEG" and key in image.info
-        ]
-    return replace(picture, not_kept=(*found.not_kept, *more))
+    return replace(picture, not_kept=tuple(found.not_kept))
 
 
 def opened(data: bytes, name: str, decoded: bool) -> Image.Image:

@@ -93,6 +93,56 @@ def test_what_does_not_come_back_is_named(
     assert list(row_readers.stripped(row_readers.open_image(path)).not_kept) == [named]
 
 
+def jpeg_with(*segments: tuple[int, bytes], late: bool = False, **options: object) -> bytes:
+    """A JPEG file with more segments, behind its beginning or behind its first scan."""
+    data = saved("JPEG", **options)
+    more = b"".join(
+        struct.pack(">BBH", 0xFF, kind, 2 + len(content)) + content for kind, content in segments
+    )
+    at = data.rindex(b"\xff\xd9") if late else 2
+    return data[:at] + more + data[at:]
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (saved("JPEG") + b"and more", ["8 bytes behind its end"]),
+        (2 * saved("JPEG"), [f"{len(saved('JPEG'))} bytes behind its end"]),
+        (saved("JPEG", dpi=(300, 300)), ["resolution"]),
+        (saved("JPEG", comment=b"a hill"), ["comment"]),
+        (jpeg_with((0xFE, b"a hill"), late=True), ["comment"]),
+        (saved("JPEG", xmp=b"<x/>"), ["XMP"]),
+        (jpeg_with((0xED, b"Photoshop 3.0\0 and so on")), ["Photoshop's data"]),
+        (jpeg_with((0xEB, b"JP content credentials")), ["segment APP11"]),
+        (jpeg_with((0xE1, b"Exif\0\0II*\0\x08\0\0\0"), late=True), ["segment APP1"]),
+        (jpeg_with((0xE0, b"JFXX\0\x10")), ["thumbnail"]),
+        (saved("JPEG", exif=b"Exif\0\0II*\0\x08" + bytes(9), icc_profile=b"icc" * 9), []),
+        (saved("JPEG", progressive=True, restart_marker_blocks=1), []),
+    ],
+)
+def test_what_a_jpeg_file_holds_beside_its_pixels_is_named_where_they_alone_are_taken(
+    data: bytes, named: list[str]
+) -> None:
+    assert list(decode_file(data, "x", decoded=True).not_kept) == named
+
+
+def test_a_jpeg_file_with_a_second_image_stays_where_its_pixels_alone_are_taken(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "two.jpg"
+    path.write_bytes(2 * saved("JPEG"))
+    result = compress("--rm", "--decoded", path)
+    assert result.exit_code == 1
+    assert "behind its end" in result.stderr
+    assert path.exists()
+    assert compress("--rm", "-f", path).exit_code == 0  # as it is kept, it may go
+
+
+def test_a_jpeg_file_of_more_segments_than_the_limit_is_refused() -> None:
+    with pytest.raises(UnsupportedImage, match="segments"):
+        decode_file(b"\xff\xd8" + b"\xff\xfe\0\2" * (1 << 16), "x", decoded=True)
+
+
 @pytest.mark.parametrize(
     "data",
     [
