@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,10 +16,11 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from ncml_cli.meter import Meter
+from ncml_cli.report import Done
 from ncml_cli.zip import inputs, pipes
 from ncml_cli.zip.ncmlzip import main
 from ncml_cli.zip.settings import Settings
-from ncml_codec.errors import UsageError
+from ncml_codec.errors import OutputError, UsageError
 from tests.builders.pictures import GOLDEN, valley
 
 TINY = str(GOLDEN / "tiny.ncpn")
@@ -179,6 +182,38 @@ def test_a_full_standard_output_is_reported(photo: Path) -> None:
         )
     assert done.returncode == 1
     assert done.stderr == "ncmlzip: standard output: No space left on device\n"
+
+
+class Narrow:
+    """An output without a buffer: it takes seven bytes at a time, and `room` bytes in all."""
+
+    def __init__(self, room: int) -> None:
+        self.taken, self.room = b"", room
+
+    def write(self, data: memoryview) -> int:
+        part = bytes(data[: min(7, self.room - len(self.taken))])
+        if not part:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.taken += part
+        return len(part)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def test_an_output_that_takes_a_part_of_what_is_written_gets_all_or_it_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As standard output is with PYTHONUNBUFFERED on a disk that is nearly full."""
+    monkeypatch.setattr(pipes, "leave_stdout", lambda: None)
+    target = tmp_path / "output"
+    target.write_bytes(bytes(range(200)))
+    for room, expected in ((200, Done), (100, OutputError)):
+        narrow = Narrow(room)
+        monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=narrow))
+        (outcome,) = pipes.delivered([Done()], target)
+        assert isinstance(outcome, expected)
+        assert narrow.taken == bytes(range(room))
 
 
 def test_a_reader_that_goes_away_is_met_with_silence(photo: Path) -> None:

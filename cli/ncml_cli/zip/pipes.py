@@ -6,6 +6,8 @@ So a pipe costs disk (TMPDIR) and not memory, and a damaged file gives no output
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import sys
 import tempfile
@@ -83,7 +85,8 @@ def _copy_in(source: Path) -> None:
 def _copy_out(target: Path, outcome: Done) -> Done:
     try:
         with target.open("rb") as file:
-            shutil.copyfileobj(file, sys.stdout.buffer, _PIECE)
+            for piece in iter(partial(file.read, _PIECE), b""):
+                _write_whole(piece)
         sys.stdout.buffer.flush()
     except BrokenPipeError as error:
         leave_stdout()
@@ -92,6 +95,17 @@ def _copy_out(target: Path, outcome: Done) -> Done:
         leave_stdout()
         raise OutputError(f"standard output: {error.strerror}") from error
     return outcome
+
+
+def _write_whole(piece: bytes) -> None:
+    """To standard output, which writes a part without an error where it has no buffer (python -u,
+    PYTHONUNBUFFERED): at a full disk, or if the reader goes away."""
+    left = memoryview(piece)
+    while left:
+        written = sys.stdout.buffer.write(left)
+        if written is None:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        left = left[written:]
 
 
 def _no_room(folder: Path, error: OSError) -> OutputError:
