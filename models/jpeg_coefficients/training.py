@@ -134,7 +134,7 @@ def train_network(
     }
     if resume and load_config(options.out).get("model") != record["model"]:
         raise UsageError(f"{options.out}: holds a run of another network")
-    training = _sets(options)
+    training = _sets(options, say)
     network = CoefficientNetwork(*planes)
     run = _Run(network, options)
     if resume:
@@ -146,9 +146,9 @@ def train_network(
     save_config(options.out, record)
     run.train(training, say)
     for name in options.test_data:
+        files = [file for _, file in sources.files([name], 1, options.seed, say)]
         for luma in (True, False):
-            blocks = Blocks((file for _, file in sources.files([name], 1, options.seed)), luma)
-            length = evaluate(run.averaged().plane(luma), blocks)
+            length = evaluate(run.averaged().plane(luma), Blocks(files, luma))
             say(f"{name}: {'luma' if luma else 'chroma'} {length.bits:.3f} bits a block")
     say(f"trained; the averaged weights are in {options.out}/{MODEL}")
 
@@ -258,14 +258,14 @@ class _Run:
         return network
 
 
-def _sets(options: Options) -> dict[bool, list[tuple[Blocks, float]]]:
+def _sets(options: Options, say: Callable[[str], None]) -> dict[bool, list[tuple[Blocks, float]]]:
     """Of luma and of chroma: each folder's blocks and share."""
     shares = options.shares or (1.0,) * len(options.data)
     if len(shares) != len(options.data) or not all(share > 0 for share in shares):
         raise UsageError(f"{len(shares)} shares of {len(options.data)} folders, each above 0")
     found: dict[bool, list[tuple[Blocks, float]]] = {True: [], False: []}
     for folder, share in zip(options.data, shares, strict=True):
-        files = [file for _, file in sources.files([folder], options.copies, options.seed)]
+        files = [file for _, file in sources.files([folder], options.copies, options.seed, say)]
         for luma in found:
             blocks = Blocks(files, luma)
             if len(blocks):

@@ -154,6 +154,33 @@ def test_the_commands_train_and_export(folder: Path, tmp_path: Path) -> None:
     assert read_model(model.read_bytes()).network.luma.first.outputs == PlaneConfig().first
 
 
+def test_files_that_cannot_be_read_are_named_counted_and_left_out(
+    folder: Path, tmp_path: Path
+) -> None:
+    (folder / "bad.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
+    (folder / "cut.png").write_bytes((folder / "b.png").read_bytes()[:200])
+    (folder / "empty.jpeg").touch()
+    (folder / "folder.png").mkdir()
+    arguments = ["--data", f"jpeg:{folder}", "--test-data", f"jpeg:{folder}", "--model", "jpeg"]
+    arguments += ["--out", str(tmp_path / "run"), "--steps", "1", "--batch", "16"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    said = [line for line in result.output.splitlines() if "left out" in line]
+    assert len(said) == 2
+    assert all("2 files; 4 left out, cannot be read:" in line for line in said)
+    for name in ("bad.jpg", "cut.png", "empty.jpeg", "folder.png"):
+        assert str(folder / name) in said[0]
+
+
+def test_a_folder_of_files_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
+    arguments = ["--data", f"jpeg:{tmp_path}", "--model", "jpeg", "--out", str(tmp_path / "run")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert "1 left out, cannot be read" in result.output
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -79,7 +79,7 @@ def exported(run: Path, folders: Sequence[Path], say: Callable[[str], None]) -> 
     from ncml_codec.coefficients.network import SUM_LIMIT
 
     model = training.from_run(run)
-    files = [file for _, file in sources.files([str(folder) for folder in folders], 1, 0)]
+    files = [file for _, file in sources.files([str(folder) for folder in folders], 1, 0, say)]
     sets = [Blocks(files, luma) for luma in (True, False)]
     if not all(map(len, sets)):
         raise UsageError("ncml-export needs JPEG files in colour, to see what activations reach")
