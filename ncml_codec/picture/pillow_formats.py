@@ -246,10 +246,7 @@ def _samples(image: Image.Image, kind: Kind, name: str) -> Samples:
 
 def _unidentified(data: bytes) -> str:
     if data.startswith(b"\xff\xd8\xff"):
-        return (
-            "a JPEG; stored as pixels it would only grow. Keep the file (or compress its decoded"
-            " pixels with --decoded)"
-        )
+        return "a JPEG file, whose pixels are not taken unasked. Convert it to PNG first"
     if data.startswith((b"GIF87a", b"GIF89a")):
         return "a GIF; animations are not handled. Convert it to PNG first"
     formats = ", ".join(("PNG", *READABLE, "PPM"))
