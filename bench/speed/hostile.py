@@ -1,24 +1,32 @@
 """What hostile files take: CPU time and memory of files that are small and claim much.
 
 Each file is decoded in a process of its own, with everything that can be read of it (`salvage`), so
-that a wrong checksum does not end the work early.
+that a wrong checksum does not end the work early. JPEG files are restored.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import struct
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt
 
+import numpy as np
 import zstandard
+from PIL import Image
 
+from ncml_codec import jpeg, zstd_frames
+from ncml_codec.coefficients import released_models as coefficients
+from ncml_codec.coefficients import tiles
 from ncml_codec.decode.effort import TILE_EXPONENT
 from ncml_codec.decode.file_info import inspect_bytes
 from ncml_codec.errors import FormatError
+from ncml_codec.format import kept_file
 from ncml_codec.format.adaptation import BODY, COLOURS, STATIC
 from ncml_codec.format.container import (
     Container,
@@ -29,6 +37,7 @@ from ncml_codec.format.container import (
     of_tiles,
     write,
 )
+from ncml_codec.format.kept_file import Coding, KeptFile, digest_of
 from ncml_codec.format.tiles import Tile, TileLayout, Tiles
 from ncml_codec.network import released_models
 from ncml_codec.picture.kinds import RGB_ALPHA, Kind
@@ -36,7 +45,9 @@ from ncml_codec.picture.kinds import RGB_ALPHA, Kind
 # Seconds of the processor and MiB, before and after decoding; VmHWM is the peak of this program.
 _CHILD = """
 import json, sys, time
-from ncml_codec.decode import salvage
+from ncml_codec.coefficients import released_models as jpeg_models
+from ncml_codec.decode import jpeg_decoder, salvage
+from ncml_codec.format import directory
 from ncml_codec.network import released_models
 from ncml_codec.errors import FormatError
 def peak():
@@ -45,12 +56,17 @@ def peak():
 data = open(sys.argv[1], "rb").read()
 for name in released_models.released():
     released_models.load(name)
+jpeg_models.load()
 before, began, outcome = peak(), time.process_time(), "decoded"
 try:
-    found = salvage.open_file(data)
-    for band in found.opened.bands:
-        pass
-    outcome = "checksum wrong" if found.losses else outcome
+    kept = directory.read_directory(data).kept
+    if kept is not None:
+        jpeg_decoder.restore(kept, data)
+    else:
+        found = salvage.open_file(data)
+        for band in found.opened.bands:
+            pass
+        outcome = "checksum wrong" if found.losses else outcome
 except FormatError as error:
     outcome = type(error).__name__
 print(json.dumps([time.process_time() - began, before, peak(), outcome]))
@@ -92,6 +108,9 @@ def cases(pixels: int) -> Iterator[Case]:
     for width, height in ((side, side), (pixels, 1)):
         yield Case(f"16-bit RGBA by mixing, {width} x {height}", _mixed(width, height))
     yield Case("8 x 8, metadata of 2^28 zeros", _tiles(8, 8, STATIC, "fast", metadata=1 << 28))
+    yield Case(f"JPEG file, grey, {side} x {side}", _jpeg(side))
+    whole = zstandard.ZstdCompressor(19).compress(bytes(1 << 28))
+    yield Case("JPEG file kept whole, 2^28 zeros", _kept(1, 1, Coding.WHOLE, b"", [whole]))
 
 
 def measured(case: Case) -> Taken:
@@ -142,6 +161,30 @@ def _records(length: int) -> bytes:
     return (
         (0).to_bytes(4, "little") + b"IDAT" + chunk.to_bytes(4, "little") + b"zzZz" + bytes(chunk)
     )
+
+
+def _jpeg(side: int) -> bytes:
+    """A JPEG file with every coefficient coded, all the same: it learns them and stays small."""
+    out = io.BytesIO()
+    Image.new("L", (8, 8)).save(out, "JPEG")
+    recipe = jpeg.read(out.getvalue()).recipe
+    at = recipe.markers.index(b"\xff\xc0") + 5
+    size = struct.pack(">HH", side, side)
+    markers = recipe.markers[:at] + size + recipe.markers[at + 4 :]
+    recipe = replace(recipe, size=1 << 30, markers=markers)
+    layout = jpeg.layout(recipe)
+    same = [np.ones(shape, np.int16) for shape in layout.shapes]
+    payloads = tiles.encode(same, layout, coefficients.load().network)
+    packed = zstd_frames.pack(recipe.pack())
+    return _kept(side, side, Coding.LEARNING, packed, payloads)
+
+
+def _kept(
+    width: int, height: int, coding: Coding, recipe: bytes, payloads: Sequence[bytes]
+) -> bytes:
+    identity = b"" if coding == Coding.WHOLE else coefficients.load().identity
+    file = KeptFile(width, height, True, coding, digest_of(b""), identity, recipe, payloads)
+    return kept_file.write(file)
 
 
 def _mixed(width: int, height: int) -> bytes:

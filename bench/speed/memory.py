@@ -84,6 +84,8 @@ def cases(photograph: Path) -> Iterator[Case]:
         yield Case("16-bit RGBA, 1500 x 1500", _deep, level, 1, level > 1)
         yield Case("palette, 1500 x 1500", _palette, level, 1)
         yield Case("photograph in grey, 2048 x 1365", _grey(photograph), level, 1)
+    # Of so many samples lossless WebP is tried, and mixing is not.
+    yield Case("photograph with doubled pixels, 4096 x 4096", _doubled(photograph), 5, 1, True)
     for suffix in (".webp", ".bmp", ".tif"):
         name = f"photograph, 2048 x 1365, through {suffix[1:]}"
         yield Case(name, photo(2048, 1365), 1, 1, suffix=suffix)
@@ -163,6 +165,16 @@ def _lattice(photograph: Path) -> Callable[[Path], None]:
         write_photograph(photograph, path, 2048, 1365)
         with Image.open(path) as image:
             samples = np.asarray(image) & 0xFC
+        Image.fromarray(samples).save(path)
+
+    return write
+
+
+def _doubled(photograph: Path) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        write_photograph(photograph, path, 2048, 2048)
+        with Image.open(path) as image:
+            samples = np.asarray(image).repeat(2, axis=0).repeat(2, axis=1)
         Image.fromarray(samples).save(path)
 
     return write
