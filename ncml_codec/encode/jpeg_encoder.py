@@ -29,6 +29,7 @@ from ncml_codec.format.kept_file import Coding, KeptFile, digest_of
 from ncml_codec.jpeg import Jpeg, Layout
 from ncml_codec.jpeg.markers import BLOCKS_MAX
 from ncml_codec.picture import foreign_files
+from ncml_codec.picture.picture import MAX_PIXELS
 
 _SIGNATURE = b"\xff\xd8\xff"
 _STATIC = 1  # the level at which the network does not learn
@@ -146,6 +147,8 @@ def _whole(data: bytes) -> bytes:
     try:
         width, height = foreign_files.survey(data, "it").size or (0, 0)
     except InputError:
+        width, height = 0, 0
+    if width * height > MAX_PIXELS:  # decoders would refuse the claim, which may be a damaged one
         width, height = 0, 0
     return kept_file.write(
         KeptFile(

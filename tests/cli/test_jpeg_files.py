@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,16 @@ def test_what_is_kept_whole_is_named_with_its_reason(tmp_path: Path) -> None:
     assert said["reason"]
     said = json.loads(ncmlzip("compress", "--json", "-f", "-1", _written(path, jpeg())).stdout)
     assert (said["kept"], said.get("reason")) == ("coefficients", None)
+
+
+def test_a_file_that_claims_more_pixels_than_are_decoded_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    frame = b"\xff\xc0\0\x0b\x08\xff\xff\xff\xff\1\1\x11\0"
+    data = b"\xff\xd8" + frame + random.Random(1).randbytes(1 << 23)
+    path.write_bytes(data)
+    assert ncmlzip("compress", "--rm", path).exit_code == 0
+    assert ncmlzip("decompress", "--rm", f"{path}.ncmz").exit_code == 0
+    assert path.read_bytes() == data
 
 
 def test_every_kind_of_damage_is_refused(photo: Path) -> None:
