@@ -1,12 +1,13 @@
-"""The optional native modules; everything else is in pyproject.toml.
+"""The optional native modules and the manual pages; everything else is in pyproject.toml.
 
-Without a C++17 compiler, or without pybind11, the package is built without them, and numpy and
-Python compute the same.
+Without a C++17 compiler, or without pybind11, the package is built without the native modules, and
+numpy and Python compute the same.
 """
 
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -52,4 +53,13 @@ def native_extensions() -> list[Extension]:
     return extensions
 
 
-setup(ext_modules=native_extensions())
+def man_pages() -> list[str]:
+    """The manual pages of the tools, written into `build`."""
+    sys.path += [".", "models", "cli"]
+    from ncml_cli import man_pages
+
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return man_pages.write(Path("build", "man"), project["version"])
+
+
+setup(ext_modules=native_extensions(), data_files=[("share/man/man1", man_pages())])
