@@ -27,13 +27,13 @@ from ncml_codec.engines.numpy_engine import NumpyEngine, NumpyWalk
 from ncml_codec.engines.stepwise import walk_tile
 from ncml_codec.entropy.coder import Encoder, Meter
 from ncml_codec.errors import InputError
-from ncml_codec.format.adaptation import STATIC
 from ncml_codec.format.container import of_tiles, write
 from ncml_codec.format.tiles import Tile, TileLayout, Tiles
 from ncml_codec.learn.data.crops import read_rgb
 from ncml_codec.learn.data.datasets import open_dataset
 from ncml_codec.learn.data.perturbation import perturbed
 from ncml_codec.network import released_models
+from ncml_codec.network.adaptation import STATIC, Adaptation
 from ncml_codec.network.integer_network import PARAMETER_UNIT, Integers
 from ncml_codec.network.model_file import Model, identified
 from ncml_codec.picture import png_chunks
@@ -142,7 +142,7 @@ def _tile(model: Model, samples: Pixels) -> Tile:
     """By the network alone, without learning and without colours."""
     encoder = Encoder()
     engine = engines.load("auto", model.network)
-    walk_tile(engine, samples.shape, samples, encoder, strength=STATIC)
+    walk_tile(engine, samples.shape, samples, encoder, adaptation=STATIC)
     return Tile(encoder.finish(), samples_crc(samples), STATIC)
 
 
@@ -232,8 +232,8 @@ class _Watched:
         self._engine = engine
         self.last: _ExactWalk
 
-    def walk(self, height: int, width: int, strength: int = STATIC) -> engines.Walk:
-        self.last = _ExactWalk(self._engine.walk(height, width, strength))
+    def walk(self, height: int, width: int, adaptation: Adaptation = STATIC) -> engines.Walk:
+        self.last = _ExactWalk(self._engine.walk(height, width, adaptation))
         return self.last
 
 

@@ -27,7 +27,6 @@ from ncml_codec.decode.effort import TILE_EXPONENT
 from ncml_codec.decode.file_info import inspect_bytes
 from ncml_codec.errors import FormatError
 from ncml_codec.format import kept_file
-from ncml_codec.format.adaptation import BODY, COLOURS, STATIC
 from ncml_codec.format.container import (
     Container,
     Header,
@@ -40,6 +39,7 @@ from ncml_codec.format.container import (
 from ncml_codec.format.kept_file import Coding, KeptFile, digest_of
 from ncml_codec.format.tiles import Tile, TileLayout, Tiles
 from ncml_codec.network import released_models
+from ncml_codec.network.adaptation import STATIC, Adaptation, heads_learn, network_learns
 from ncml_codec.picture.kinds import RGB_ALPHA, Kind
 
 # Seconds of the processor and MiB, before and after decoding; VmHWM is the peak of this program.
@@ -97,14 +97,17 @@ def cases(pixels: int) -> Iterator[Case]:
     for model, adaptation, words in (
         ("fast", STATIC, "fast, nothing learns"),
         ("photo", STATIC, "photo, nothing learns"),
-        ("photo", 3, "photo, heads learn"),
-        ("photo", 3 * COLOURS, "photo, colours by triples"),
-        ("max", BODY + 3, "max, the whole network learns"),
+        ("photo", heads_learn(3), "photo, heads learn"),
+        ("photo", STATIC.with_colours(3), "photo, colours by triples"),
+        ("max", network_learns(3), "max, the whole network learns"),
     ):
         for width, height in ((side, side), (pixels, 1), (1, pixels)):
             data = _tiles(width, height, adaptation, model)
             yield Case(f"{words}, {width} x {height}", data)
-    yield Case(f"max, learns, tiles of 32, {side} x {side}", _tiles(side, side, BODY + 3, "max", 5))
+    yield Case(
+        f"max, learns, tiles of 32, {side} x {side}",
+        _tiles(side, side, network_learns(3), "max", 5),
+    )
     for width, height in ((side, side), (pixels, 1)):
         yield Case(f"16-bit RGBA by mixing, {width} x {height}", _mixed(width, height))
     yield Case("8 x 8, metadata of 2^28 zeros", _tiles(8, 8, STATIC, "fast", metadata=1 << 28))
@@ -144,7 +147,7 @@ def table(found: Sequence[tuple[Case, Taken]]) -> str:
 def _tiles(
     width: int,
     height: int,
-    adaptation: int,
+    adaptation: Adaptation,
     model: str,
     exponent: int = TILE_EXPONENT,
     metadata: int = 0,

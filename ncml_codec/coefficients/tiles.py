@@ -6,7 +6,7 @@ rectangle of units (of all components' blocks at one place), the same part of ev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from ncml_codec.coefficients.network import Network
 from ncml_codec.coefficients.planes import PlaneQuantisation
 from ncml_codec.engines.thread_shares import in_order
 from ncml_codec.errors import FormatError
-from ncml_codec.jpeg import Layout
+from ncml_codec.jpeg import Frame, Layout
 
 SIDE = 1024  # of a tile, in pixels of the first component's resolution or a finer one
 
@@ -33,6 +33,22 @@ class Tile:
     def shapes(self) -> tuple[tuple[int, int, int], ...]:
         """As `Layout.shapes`, of this tile."""
         return tuple((bottom - top, right - left, 64) for top, bottom, left, right in self.places)
+
+    def pixels(self, frame: Frame) -> tuple[int, int, int, int]:
+        """Where it lies in the image: top, left, height, width."""
+        (top, bottom, left, right), first = self.places[0], frame.components[0]
+        down, across = (
+            8 * frame.vertical // first.vertical,
+            8 * frame.horizontal // first.horizontal,
+        )
+        if len(self.places) == 1:
+            down = across = 8
+        top, left = top * down, left * across
+        height, width = (
+            min(bottom * down, frame.height) - top,
+            min(right * across, frame.width) - left,
+        )
+        return top, left, height, width
 
     def of(self, coefficients: Sequence[Coefficients]) -> tuple[Coefficients, ...]:
         """This tile's part of a file's coefficients: views."""
@@ -93,8 +109,12 @@ def decode(
     static: bool = False,
     threads: int = 1,
     side: int = SIDE,
+    lost: Collection[int] = (),
 ) -> tuple[Coefficients, ...]:
-    """What `encode` was given. Raises FormatError at some damage, or at another count of tiles."""
+    """What `encode` was given. Raises FormatError at some damage, or at another count of tiles.
+
+    lost: tiles, by their numbers, whose coefficients are to be zeros.
+    """
     places = tiles(layout, side)
     if len(places) != len(payloads):
         raise FormatError(f"JPEG coefficients: {len(payloads)} tiles, not {len(places)}")
@@ -103,9 +123,9 @@ def decode(
     def one(coded: tuple[Tile, bytes]) -> tuple[Coefficients, ...]:
         return codec.decode(coded[1], coded[0], network, static=static)
 
-    tiles_coded = zip(places, payloads, strict=True)
-    decoded = in_order(one, tiles_coded, min(threads, len(places)))
-    for tile, found in zip(places, decoded, strict=True):
+    sound = [at for at in range(len(places)) if at not in lost]
+    decoded = in_order(one, [(places[at], payloads[at]) for at in sound], min(threads, len(places)))
+    for tile, found in zip([places[at] for at in sound], decoded, strict=True):
         for to, part in zip(tile.of(whole), found, strict=True):
             to[...] = part
     return whole

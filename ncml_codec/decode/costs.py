@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 from ncml_codec.coefficients.network import Network as CoefficientNetwork
 from ncml_codec.coefficients.tiles import tiles
 from ncml_codec.errors import BeyondLimit
-from ncml_codec.format import adaptation as strength
-from ncml_codec.format.adaptation import BODY, COLOURS, STATIC, STRONGEST
-from ncml_codec.format.tiles import BY_TILE, TileLayout
+from ncml_codec.format.tiles import TileLayout
 from ncml_codec.jpeg import Layout
+from ncml_codec.network.adaptation import STATIC, STRONGEST, Adaptation, Learns, network_learns
 from ncml_codec.network.integer_network import Network
 from ncml_codec.network.wave_order import wave_count
 
@@ -68,14 +67,15 @@ class Work:
 NONE = Work(0, 0)
 
 
-def of_network(layout: TileLayout, adaptation: int, network: Network) -> Work:
+def of_network(layout: TileLayout, adaptation: Adaptation | None, network: Network) -> Work:
     """The work of a layer that the network codes.
 
-    adaptation: of all tiles; BY_TILE counts as the most costly that it may have.
+    adaptation: of all tiles; None, if each has its own, counts as the most costly.
     """
-    if adaptation == BY_TILE:
-        adaptation = BODY + STRONGEST if layout.may_adapt else STATIC
-        adaptation += 3 * COLOURS if layout.may_adapt and layout.planes == 3 else 0
+    if adaptation is None:
+        adaptation = network_learns(STRONGEST) if layout.may_adapt else STATIC
+        if layout.may_adapt and layout.planes == 3:
+            adaptation = adaptation.with_colours(3)
     height, width = _square(layout.height, layout.width)
     square = replace(layout, height=height, width=width, tile_exponent=11)
     return Work(*(_of_network(each, adaptation, network) for each in (layout, square)))
@@ -112,7 +112,7 @@ def of_whole_file(length: int) -> Work:
     return Work(length * _WHOLE_BYTE, length * _WHOLE_BYTE)
 
 
-def _of_network(layout: TileLayout, adaptation: int, network: Network) -> int:
+def _of_network(layout: TileLayout, adaptation: Adaptation, network: Network) -> int:
     planes, all_weights = layout.planes, network.multiply_adds()
     heads = sum(
         layer.weight.size
@@ -120,13 +120,13 @@ def _of_network(layout: TileLayout, adaptation: int, network: Network) -> int:
         for layer in (head.trunk, head.earlier, head.out)
         if layer is not None
     )
-    mode = strength.colour_mode(adaptation)
+    mode = adaptation.colour_mode
     by_pixel = all_weights + planes * (_CODED + (_CELLS if mode else 0))
     learning = 0
-    if strength.heads_alone(adaptation):
+    if adaptation.learns == Learns.HEADS:
         by_pixel += planes * _GRADIENT + _HEAD_GRADIENT * heads
         learning = heads
-    elif strength.learning(adaptation) != STATIC:
+    elif adaptation.learns == Learns.NETWORK:
         by_pixel += planes * _GRADIENT + _BODY_GRADIENT * all_weights
         learning = all_weights
     by_wave, by_tile = planes * _WAVE + _STEP * learning, _TILE + _COLOUR_TABLES[mode]

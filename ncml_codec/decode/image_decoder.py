@@ -66,7 +66,7 @@ def open_file(
     if found.kept is not None:
         limits = (max_pixels, max_work)
         restored = jpeg_decoder.restore(found.kept, data, (), effort, *limits)
-        return _of_jpeg(restored, max_pixels, effort or Effort())
+        return of_jpeg(restored, max_pixels, effort or Effort())
     file, header = found.read(data), found.header
     tools = Tools(list(models), effort or Effort())
     tiled = file.layers[0] if found.tiled else None
@@ -116,7 +116,7 @@ def read_header(head: bytes) -> Header:
     return directory.read_directory(head).header
 
 
-def _of_jpeg(data: bytes, max_pixels: int, effort: Effort) -> Opened:
+def of_jpeg(data: bytes, max_pixels: int, effort: Effort) -> Opened:
     """The pixels of a JPEG file, as Pillow's libjpeg decodes them."""
 
     def admit(kind: Kind, size: tuple[int, int], held: int) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 from ncml_codec import jpeg, zstd_frames
 from ncml_codec.coefficients import tiles
@@ -21,6 +22,15 @@ from ncml_codec.jpeg.recipe import NOTES_BYTES_MAX
 MAX_FILE_BYTES = 1 << 30  # of a JPEG file
 MAX_RECIPE_BYTES = 1 << 28  # as of an image's metadata
 _FRAME_HEADER = 18  # bytes of a zstd frame that say how much it holds
+
+
+@dataclass(frozen=True)
+class Remains:
+    """data: a JPEG file that shows what is left. lost: parts of the image, shown in grey: what is
+    wrong, and top, left, height and width."""
+
+    data: bytes
+    lost: Sequence[tuple[FormatError, tuple[int, int, int, int]]]
 
 
 def restore(
@@ -46,7 +56,7 @@ def restore(
         memory.check(effort.memory, memory.of_unpacked(size, len(payload)))
         found = zstd_frames.unpack(bytes(payload), "payload", at_most=MAX_FILE_BYTES)
     else:
-        found = _written(file, models, effort, max_pixels, max_work)
+        found = jpeg.write(_decoded(file, models, effort, max_pixels, max_work))
     if digest_of(found) != file.digest:
         raise ChecksumMismatch(
             "the restored file does not match its digest: the file is damaged, or the encoder or"
@@ -55,13 +65,39 @@ def restore(
     return found
 
 
-def _written(
+def remains(
+    head: KeptHead,
+    data: bytes,
+    models: Iterable[Model] = (),
+    effort: Effort | None = None,
+    max_pixels: int | None = None,
+    max_work: int | None = None,
+) -> Remains:
+    """What is left of a damaged file, see `restore`: never the file itself.
+
+    Raises FormatError if its recipe is damaged or it is not kept by coefficients: nothing is left.
+    """
+    damage: dict[int, FormatError] = {}
+    file = head.read(data, damage)
+    if file.coding == Coding.WHOLE:
+        raise next(
+            iter(damage.values()), FormatError("kept whole: one piece, of which none is left")
+        )
+    found = _decoded(file, models, effort or Effort(), max_pixels, max_work, damage)
+    frame = found.layout.frame
+    places = [tile.pixels(frame) for tile in tiles.tiles(found.layout)]
+    lost = [(damage[index], places[index]) for index in sorted(damage)]
+    return Remains(jpeg.sequential(found), lost)
+
+
+def _decoded(
     file: KeptFile,
     models: Iterable[Model],
     effort: Effort,
     max_pixels: int | None,
     max_work: int | None,
-) -> bytes:
+    lost: Collection[int] = (),
+) -> Jpeg:
     model = find(file.identity, models)
     recipe = unpack_recipe(file.recipe, max_pixels, max_work, effort.memory)
     layout = jpeg.layout(recipe)
@@ -76,8 +112,8 @@ def _written(
     )
     static = file.coding == Coding.STATIC
     payloads = [bytes(payload) for payload in file.payloads]
-    found = tiles.decode(payloads, layout, model.network, static=static, threads=threads)
-    return jpeg.write(Jpeg(layout, found, recipe))
+    found = tiles.decode(payloads, layout, model.network, static=static, threads=threads, lost=lost)
+    return Jpeg(layout, found, recipe)
 
 
 def unpack_recipe(

@@ -97,7 +97,6 @@ class Network:
 
     def work(self, head: LayerHead, shape: Shape, tools: Tools) -> Work:
         assert head.layout is not None
-        assert head.adaptation is not None
         _, model = released_models.find(head.layout.identity, tools.models)
         return costs.of_network(head.layout, head.adaptation, model.network)
 

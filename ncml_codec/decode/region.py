@@ -21,7 +21,6 @@ from ncml_codec.decode.tile_decoder import Place, decode_tile
 from ncml_codec.engines.thread_shares import in_order
 from ncml_codec.errors import UsageError
 from ncml_codec.format import directory
-from ncml_codec.format.adaptation import colour_mode
 from ncml_codec.format.container import Section
 from ncml_codec.format.tiles import Tile, TileLayout
 from ncml_codec.network import released_models
@@ -92,7 +91,7 @@ def open_file(
     found = directory.read_directory(data, max_pixels)
     header, tiled = found.header, found.tiled
     region.check(header.width, header.height)
-    if tiled is None or tiled.layout is None or tiled.adaptation is None:
+    if tiled is None or tiled.layout is None:
         opened = image_decoder.open_file(data, models, effort, max_pixels, max_work)
         place = (0, 0, opened.height, opened.width)
         cut = (band[region.within(place)] for band in opened.bands)  # there is one band
@@ -124,7 +123,7 @@ def _bands(
     held: int,
 ) -> Iterator[Samples]:
     """The region's samples, a row of tiles at a time. held: bytes of metadata."""
-    colours = any(colour_mode(tile.adaptation) for _, _, tile in touched)
+    colours = any(tile.adaptation.colour_mode for _, _, tile in touched)
     effort = within(effort, layout, model, held, encoding=False, colours=colours)
     engine, at_once = engine_for(effort, model, [place[2:] for _, place, _ in touched])
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ncml_codec.decode import costs, image_decoder, memory
+from ncml_codec.decode import costs, image_decoder, jpeg_decoder, memory
 from ncml_codec.decode.effort import Effort
 from ncml_codec.decode.image_decoder import Opened
 from ncml_codec.decode.tile_decoder import Place, bands_of
 from ncml_codec.errors import BeyondLimit, FormatError, UnknownModel
 from ncml_codec.format import directory
 from ncml_codec.format.container import Section
+from ncml_codec.format.kept_file import KeptHead
 from ncml_codec.format.tiles import Tile, Tiles
 from ncml_codec.network import released_models
 from ncml_codec.network.model_file import Model
@@ -80,8 +81,10 @@ def open_file(
     """
     effort = effort or Effort()
     found = directory.read_directory(data, max_pixels)
+    if found.kept is not None:
+        return _of_kept(found.kept, data, models, effort, max_pixels, max_work)
     header, tiled = found.header, found.tiled
-    if tiled is None or tiled.layout is None or tiled.adaptation is None:
+    if tiled is None or tiled.layout is None:
         return Salvaged(image_decoder.open_file(data, models, effort, max_pixels, max_work))
     damage: dict[int, FormatError] = {}
     others: list[Loss] = []
@@ -117,6 +120,27 @@ def open_file(
     bands = bands_of(layer, model, effort, held, damage)
     opened = Opened(header.width, header.height, header.kind, chunks, bands, model)
     return Salvaged(opened, places, damage, others)
+
+
+def _of_kept(
+    head: KeptHead,
+    data: bytes,
+    models: Iterable[Model],
+    effort: Effort,
+    max_pixels: int,
+    max_work: int | None,
+) -> Salvaged:
+    """The pixels of a JPEG file. Where it does not come back, all of what is said is a loss."""
+    limits = (max_pixels, max_work)
+    try:
+        restored = jpeg_decoder.restore(head, data, (), effort, *limits)
+    except (BeyondLimit, UnknownModel):
+        raise
+    except FormatError as error:
+        left = jpeg_decoder.remains(head, data, (), effort, *limits)
+        losses = [Loss(*each) for each in left.lost] or [Loss(error)]
+        return Salvaged(image_decoder.of_jpeg(left.data, max_pixels, effort), others=losses)
+    return Salvaged(image_decoder.of_jpeg(restored, max_pixels, effort))
 
 
 def summary(losses: Sequence[Loss]) -> str:

@@ -10,7 +10,6 @@ from ncml_codec.decode.effort import Effort, Progress, Samples, engine_for, samp
 from ncml_codec.engines import Engine
 from ncml_codec.engines.thread_shares import in_order
 from ncml_codec.errors import ChecksumMismatch, FormatError
-from ncml_codec.format.adaptation import colour_mode
 from ncml_codec.format.tiles import Tile, TileLayout, Tiles
 from ncml_codec.network.model_file import Model
 from ncml_codec.picture.orientation import restored, turned_sides
@@ -35,7 +34,7 @@ def bands_of(
     """
     layout, places = layer.layout, layer.layout.tiles()
     held += 2 * sum(len(tile.payload) for tile in layer.tiles)
-    colours = any(colour_mode(tile.adaptation) for tile in layer.tiles)
+    colours = any(tile.adaptation.colour_mode for tile in layer.tiles)
     effort = within(effort, layout, model, held, encoding=False, colours=colours)
     engine, at_once = engine_for(effort, model, [place[2:] for place in places])
 

@@ -24,9 +24,9 @@ from ncml_codec.encode.preview import Preview
 from ncml_codec.encode.tile_encoder import held_by
 from ncml_codec.errors import BeyondLimit
 from ncml_codec.format import byte_planes, directory
-from ncml_codec.format.adaptation import STATIC
 from ncml_codec.format.container import Method
 from ncml_codec.format.tiles import TileLayout
+from ncml_codec.network.adaptation import STATIC
 from ncml_codec.network.model_file import Model
 from ncml_codec.picture import png_rows
 from ncml_codec.picture.picture import Source
@@ -157,8 +157,8 @@ class Evaluator:
         picture = self._picture
         size = (picture.width, picture.height, picture.planes)
         layout = TileLayout(*size, model.identity, TILE_EXPONENT)
-        strength = self._way.strengths[0] if layout.may_adapt else STATIC
-        return costs.of_network(layout, strength, model.network).multiply_adds
+        adaptation = self._way.adaptations[0] if layout.may_adapt else STATIC
+        return costs.of_network(layout, adaptation, model.network).multiply_adds
 
     def _layers_need(self, methods: Collection[Method] | None = None) -> int:
         """Bytes of memory that coding in layers takes. methods: None for all that may pay."""

@@ -6,7 +6,8 @@ kept whole under zstd, with the reason.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ncml_codec import jpeg, zstd_frames
 from ncml_codec.atomic_files import InputFile
@@ -37,11 +38,13 @@ _STATIC = 1  # the level at which the network does not learn
 
 @dataclass(frozen=True)
 class Encoded:
-    """data: the file's bytes. kept_whole: why the JPEG file is not coded by coefficients; empty if
-    it is."""
+    """data: the `.ncmz` file. original: the JPEG file that comes back. kept_whole: why it is not
+    coded by coefficients; empty if it is. left_out: bytes of metadata that it had, by kind."""
 
     data: bytes
+    original: bytes
     kept_whole: str = ""
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def is_jpeg(file: InputFile) -> bool:
@@ -59,11 +62,14 @@ def encode(
     effort: Effort | None = None,
     level: int = 5,
     max_pixels: int | None = None,
+    strip: bool = False,
 ) -> Encoded:
     """The `.ncmz` bytes of a JPEG file.
 
-    model: None for the released one. level: 1 to 9; at 1 the network does not learn. Raises
-    BeyondLimit for more than max_pixels, more memory than `effort` has, or MAX_FILE_BYTES.
+    model: None for the released one. level: 1 to 9; at 1 the network does not learn. strip: leave
+    its metadata out, see `jpeg.stripped`: another file will come back. Raises BeyondLimit for more
+    than max_pixels, more memory than `effort` has, or MAX_FILE_BYTES; InputError for metadata that
+    cannot be left out.
     """
     effort = effort or Effort()
     if len(data) > MAX_FILE_BYTES:
@@ -71,9 +77,18 @@ def encode(
     check_bytes(len(data), max_pixels)
     memory.check(effort.memory, memory.of_packing(len(data)))
     read = _read(data, max_pixels, effort)
+    left_out: Mapping[str, int] = {}
+    if strip:
+        try:
+            if isinstance(read, str):
+                raise UnreadableJpeg(read)
+            data, left_out = jpeg.stripped(data, read[0].recipe)
+        except UnreadableJpeg as error:
+            raise InputError(f"{error}: metadata cannot be left out") from error
+        read = _read(data, max_pixels, effort)
     whole = _whole(data)
     if isinstance(read, str):
-        return Encoded(whole, read)
+        return Encoded(whole, data, read, left_out)
     found, recipe = read
     model = model or load()
     coding = Coding.STATIC if level == _STATIC else Coding.LEARNING
@@ -98,17 +113,16 @@ def encode(
         )
     )
     if len(coded) >= len(whole):
-        return Encoded(whole, "its coefficients take more bytes than the file")
-    return Encoded(coded)
+        return Encoded(whole, data, "its coefficients take more bytes than the file", left_out)
+    return Encoded(coded, data, "", left_out)
 
 
-def verify(
-    data: bytes, original: bytes, model: Model | None = None, effort: Effort | None = None
-) -> None:
-    """Raise RoundTripError unless decoding `data` gives the original file's bytes."""
-    head = read_directory(data).kept
+def verify(made: Encoded, model: Model | None = None, effort: Effort | None = None) -> None:
+    """Raise RoundTripError unless decoding gives the original file's bytes."""
+    head = read_directory(made.data).kept
     assert head is not None
-    if restore(head, data, [] if model is None else [model], effort) != original:
+    models = [] if model is None else [model]
+    if restore(head, made.data, models, effort) != made.original:
         raise RoundTripError("decoding gave another JPEG file; nothing was written")
 
 

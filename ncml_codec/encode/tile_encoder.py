@@ -22,9 +22,9 @@ from ncml_codec.engines import Engine, Survey
 from ncml_codec.engines.thread_shares import in_order
 from ncml_codec.entropy.coder import Coder, Encoder
 from ncml_codec.errors import UnsupportedImage
-from ncml_codec.format.adaptation import COLOURS
 from ncml_codec.format.container import of_tiles, write
 from ncml_codec.format.tiles import MAX_TILES, Tile, TileLayout, Tiles
+from ncml_codec.network.adaptation import Adaptation
 from ncml_codec.network.model_file import Model
 from ncml_codec.picture import png_chunks
 from ncml_codec.picture.orientation import UPRIGHT, turned
@@ -63,7 +63,7 @@ def encode_layer(
     if not picture.kind.suits_network:
         raise UnsupportedImage(f"{picture.kind} samples, which the network does not code")
     effort = effort or Effort()
-    strengths = levels.at(level).strengths
+    learning = levels.at(level).adaptations
     size = (picture.width, picture.height, picture.planes)
     layout = TileLayout(*size, model.identity, tile_exponent, turn)
     if layout.tile_count() > MAX_TILES:
@@ -75,36 +75,36 @@ def encode_layer(
     counts = most is None or with_colours <= most
     effort = within(effort, layout, model, held, True, counts, banded)
     engine, at_once = engine_for(effort, model, [place[2:] for place in layout.tiles()])
-    adapts = may_adapt(layout, model, strengths)
+    adapts = may_adapt(layout, model, learning)
 
     def one(samples: Samples) -> Tile:
-        return encode_tile(engine, samples, strengths, effort, turn, adapts, counts)
+        return encode_tile(engine, samples, learning, effort, turn, adapts, counts)
 
     return Tiles(layout, list(in_order(one, _samples(picture, layout), at_once)))
 
 
-def may_adapt(layout: TileLayout, model: Model, strengths: Sequence[int]) -> bool:
-    """Whether an image may be coded with these strengths and the most costly of colours, too.
+def may_adapt(layout: TileLayout, model: Model, learning: Sequence[Adaptation]) -> bool:
+    """Whether an image may be coded with any of these and the most costly of colours, too.
 
     Fewer may than `TileLayout.may_adapt` lets: no image is to come near the default limit of work.
     """
-    colours = 3 * COLOURS if layout.planes == 3 else 0
+    mode = 3 if layout.planes == 3 else 0
     return layout.may_adapt and all(
-        costs.of_network(layout, strength + colours, model.network).is_honest
-        for strength in strengths
+        costs.of_network(layout, each.with_colours(mode), model.network).is_honest
+        for each in learning
     )
 
 
 def encode_tile(
     engine: Engine,
     samples: Samples,
-    strengths: Sequence[int],
+    learning: Sequence[Adaptation],
     effort: Effort | None = None,
     turn: int = UPRIGHT,
     adapts: bool = True,
     counts: bool = True,
 ) -> Tile:
-    """The tile coded with the strength and the colour mode that make it smallest.
+    """The tile coded with the learning and the colour mode that make it smallest.
 
     It is never larger than with STATIC. effort: its progress hears of the pixels once; its check
     may end the work. turn: in which it is coded, see `orientation`. adapts: False for STATIC alone,
@@ -112,7 +112,7 @@ def encode_tile(
     """
     effort = effort or Effort()
     modes = (colour_search.modes(samples) if counts else (0,)) if adapts else ()
-    trials = Trials(levels.candidates(strengths, modes))
+    trials = Trials(levels.candidates(learning, modes))
     laid = np.ascontiguousarray(turned(samples, turn))
     while (adaptation := trials.next()) is not None:
         encoder = Encoder()

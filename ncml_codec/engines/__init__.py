@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ncml_codec.errors import UsageError
-from ncml_codec.format.adaptation import STATIC
+from ncml_codec.network.adaptation import STATIC, Adaptation
 from ncml_codec.network.distribution import Weights
 from ncml_codec.network.integer_network import Integers, Network
 
@@ -56,7 +56,7 @@ class Survey(Protocol):
         ...
 
     @property
-    def code_lengths(self) -> Mapping[int, float]:
+    def code_lengths(self) -> Mapping[Adaptation, float]:
         """After the last wave: what the image takes at other adaptations, in bits.
 
         Those of the coder's counts, as a `coder.Meter` finds them, but for the last digits: sums
@@ -68,8 +68,8 @@ class Survey(Protocol):
 class Walker(Protocol):
     """What can compute wave by wave; see `stepwise`."""
 
-    def walk(self, height: int, width: int, strength: int = STATIC) -> Walk:
-        """Begin an image of this size; strength: how it adapts, see `adaptation`."""
+    def walk(self, height: int, width: int, adaptation: Adaptation = STATIC) -> Walk:
+        """Begin an image of this size."""
         ...
 
 
@@ -85,19 +85,22 @@ class Engine(Walker, Protocol):
     def survey(
         self,
         samples: npt.NDArray[np.uint8],
-        strength: int = STATIC,
-        others: Collection[int] = (),
+        adaptation: Adaptation = STATIC,
+        others: Collection[Adaptation] = (),
     ) -> Survey:
         """What an encoder needs for samples [height, width, planes].
 
-        others: some of `adaptation.counted_along(strength)`, whose code lengths are counted too.
+        others: some of `adaptation.counted_along()`, whose code lengths are counted too.
         That takes little: colours change nothing that the network computes, and while heads alone
         learn, only they are computed twice for STATIC.
         """
         ...
 
     def read(
-        self, payload: bytes | memoryview, samples: npt.NDArray[np.uint8], strength: int = STATIC
+        self,
+        payload: bytes | memoryview,
+        samples: npt.NDArray[np.uint8],
+        adaptation: Adaptation = STATIC,
     ) -> Iterator[int]:
         """Fill samples [height, width, planes] as it is asked for: the pixels found since the last
         time. Raises FormatError where the coder notices damage, which is seldom."""

@@ -26,7 +26,14 @@ def code_length(engine: Engine, samples: npt.NDArray[np.uint8]) -> float: ...
 
 class Walk:
     def __init__(
-        self, engine: Engine, height: int, width: int, threads: int, adaptation: int
+        self,
+        engine: Engine,
+        height: int,
+        width: int,
+        threads: int,
+        body: bool,
+        strength: int,
+        colour_mode: int,
     ) -> None: ...
     def begin(self, wave: int) -> int: ...
     def high(self, plane: int) -> Weights: ...
@@ -42,7 +49,9 @@ class Survey:
         engine: Engine,
         samples: npt.NDArray[np.uint8],
         threads: int,
-        adaptation: int,
+        body: bool,
+        strength: int,
+        colour_mode: int,
         static: bool,
         modes: bool,
     ) -> None: ...

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ncml_codec.engines import _native
 from ncml_codec.entropy.coder import NO_STREAM, words_of
 from ncml_codec.errors import FormatError, UsageError
-from ncml_codec.format.adaptation import STATIC, colour_mode, learning
+from ncml_codec.network.adaptation import STATIC, Adaptation, Learns
 from ncml_codec.network.distribution import Weights
 from ncml_codec.network.integer_network import Integers, Network, named_layers, table_names
 
@@ -48,15 +48,18 @@ class NativeEngine:
     def __str__(self) -> str:
         return f"native ({self.isa}, {self.threads} thread{'s' if self.threads > 1 else ''})"
 
-    def walk(self, height: int, width: int, strength: int = STATIC) -> _native.Walk:
-        return _native.Walk(self.packed, height, width, self.threads, strength)
+    def walk(self, height: int, width: int, adaptation: Adaptation = STATIC) -> _native.Walk:
+        return _native.Walk(self.packed, height, width, self.threads, *_numbers(adaptation))
 
     def read(
-        self, payload: bytes | memoryview, samples: npt.NDArray[np.uint8], strength: int = STATIC
+        self,
+        payload: bytes | memoryview,
+        samples: npt.NDArray[np.uint8],
+        adaptation: Adaptation = STATIC,
     ) -> Iterator[int]:
         """See `engines.Engine`: coder and network in native code, some waves at a time."""
         decoder = _native.RangeDecoder(words_of(payload))
-        walk = self.walk(samples.shape[0], samples.shape[1], strength)
+        walk = self.walk(samples.shape[0], samples.shape[1], adaptation)
         while pixels := walk.read(decoder, samples, _PIXELS):
             yield pixels
         if pixels is None:
@@ -65,11 +68,11 @@ class NativeEngine:
     def survey(
         self,
         samples: npt.NDArray[np.uint8],
-        strength: int = STATIC,
-        others: Collection[int] = (),
+        adaptation: Adaptation = STATIC,
+        others: Collection[Adaptation] = (),
     ) -> NativeSurvey:
         """See `engines.Engine`: the next wave is computed while the caller codes one."""
-        return NativeSurvey(self, samples, strength, others)
+        return NativeSurvey(self, samples, adaptation, others)
 
     def code_length(self, samples: npt.NDArray[np.uint8]) -> float:
         """See `engines.Engine`."""
@@ -83,17 +86,17 @@ class NativeSurvey:
         self,
         engine: NativeEngine,
         samples: npt.NDArray[np.uint8],
-        adaptation: int,
-        others: Collection[int],
+        adaptation: Adaptation,
+        others: Collection[Adaptation],
     ) -> None:
-        alike = [other for other in others if learning(other) == learning(adaptation)]
-        self._modes = {other: colour_mode(other) for other in alike}
+        alike = [other for other in others if other.learning == adaptation.learning]
+        self._modes = {other: other.colour_mode for other in alike}
         self._static = len(alike) < len(others)
         self._survey = _native.Survey(
             engine.packed,
             np.ascontiguousarray(samples),
             engine.threads,
-            adaptation,
+            *_numbers(adaptation),
             self._static,
             bool(self._modes),
         )
@@ -102,10 +105,16 @@ class NativeSurvey:
         return self._survey
 
     @property
-    def code_lengths(self) -> Mapping[int, float]:
+    def code_lengths(self) -> Mapping[Adaptation, float]:
         bits = self._survey.mode_bits
         found = {other: bits[mode] for other, mode in self._modes.items()}
         return found | {STATIC: self._survey.static_bits} if self._static else found
+
+
+def _numbers(adaptation: Adaptation) -> tuple[bool, int, int]:
+    """As native code is told it."""
+    body = adaptation.learns == Learns.NETWORK
+    return body, adaptation.strength, adaptation.colour_mode
 
 
 # Packing takes as long as coding 300 pixels, so images that follow each other share it.

@@ -26,8 +26,8 @@ from ncml_codec.engines.numpy_layers import (
 )
 from ncml_codec.engines.stepwise import steps
 from ncml_codec.entropy.coder import Decoder
-from ncml_codec.format.adaptation import BODY, STATIC, colour_mode, learning
 from ncml_codec.network import distribution
+from ncml_codec.network.adaptation import STATIC, Adaptation, Learns
 from ncml_codec.network.body_learning import AdaptiveBody
 from ncml_codec.network.colour_counts import Colours, Masses
 from ncml_codec.network.distribution import Mixtures, Weights
@@ -57,23 +57,26 @@ class NumpyEngine:
     def __str__(self) -> str:
         return self.name
 
-    def walk(self, height: int, width: int, strength: int = STATIC) -> NumpyWalk:
-        return NumpyWalk(self, height, width, strength)
+    def walk(self, height: int, width: int, adaptation: Adaptation = STATIC) -> NumpyWalk:
+        return NumpyWalk(self, height, width, adaptation)
 
     def survey(
         self,
         samples: npt.NDArray[np.uint8],
-        strength: int = STATIC,
-        others: Collection[int] = (),
+        adaptation: Adaptation = STATIC,
+        others: Collection[Adaptation] = (),
     ) -> NumpySurvey:
         """See `engines.Engine`."""
-        return NumpySurvey(self, samples, strength, others)
+        return NumpySurvey(self, samples, adaptation, others)
 
     def read(
-        self, payload: bytes | memoryview, samples: npt.NDArray[np.uint8], strength: int = STATIC
+        self,
+        payload: bytes | memoryview,
+        samples: npt.NDArray[np.uint8],
+        adaptation: Adaptation = STATIC,
     ) -> Iterator[int]:
         """See `engines.Engine`."""
-        walk = self.walk(samples.shape[0], samples.shape[1], strength)
+        walk = self.walk(samples.shape[0], samples.shape[1], adaptation)
         return steps(walk, samples, Decoder(payload), is_known=False)
 
     def code_length(self, samples: npt.NDArray[np.uint8]) -> float:
@@ -84,15 +87,17 @@ class NumpyEngine:
 class NumpyWalk:
     """State of one image; see `engines.Walk`."""
 
-    def __init__(self, engine: NumpyEngine, height: int, width: int, adaptation: int) -> None:
+    def __init__(
+        self, engine: NumpyEngine, height: int, width: int, adaptation: Adaptation
+    ) -> None:
         network = engine.network
-        mode, strength = colour_mode(adaptation), learning(adaptation)
+        mode, strength = adaptation.colour_mode, adaptation.strength
         self.colours = Colours(mode) if mode else None
-        rate = strength % BODY
         self.adaptive = [
-            AdaptiveHead(head, network.k, rate) for head in network.heads if rate != STATIC
+            AdaptiveHead(head, network.k, strength) for head in network.heads if adaptation.learns
         ]
-        self.body = AdaptiveBody(network, self.adaptive, rate) if strength >= BODY else None
+        body = adaptation.learns == Learns.NETWORK
+        self.body = AdaptiveBody(network, self.adaptive, strength) if body else None
         self.coded = 0  # planes of the last wave
         self.last = np.empty((0, network.width), np.float32)  # its x after all blocks
         self.engine, self.height, self.width = engine, height, width
@@ -230,8 +235,8 @@ class NumpySurvey:
         self,
         engine: NumpyEngine,
         samples: npt.NDArray[np.uint8],
-        adaptation: int,
-        others: Collection[int],
+        adaptation: Adaptation,
+        others: Collection[Adaptation],
     ) -> None:
         self.engine, self.samples, self.adaptation = engine, samples, adaptation
         self.code_lengths = dict.fromkeys(others, 0.0)  # of the waves so far
@@ -254,8 +259,8 @@ class NumpySurvey:
                     symbols += nibbles
                     for other in self.code_lengths:
                         self.code_lengths[other] += (
-                            walk.mode_bits(plane, colour_mode(other), known)
-                            if learning(other) == learning(self.adaptation)
+                            walk.mode_bits(plane, other.colour_mode, known)
+                            if other.learning == self.adaptation.learning
                             else walk.static_bits(plane, known)
                         )
                 walk.put(plane, known)

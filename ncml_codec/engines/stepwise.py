@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ncml_codec.engines import Walk, Walker
 from ncml_codec.entropy.coder import Coder
-from ncml_codec.format.adaptation import STATIC
+from ncml_codec.network.adaptation import STATIC, Adaptation
 from ncml_codec.network.integer_network import PLANES
 from ncml_codec.network.wave_order import wave_count, wave_pixels
 
@@ -26,16 +26,16 @@ def walk_tile(
     samples: Samples | None,
     coder: Coder,
     progress: Callable[[int], None] = lambda pixels: None,
-    strength: int = STATIC,
+    adaptation: Adaptation = STATIC,
 ) -> Samples:
     """Code one tile of shape [height, width, planes]; the tile.
 
     samples: the tile when encoding, None when decoding. progress: told the pixels just done.
-    strength: how the tile adapts, see `adaptation`. A grey tile is fed to the network as three
+    A grey tile is fed to the network as three
     equal planes, of which only the first is coded.
     """
     values = np.empty(shape, np.uint8) if samples is None else np.ascontiguousarray(samples)
-    walk = engine.walk(shape[0], shape[1], strength)
+    walk = engine.walk(shape[0], shape[1], adaptation)
     for pixels in steps(walk, values, coder, is_known=samples is not None):
         progress(pixels)
     return values

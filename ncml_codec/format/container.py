@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
 from ncml_codec.format.sections import checksum, varint
-from ncml_codec.format.tiles import BY_TILE, Tiles
+from ncml_codec.format.tiles import Tiles, adaptation_byte
 from ncml_codec.picture import kinds
 from ncml_codec.picture.kinds import GREY, RGB, Kind
 
@@ -148,9 +148,9 @@ def write(file: Container) -> bytes:
         if isinstance(layer, Layer):
             parts += [layer.payload, checksum(layer.payload)]
             continue
-        by_tile = layer.adaptation == BY_TILE
+        by_tile = layer.adaptation is None
         for tile in layer.tiles:
-            own = bytes([tile.adaptation]) if by_tile else b""
+            own = bytes([adaptation_byte(tile.adaptation)]) if by_tile else b""
             crc = zlib.crc32(tile.payload, zlib.crc32(own))
             parts += [own, tile.payload, struct.pack("<II", crc, tile.samples_crc)]
     if file.samples_crc is not None:
@@ -169,7 +169,7 @@ def layer_bytes(layer: Layer | Tiles) -> int:
     """What one of several layers takes in a file, its part of the header and checksums included."""
     checksums = 4
     if isinstance(layer, Tiles):
-        checksums = len(layer.tiles) * (9 if layer.adaptation == BY_TILE else 8)
+        checksums = len(layer.tiles) * (9 if layer.adaptation is None else 8)
     return len(_layer_head(layer, several=True)) + payload_bytes(layer) + checksums
 
 
@@ -180,5 +180,6 @@ def _layer_head(layer: Layer | Tiles, several: bool) -> bytes:
         return bytes([layer.method]) + own + varint(len(layer.payload))
     layout = layer.layout
     head = bytes([Method.NETWORK]) + own + layout.identity
-    head += bytes([layer.adaptation, layout.tile_exponent | layout.turn << TURN_BIT])
+    tile_byte = layout.tile_exponent | layout.turn << TURN_BIT
+    head += bytes([adaptation_byte(layer.adaptation), tile_byte])
     return head + b"".join(varint(len(tile.payload)) for tile in layer.tiles)

@@ -40,6 +40,7 @@ from ncml_codec.format.tiles import (
     TileLayout,
     Tiles,
 )
+from ncml_codec.network.adaptation import Adaptation
 from ncml_codec.network.model_file import IDENTITY_BYTES
 from ncml_codec.picture import orientation
 from ncml_codec.picture.kinds import GREY, RGB, Kind
@@ -51,8 +52,8 @@ _KIND = Flag.SECTIONS - 1  # bits of the kind byte that hold the image's kind
 class LayerHead:
     """What a header says of a layer.
 
-    at: where it begins in the file. lengths: of its payloads, one for each tile. layout and
-    adaptation (BY_TILE: every tile has its own): of a network's layer, None for other methods.
+    at: where it begins in the file. lengths: of its payloads, one for each tile. layout: of a
+    network's layer, None for other methods. adaptation: of all its tiles, None if each has its own.
     """
 
     method: Method
@@ -60,7 +61,7 @@ class LayerHead:
     at: int
     lengths: Sequence[int]
     layout: TileLayout | None = None
-    adaptation: int | None = None
+    adaptation: Adaptation | None = None
 
     @property
     def payload_bytes(self) -> int:
@@ -71,7 +72,7 @@ class LayerHead:
         """What stands around each payload: its checksums and, if by tile, its adaptation."""
         if self.layout is None:
             return 4
-        return 9 if self.adaptation == BY_TILE else 8
+        return 9 if self.adaptation is None else 8
 
     @property
     def end(self) -> int:
@@ -89,12 +90,10 @@ class LayerHead:
         Raises FormatError.
         """
         assert self.layout is not None
-        assert self.adaptation is not None
-        own = 1 if self.adaptation == BY_TILE else 0
+        own = 1 if self.adaptation is None else 0
         reader = Reader(data, at)
         section = reader.section(f"tile {number}", own + self.lengths[number])
-        adaptation = section[0] if own else self.adaptation
-        self.layout.check_adaptation(f"tile {number}", adaptation)
+        adaptation = self.adaptation or self.layout.adaptation(f"tile {number}", section[0])
         (crc,) = struct.unpack("<I", reader.take(f"tile {number}'s samples checksum", 4))
         return Tile(section[own:], crc, adaptation)
 
@@ -223,9 +222,6 @@ def read_directory(data: bytes, max_pixels: int | None = None) -> Directory:
     held = [head.planes for head in heads]
     if 0 in held or sum(held) != header.byte_planes:
         raise FormatError(f"header: layers of {held} planes, of {header.byte_planes} in all")
-    for head in heads:
-        if head.layout is not None and head.adaptation not in (None, BY_TILE):
-            head.layout.check_adaptation("header", head.adaptation)
     return _placed(header, lengths, heads, reader.at)
 
 
@@ -281,7 +277,7 @@ def _read_layer_head(reader: Reader, header: Header, several: bool) -> LayerHead
     if planes not in PLANES:
         raise FormatError(f"header: a network's layer of {planes} planes, which must be 1 or 3")
     identity = bytes(reader.take("header", IDENTITY_BYTES))
-    adaptation, tile_byte = reader.take("header", 2)
+    byte, tile_byte = reader.take("header", 2)
     exponent, turn = tile_byte % (1 << TURN_BIT), tile_byte >> TURN_BIT
     if exponent not in TILE_EXPONENTS:
         raise FormatError(f"header: tiles of side 2**{exponent}, which this version does not know")
@@ -294,6 +290,7 @@ def _read_layer_head(reader: Reader, header: Header, several: bool) -> LayerHead
     if count > left:
         raise Truncated(f"header: {count} tiles, but {left} bytes follow")
     lengths = [reader.varint("header") for _ in range(count)]
+    adaptation = None if byte == BY_TILE else layout.adaptation("header", byte)
     return LayerHead(Method.NETWORK, planes, 0, lengths, layout, adaptation)
 
 

@@ -76,16 +76,26 @@ class KeptHead:
         """How long the file is."""
         return self.payload_at + self.payload_bytes + 4 * len(self.lengths)
 
-    def read(self, data: bytes) -> KeptFile:
-        """The whole file, its sections checked against their checksums. Raises FormatError."""
+    def read(self, data: bytes, damage: dict[int, FormatError] | None = None) -> KeptFile:
+        """The whole file, its sections checked against their checksums. Raises FormatError.
+
+        damage: if given, what is wrong with a payload is put there by its number, and the payload
+        is empty; bytes that follow the end are ignored.
+        """
         recipe: bytes | memoryview = b""
         if self.coding != Coding.WHOLE:
             recipe = Reader(data, self.recipe_at).section("recipe", self.recipe_bytes)
-        reader = Reader(data, self.payload_at)
-        payloads = [
-            reader.section(f"payload {index}", length) for index, length in enumerate(self.lengths)
-        ]
-        if self.end != len(data):
+        payloads, at = list[bytes | memoryview](), self.payload_at
+        for index, length in enumerate(self.lengths):
+            try:
+                payloads.append(Reader(data, at).section(f"payload {index}", length))
+            except FormatError as error:
+                if damage is None:
+                    raise
+                damage[index] = error
+                payloads.append(b"")
+            at += length + 4
+        if self.end != len(data) and damage is None:
             raise FormatError(f"{len(data) - self.end} bytes follow the end of the last section")
         size = (self.width, self.height, self.is_grey)
         return KeptFile(*size, self.coding, self.digest, self.identity, recipe, payloads)

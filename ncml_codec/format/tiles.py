@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ncml_codec.errors import FormatError
-from ncml_codec.format.adaptation import STATIC, is_known
+from ncml_codec.network.adaptation import COLOUR_MODES, STATIC, Adaptation, Learns
 from ncml_codec.network.wave_order import wave_count
 from ncml_codec.picture.orientation import UPRIGHT, turned_sides
 
-BY_TILE = 255  # adaptation: every tile has its own
+BY_TILE = 255  # in place of an adaptation: every tile has its own
 TILE_EXPONENTS = range(5, 15)
 MAX_TILES = 1 << 16  # a tile takes some hundred times the memory of the byte that says it is empty
 PLANES = (1, 3)  # that a network's layer may hold
@@ -23,6 +23,10 @@ PLANES = (1, 3)  # that a network's layer may hold
 # or of 16 pixels a wave, may adapt. A step of learning costs as much as 20 to 100 pixels.
 _WAVES_SQUARED_PER_PIXEL = 729
 _PIXELS_PER_WAVE = 16
+
+# A byte that states an adaptation: its strength, plus _NETWORK if the whole network learns, plus
+# _COLOURS times its colour mode.
+_NETWORK, _COLOURS = 8, 16
 
 
 @dataclass(frozen=True)
@@ -79,31 +83,36 @@ class TileLayout:
         short = waves * _PIXELS_PER_WAVE > pixels
         return not short or waves**2 <= pixels * _WAVES_SQUARED_PER_PIXEL
 
-    def check_adaptation(self, where: str, adaptation: int) -> None:
-        """Raise FormatError for an adaptation that tiles cannot have. where: begins its message."""
-        if not is_known(adaptation, self.planes):
+    def adaptation(self, where: str, byte: int) -> Adaptation:
+        """The adaptation that a byte of a file states.
+
+        Raises FormatError for one that these tiles cannot have; where begins its message.
+        """
+        modes = COLOUR_MODES if self.planes == 3 else [0]
+        if byte % _COLOURS == _NETWORK or byte // _COLOURS not in modes:
             raise FormatError(
-                f"{where}: adaptation {adaptation} of {self.planes} planes, which this version does"
-                " not know"
+                f"{where}: adaptation {byte} of {self.planes} planes, which this version does not"
+                " know"
             )
-        if adaptation != STATIC and not self.may_adapt:
+        if byte != 0 and not self.may_adapt:
             raise FormatError(
-                f"{where}: adaptation {adaptation} of an image of {self.width} x {self.height}"
+                f"{where}: adaptation {byte} of an image of {self.width} x {self.height}"
                 f" pixels in tiles of side {1 << self.tile_exponent}: its waves hold too few pixels"
             )
+        return adaptation_of(byte)
 
 
 @dataclass(frozen=True)
 class Tile:
     """A tile's coded words, and the CRC-32 of its samples (rows, pixels, planes; one byte each).
 
-    adaptation: how it adapts to its image, see `adaptation`. payload: of a tile that was read, a
+    payload: of a tile that was read, a
     view of the file's bytes, so that a large file is in memory once.
     """
 
     payload: bytes | memoryview
     samples_crc: int
-    adaptation: int = STATIC
+    adaptation: Adaptation = STATIC
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,22 @@ class Tiles:
         return self.layout.planes
 
     @property
-    def adaptation(self) -> int:
-        """That of all tiles, or BY_TILE."""
+    def adaptation(self) -> Adaptation | None:
+        """That of all tiles; None if they differ."""
         found = {tile.adaptation for tile in self.tiles}
-        return found.pop() if len(found) == 1 else BY_TILE
+        return found.pop() if len(found) == 1 else None
+
+
+def adaptation_byte(adaptation: Adaptation | None) -> int:
+    """The byte that states it in a file. None: BY_TILE."""
+    if adaptation is None:
+        return BY_TILE
+    body = _NETWORK if adaptation.learns == Learns.NETWORK else 0
+    return adaptation.strength + body + _COLOURS * adaptation.colour_mode
+
+
+def adaptation_of(byte: int) -> Adaptation:
+    """The adaptation of a byte. Raises ValueError for one that states none."""
+    learning, colour_mode = byte % _COLOURS, byte // _COLOURS
+    learns = Learns.NETWORK if learning >= _NETWORK else Learns.HEADS if learning else STATIC.learns
+    return Adaptation(colour_mode, learns, learning % _NETWORK)

@@ -6,6 +6,7 @@ what an encoder chose otherwise than libjpeg does, and what follows the image. `
 gives the file.
 `Recipe.pack` and `unpack` are its bytes; `layout` gives shapes and quantisation steps from a recipe
 before any coefficient is known, and bounds what it claims; `file_info` says what the file is.
+`stripped` leaves metadata out; `sequential` shows what coefficients are left of a damaged file.
 
 Baseline, extended sequential and progressive Huffman files of 8 bits, one to four components. The
 plain modules (`plain_reader`, `plain_writer`) are the specification; native code computes the same.
@@ -19,6 +20,8 @@ from ncml_codec.jpeg.jpeg_file import Jpeg, Layout, layout, read, write
 from ncml_codec.jpeg.markers import BLOCKS_MAX
 from ncml_codec.jpeg.recipe import Recipe
 from ncml_codec.jpeg.records import Component, Frame, FrameKind
+from ncml_codec.jpeg.sequential import sequential
+from ncml_codec.jpeg.stripping import stripped
 
 __all__ = [
     "BLOCKS_MAX",
@@ -32,6 +35,8 @@ __all__ = [
     "file_info",
     "layout",
     "read",
+    "sequential",
+    "stripped",
     "thumbnail",
     "write",
 ]

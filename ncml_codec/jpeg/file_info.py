@@ -18,7 +18,7 @@ from ncml_codec.jpeg.recipe import Recipe
 from ncml_codec.jpeg.records import Frame
 
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-_SOI, _EOI, _SOS, _DRI, _TEM, _COM = 0xD8, 0xD9, 0xDA, 0xDD, 0x01, 0xFE
+_SOI, EOI, SOS, _DRI, _TEM, _COM = 0xD8, 0xD9, 0xDA, 0xDD, 0x01, 0xFE
 _APP0, _APP14, _APP15 = 0xE0, 0xEE, 0xEF
 
 _SIGNATURES = (
@@ -80,21 +80,21 @@ def file_info(recipe: Recipe, *, blocks_max: int = BLOCKS_MAX) -> FileInfo:
     metadata: dict[str, int] = {}
     interval, interval_at_scan = 0, None
     jfif, transform, ended = False, None, False
-    for code, body in _segments(recipe.markers):
+    for code, _, body in segments(recipe.markers):
         if code == _DRI and len(body) > 1:
             interval = int.from_bytes(body[:2], "big")
-        elif code == _SOS and interval_at_scan is None:
+        elif code == SOS and interval_at_scan is None:
             interval_at_scan = interval
-        elif code == _EOI:
+        elif code == EOI:
             ended = True
-        if kind := _kind(code, body):
+        if kind := kind_of(code, body):
             metadata[kind] = metadata.get(kind, 0) + len(body) + 4
             jfif = jfif or kind == "JFIF"
             if kind == "Adobe" and len(body) > 11:
                 transform = body[11]
     headers = len(recipe.markers) - sum(metadata.values())
     if recipe.tail:
-        metadata[_tail_kind(recipe.tail) if ended else "unread"] = len(recipe.tail)
+        metadata[tail_kind(recipe.tail) if ended else "unread"] = len(recipe.tail)
     quality, exact = quality_estimate(of.quantisation)
     found = thumbnail(recipe)
     return FileInfo(
@@ -116,37 +116,40 @@ def file_info(recipe: Recipe, *, blocks_max: int = BLOCKS_MAX) -> FileInfo:
 
 def thumbnail(recipe: Recipe) -> bytes | None:
     """The small JPEG file within the EXIF data, or None."""
-    for code, body in _segments(recipe.markers):
-        if _kind(code, body) == "EXIF":
+    for code, _, body in segments(recipe.markers):
+        if kind_of(code, body) == "EXIF":
             return _exif_thumbnail(body[6:])
     return None
 
 
-def _segments(markers: bytes) -> Iterator[tuple[int, bytes]]:
-    """Codes and bodies as far as they are whole; also the end of the image."""
+def segments(markers: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """The code, the body's place and the body of each segment, as far as they are whole; at last
+    the end of the image."""
     at = 2
     while found := _MARKER.search(markers, at):
         code, at = markers[found.end() - 1], found.end()
-        if code == _EOI:
-            yield code, b""
+        if code == EOI:
+            yield code, at, b""
             return
         if code in (_TEM, _SOI):
             continue
         length = int.from_bytes(markers[at : at + 2], "big")
         if length < 2 or at + length > len(markers):
             return
-        yield code, markers[at + 2 : at + length]
+        yield code, at + 2, markers[at + 2 : at + length]
         at += length
 
 
-def _kind(code: int, body: bytes) -> str | None:
+def kind_of(code: int, body: bytes) -> str | None:
+    """What metadata a segment holds, in a word; None for one that decoding needs."""
     for marker, signature, kind in _SIGNATURES:
         if code == marker and body.startswith(signature):
             return kind
     return f"APP{code - _APP0}" if _APP0 <= code <= _APP15 else None
 
 
-def _tail_kind(tail: bytes) -> str:
+def tail_kind(tail: bytes) -> str:
+    """What follows the end of the image, in a word."""
     if tail.startswith(b"\xff\xd8\xff"):
         return "further images"
     return "video" if tail[4:8] == b"ftyp" else "trailing bytes"

@@ -129,6 +129,14 @@ def _read(data: bytes, blocks_max: int, engine: _Engine) -> Jpeg:
 
 def write(jpeg: Jpeg, *, blocks_max: int = BLOCKS_MAX, engine: str = "auto") -> bytes:
     """The file's bytes. Raises FormatError if coefficients and recipe do not belong together."""
+    data = written(jpeg, blocks_max, engine)
+    if len(data) != jpeg.recipe.size:
+        raise FormatError(f"JPEG file: {len(data)} bytes written, it had {jpeg.recipe.size}")
+    return data
+
+
+def written(jpeg: Jpeg, blocks_max: int = BLOCKS_MAX, engine: str = "auto") -> bytes:
+    """As `write`, for a recipe whose size is an upper bound."""
     engine_at_work, recipe = _engine(engine), jpeg.recipe
     _check_arrays(jpeg, layout(recipe, blocks_max=blocks_max))
     walk = Walk(recipe.markers, recipe.size, blocks_max)
@@ -143,10 +151,7 @@ def write(jpeg: Jpeg, *, blocks_max: int = BLOCKS_MAX, engine: str = "auto") -> 
         units = recipe.cut if last and recipe.cut is not None else scan.mcus
         parts.append(engine_at_work.write_scan(scan, jpeg.coefficients, notes, units, max(left, 0)))
         left -= len(parts[-1])
-    data = b"".join((*parts, recipe.markers[copied:], recipe.tail))
-    if len(data) != recipe.size:
-        raise FormatError(f"JPEG file: {len(data)} bytes written, it had {recipe.size}")
-    return data
+    return b"".join((*parts, recipe.markers[copied:], recipe.tail))
 
 
 def layout(recipe: Recipe, *, blocks_max: int = BLOCKS_MAX) -> Layout:

@@ -153,7 +153,7 @@ class Stage:
 
 
 class Colours:
-    """The cells of a tile. mode: the colour mode of `strength`, 1 to 3."""
+    """The cells of a tile. mode: `Adaptation.colour_mode`, 1 to 3."""
 
     def __init__(self, mode: int) -> None:
         self.stages = [[Stage(kind) for kind in kinds(mode, plane)] for plane in range(3)]

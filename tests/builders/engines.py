@@ -10,7 +10,8 @@ from ncml_codec.encode.tile_encoder import code_survey
 from ncml_codec.engines import Engine, Walk
 from ncml_codec.engines.stepwise import walk_tile
 from ncml_codec.entropy.coder import Coder
-from ncml_codec.format.adaptation import STATIC
+from ncml_codec.format.tiles import adaptation_of
+from ncml_codec.network.adaptation import STATIC, Adaptation
 from ncml_codec.network.distribution import Weights
 from ncml_codec.network.integer_network import Integers, Network
 from ncml_codec.network.wave_order import wave_rows
@@ -39,25 +40,29 @@ class Stepwise:
     def __init__(self, engine: Engine) -> None:
         self.name, self._engine = engine.name, engine
 
-    def walk(self, height: int, width: int, strength: int = STATIC) -> Walk:
-        return self._engine.walk(height, width, strength)
+    def walk(self, height: int, width: int, adaptation: Adaptation = STATIC) -> Walk:
+        return self._engine.walk(height, width, adaptation)
 
 
-def code(engine: Engine | Stepwise, array: Samples, coder: Coder, strength: int = STATIC) -> None:
-    """Encode a tile by the engine's survey, or by its walk if it is `Stepwise`."""
+def code(engine: Engine | Stepwise, array: Samples, coder: Coder, byte: int = 0) -> None:
+    """Encode a tile by the engine's survey, or by its walk if it is `Stepwise`.
+
+    byte: states the adaptation, as everywhere in these builders.
+    """
+    adaptation = adaptation_of(byte)
     if isinstance(engine, Stepwise):
-        walk_tile(engine, array.shape, array, coder, strength=strength)
+        walk_tile(engine, array.shape, array, coder, adaptation=adaptation)
         return
-    survey = engine.survey(np.ascontiguousarray(array), strength)
+    survey = engine.survey(np.ascontiguousarray(array), adaptation)
     code_survey(survey, array.shape[2], coder, lambda pixels: None)
 
 
 def all_counts(
-    engine: str | Engine | Stepwise, network: Network, array: Samples, strength: int = STATIC
+    engine: str | Engine | Stepwise, network: Network, array: Samples, byte: int = 0
 ) -> Integers:
     recorder = Recorder()
     engine = engines.load(engine, network) if isinstance(engine, str) else engine
-    code(engine, array, recorder, strength)
+    code(engine, array, recorder, byte)
     return np.concatenate(recorder.counts)
 
 

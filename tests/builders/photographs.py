@@ -10,7 +10,7 @@ from ncml_codec.decode.effort import Progress, samples_crc
 from ncml_codec.engines import Engine
 from ncml_codec.entropy.coder import Encoder
 from ncml_codec.format import container, directory
-from ncml_codec.format.tiles import Tile, TileLayout, Tiles
+from ncml_codec.format.tiles import Tile, TileLayout, Tiles, adaptation_of
 from ncml_codec.network.model_file import Model
 from tests.builders.engines import code
 from tests.builders.pictures import Samples
@@ -36,27 +36,27 @@ def layout_of(data: bytes) -> TileLayout:
     return found.layout
 
 
-def encoded(array: Samples, model: Model, strength: int, tile_exponent: int = 11) -> bytes:
-    """A file whose tiles adapt with this strength."""
+def encoded(array: Samples, model: Model, byte: int, tile_exponent: int = 11) -> bytes:
+    """A file whose tiles adapt as the byte states."""
     height, width, planes = array.shape
     layout = TileLayout(width, height, planes, model.identity, tile_exponent)
     tiles = [
-        coded_tile(array[top : top + rows, left : left + columns], model, strength)
+        coded_tile(array[top : top + rows, left : left + columns], model, byte)
         for top, left, rows, columns in layout.tiles()
     ]
     return photograph(layout, tiles)
 
 
-def coded_tile(samples: Samples, model: Model, strength: int) -> Tile:
+def coded_tile(samples: Samples, model: Model, byte: int) -> Tile:
     """The tile of these samples."""
     engine = engines.load("numpy", model.network)
-    return Tile(payload_of(engine, samples, strength), samples_crc(samples), strength)
+    return Tile(payload_of(engine, samples, byte), samples_crc(samples), adaptation_of(byte))
 
 
-def payload_of(engine: Engine, samples: Samples, strength: int = 0) -> bytes:
+def payload_of(engine: Engine, samples: Samples, byte: int = 0) -> bytes:
     """Samples coded by any engine."""
     encoder = Encoder()
-    code(engine, samples, encoder, strength)
+    code(engine, samples, encoder, byte)
     return encoder.finish()
 
 

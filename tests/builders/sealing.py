@@ -58,8 +58,8 @@ def header_of(data: bytearray) -> tuple[int, list[tuple[int, int]]]:
         method, at = data[at], at + (2 if flags & Flag.LAYERS else 1)
         tiles, own, more = 1, 0, 0
         if method == Method.NETWORK:
-            adaptation, tile_byte = data[at + IDENTITY_BYTES], data[at + IDENTITY_BYTES + 1]
-            at, own, more = at + IDENTITY_BYTES + 2, int(adaptation == BY_TILE), 4
+            own_byte, tile_byte = data[at + IDENTITY_BYTES], data[at + IDENTITY_BYTES + 1]
+            at, own, more = at + IDENTITY_BYTES + 2, int(own_byte == BY_TILE), 4
             side = 1 << tile_byte % (1 << TURN_BIT)
             tiles = -(-width // side) * -(-height // side)
         for _ in range(min(tiles, len(data))):

@@ -10,9 +10,9 @@ from tests.builders.pictures import Samples
 from tests.plain_decoder import decoder as plain_decoder
 
 
-def comes_back(array: Samples, model: Model, strength: int, tile_exponent: int = 11) -> bytes:
+def comes_back(array: Samples, model: Model, byte: int, tile_exponent: int = 11) -> bytes:
     """The file, after the plain decoder has given the pixels back."""
-    data = encoded(array, model, strength, tile_exponent)
+    data = encoded(array, model, byte, tile_exponent)
     decoded = plain_decoder.decode(data, [write_model(model.network)])
     assert np.array_equal(decoded.samples, array)
     return data

@@ -16,6 +16,8 @@ import ncml_codec
 import ncml_codec.integrations.pillow
 from ncml_cli.zip.ncmlzip import main
 from ncml_codec.errors import FormatError, UsageError
+from ncml_codec.format.directory import read_directory
+from ncml_codec.jpeg import read, sequential
 from tests.builders.commands import ncmlzip
 from tests.builders.pictures import valley
 
@@ -164,10 +166,93 @@ def test_every_kind_of_damage_is_refused(photo: Path) -> None:
         ncml_codec.restore(data[:-1])
 
 
-def test_what_would_change_the_file_is_refused(photo: Path) -> None:
-    assert "leave out --strip" in ncmlzip("compress", "--strip", photo).stderr
-    assert ncmlzip("compress", "-1", photo).exit_code == 0
-    assert "leave out --strip" in ncmlzip("decompress", "--strip", "-f", f"{photo}.ncmz").stderr
+def test_stripping_gives_another_file_of_the_same_pixels_and_says_so(
+    photo: Path, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "a camera's maker"
+    made = jpeg(quality=90, comment=b"a comment", exif=exif, icc_profile=b"a profile")
+    photo.write_bytes(made + b"a video that follows")
+    done = ncmlzip("compress", "-1", "--strip", "--json", photo)
+    said = json.loads(done.stdout)
+    assert done.exit_code == 0
+    kinds = [one.partition(" (")[0] for one in said["not_kept"]]
+    assert kinds == ["EXIF", "comment", "trailing bytes"]
+    assert "comment" in done.stderr
+    assert ncmlzip("decompress", "-f", f"{photo}.ncmz").exit_code == 0
+    found = photo.read_bytes()
+    assert found != made
+    assert b"maker" not in found
+    assert b"comment" not in found
+    assert not found.endswith(b"follows")
+    with Image.open(photo) as image, Image.open(io.BytesIO(made)) as before:
+        assert dict(image.getexif()) == {0x0112: 6}
+        assert image.info["icc_profile"] == b"a profile"
+        assert np.array_equal(np.asarray(image), np.asarray(before))
+    assert ncmlzip("compress", "-1", "--strip", "-f", "--json", photo).exit_code == 0
+    assert (
+        "--strip when compressing" in ncmlzip("decompress", "--strip", f"{photo}.ncmz", "-f").stderr
+    )
+
+
+@pytest.mark.parametrize("name", ["damaged", "cut short", "no JPEG file"])
+def test_a_file_that_cannot_be_read_is_not_stripped(name: str, photo: Path) -> None:
+    photo.write_bytes(FILES[name])
+    done = ncmlzip("compress", "-1", "--strip", "--rm", photo)
+    assert done.exit_code == 1
+    assert "metadata cannot be left out" in done.stderr
+    assert photo.read_bytes() == FILES[name]
+
+
+def test_of_a_damaged_file_the_sound_tiles_are_given_as_pixels(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    wide = np.tile(valley(90, 90, 40, 100), (1, 11, 1))
+    Image.fromarray(wide).save(path, quality=90)
+    data = path.read_bytes()
+    assert ncmlzip("compress", "-1", "--rm", path).exit_code == 0
+    packed = Path(f"{path}.ncmz")
+    sound, pixels = packed.read_bytes(), np.asarray(Image.open(io.BytesIO(data)))
+    head = read_directory(sound).kept
+    assert head is not None
+    assert len(head.lengths) == 2
+    second = bytearray(sound)
+    second[head.end - 6] ^= 1
+    packed.write_bytes(second)
+    assert ncmlzip("decompress", packed).exit_code == 4
+    assert list(tmp_path.iterdir()) == [packed]
+    done = ncmlzip("decompress", "--rm", "--keep-going", packed)
+    assert done.exit_code == 4
+    assert "payload 1" in done.stderr
+    assert "columns 1024 to 1099 are lost" in done.stderr
+    assert "not kept: the JPEG file, of which these are the pixels" in done.stderr
+    assert sorted(tmp_path.iterdir()) == [packed, Path(f"{path}.png")]
+    left = np.asarray(Image.open(f"{path}.png"))
+    # Beside the border Pillow smooths chroma across it.
+    assert np.array_equal(left[:, :1008], pixels[:, :1008])
+    assert np.ptp(left[:, 1040:]) <= 1
+    again = ncmlzip("decompress", "-f", "--keep-going", packed)
+    assert "exists already" in again.stderr, "nothing is replaced that was not planned for"
+    packed.write_bytes(sound)
+    assert ncmlzip("decompress", "--keep-going", packed).exit_code == 0
+    assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize("name", ["grey", "cmyk", "progressive", "restarts", "odd size"])
+def test_a_simple_file_of_the_same_coefficients_shows_the_same_pixels(name: str) -> None:
+    simple = sequential(read(FILES[name]))
+    with Image.open(io.BytesIO(FILES[name])) as image, Image.open(io.BytesIO(simple)) as other:
+        assert np.array_equal(np.asarray(image), np.asarray(other))
+
+
+def test_of_a_file_kept_whole_nothing_is_left(photo: Path) -> None:
+    photo.write_bytes(FILES["no JPEG file"])
+    assert ncmlzip("compress", "-1", "--rm", photo).exit_code == 0
+    packed = Path(f"{photo}.ncmz")
+    damaged = bytearray(packed.read_bytes())
+    damaged[-6] ^= 1
+    packed.write_bytes(damaged)
+    assert ncmlzip("decompress", "--keep-going", packed).exit_code == 4
+    assert not photo.exists()
 
 
 def test_info_says_what_is_in_it(photo: Path) -> None:

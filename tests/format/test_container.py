@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from ncml_codec.errors import FormatError, NotThisFormat, Truncated
 from ncml_codec.format import directory
-from ncml_codec.format.adaptation import STATIC
 from ncml_codec.format.container import (
     DRAFT,
     KINDS,
@@ -27,6 +26,7 @@ from ncml_codec.format.container import (
 )
 from ncml_codec.format.sections import checksum
 from ncml_codec.format.tiles import PLANES, Tile, TileLayout, Tiles
+from ncml_codec.network.adaptation import STATIC, heads_learn, network_learns
 from ncml_codec.picture.kinds import RGB_ALPHA, Kind
 from tests.builders.photographs import photograph
 
@@ -41,7 +41,8 @@ LAYOUTS = st.builds(
 )
 CRCS = st.integers(0, 2**32 - 1)
 FOUR = TileLayout(40, 33, 3, b"name", 5)  # tiles
-OWN = [Tile(bytes(range(8)), 3, STATIC), Tile(b"", 0, 3), Tile(b"word", 2**31, 11), Tile(b"1", 1)]
+HEADS, WHOLE = heads_learn(3), network_learns(3)
+OWN = [Tile(bytes(range(8)), 3), Tile(b"", 0, HEADS), Tile(b"word", 2**31, WHOLE), Tile(b"1", 1)]
 EXAMPLES = [
     of_tiles(Tiles(FOUR, [Tile(bytes(range(8)), 12345)] * 4), b"metadata"),
     of_tiles(Tiles(FOUR, OWN)),
@@ -63,7 +64,8 @@ def coded(draw: st.DrawFn, header: Header, planes: int) -> Layer | Tiles:
     if method != Method.NETWORK or planes not in PLANES or header.width > 300:
         return Layer(max(method, Method.WEBP), planes, draw(payloads))
     layout = replace(draw(LAYOUTS), width=header.width, height=header.height, planes=planes)
-    known = draw(st.sampled_from([[STATIC], [3], [0, 3, 11]])) if layout.may_adapt else [STATIC]
+    known = draw(st.sampled_from([[STATIC], [HEADS], [STATIC, HEADS, WHOLE]]))
+    known = known if layout.may_adapt else [STATIC]
     tiles = st.builds(Tile, payloads, CRCS, st.sampled_from(known))
     return Tiles(layout, [draw(tiles) for _ in range(layout.tile_count())])
 

@@ -17,10 +17,10 @@ from ncml_codec.decode import costs, file_info, image_decoder, layers, salvage
 from ncml_codec.decode.effort import TILE_EXPONENT
 from ncml_codec.encode import levels, tile_encoder
 from ncml_codec.errors import BeyondLimit, FormatError
-from ncml_codec.format.adaptation import BODY, COLOURS, STATIC
 from ncml_codec.format.container import Method
-from ncml_codec.format.tiles import BY_TILE, Tile, TileLayout
+from ncml_codec.format.tiles import Tile, TileLayout
 from ncml_codec.network import released_models
+from ncml_codec.network.adaptation import STATIC, Adaptation, heads_learn, network_learns
 from ncml_codec.network.integer_network import Network
 from ncml_codec.network.model_file import read_model, write_model
 from ncml_codec.picture.picture import from_array
@@ -32,7 +32,7 @@ from tests.plain_decoder.decoder import decode as plain_decode
 from tests.plain_decoder.reading import Refused
 
 TINY = read_model((GOLDEN / "tiny.ncpn").read_bytes())
-WHOLE = BODY + 3
+HEADS, WHOLE = heads_learn(3), network_learns(3)
 SIDES = st.one_of(st.integers(1, 70), st.integers(1, 5000), st.integers(1, (1 << 24) - 1))
 LAYOUTS = st.builds(
     TileLayout,
@@ -43,14 +43,19 @@ LAYOUTS = st.builds(
     tile_exponent=st.integers(5, 14),
     turn=st.integers(0, 7),
 )
-ADAPTATIONS = st.sampled_from([STATIC, 3, WHOLE, 2 * COLOURS + 3, 2 * COLOURS + WHOLE, BY_TILE])
+EACH_ITS_OWN = None
+ADAPTATIONS = st.sampled_from(
+    [STATIC, HEADS, WHOLE, HEADS.with_colours(2), WHOLE.with_colours(2), EACH_ITS_OWN]
+)
 NETWORKS = [
     TINY.network,
     *(released_models.load(name).network for name in ("fast", "photo", "max")),
 ]
 
 
-def blank(width: int, height: int, adaptation: int, exponent: int = 11, planes: int = 3) -> bytes:
+def blank(
+    width: int, height: int, adaptation: Adaptation, exponent: int = 11, planes: int = 3
+) -> bytes:
     """A file whose payloads are empty, as large as its header alone."""
     layout = TileLayout(width, height, planes, TINY.identity, exponent)
     return photograph(layout, [Tile(b"", 0, adaptation)] * layout.tile_count())
@@ -70,14 +75,13 @@ def test_the_shapes_of_tiles_are_those_of_the_tiles(layout: TileLayout) -> None:
 @settings(max_examples=300)
 @given(LAYOUTS, ADAPTATIONS, st.sampled_from(NETWORKS))
 def test_what_may_adapt_takes_at_most_ten_times_the_work_of_a_square_image(
-    layout: TileLayout, adaptation: int, network: Network
+    layout: TileLayout, adaptation: Adaptation | None, network: Network
 ) -> None:
-    if adaptation % COLOURS != STATIC and not layout.may_adapt:
+    if adaptation and adaptation.learns and not layout.may_adapt:
         return  # refused: see below
     # Colour tables are counted by tile: many small tiles with them are refused by `check` alone.
-    adaptation = adaptation if adaptation == BY_TILE else adaptation % COLOURS
-    if adaptation != BY_TILE:
-        costs.of_network(layout, adaptation, network).check(None)
+    if adaptation is not None:
+        costs.of_network(layout, adaptation.learning, network).check(None)
 
 
 @given(
@@ -88,11 +92,11 @@ def test_what_may_adapt_takes_at_most_ten_times_the_work_of_a_square_image(
     planes=st.sampled_from([1, 3]),
 )
 def test_what_an_encoder_may_write_passes_the_default_limit(
-    width: int, height: int, adaptation: int, network: Network, planes: int
+    width: int, height: int, adaptation: Adaptation | None, network: Network, planes: int
 ) -> None:
     layout = TileLayout(width, height, planes, TINY.identity, TILE_EXPONENT)
-    if adaptation != BY_TILE and (not layout.may_adapt or planes == 1):
-        adaptation = adaptation % COLOURS if layout.may_adapt else STATIC
+    if adaptation is not None and (not layout.may_adapt or planes == 1):
+        adaptation = adaptation.learning if layout.may_adapt else STATIC
     costs.of_network(layout, adaptation, network).check(None)
 
 
@@ -112,13 +116,13 @@ def test_what_an_encoder_writes_takes_at_most_half_the_default_limit(
         if layers.CODERS[Method.MIXING].takes((*shape, planes)):
             work = costs.of_mixing(*shape, planes)
             assert 2 * work.multiply_adds <= costs.TIMES_HONEST * work.honest
-        for models, strengths in levels.of_level(level):
+        for models, way in levels.of_level(level):
             for model in models:
                 layout = TileLayout(shape[1], shape[0], planes, model.identity, TILE_EXPONENT)
-                colours = 3 * COLOURS if planes == 3 else 0
+                mode = 3 if planes == 3 else 0
                 adaptations = [STATIC]
-                if tile_encoder.may_adapt(layout, model, strengths.strengths):
-                    adaptations += [each + colours for each in strengths.strengths]
+                if tile_encoder.may_adapt(layout, model, way.adaptations):
+                    adaptations += [each.with_colours(mode) for each in way.adaptations]
                 for adaptation in adaptations:
                     work = costs.of_network(layout, adaptation, model.network)
                     assert 2 * work.multiply_adds <= costs.TIMES_HONEST * work.honest
@@ -138,8 +142,8 @@ def test_context_mixing_does_not_code_long_strips_a_pixel_wide() -> None:
 
 
 @pytest.mark.parametrize("shape", [(4096, 1), (1, 4096), (2048, 2), (1 << 20, 1)])
-@pytest.mark.parametrize("adaptation", [3, WHOLE])
-def test_learning_in_short_waves_is_refused(shape: tuple[int, int], adaptation: int) -> None:
+@pytest.mark.parametrize("adaptation", [HEADS, WHOLE])
+def test_learning_in_short_waves_is_refused(shape: tuple[int, int], adaptation: Adaptation) -> None:
     data = blank(*shape, adaptation)
     with pytest.raises(FormatError, match="its waves hold too few pixels"):
         image_decoder.open_file(data, [TINY])
@@ -149,14 +153,14 @@ def test_learning_in_short_waves_is_refused(shape: tuple[int, int], adaptation: 
 
 def test_learning_in_short_waves_of_a_tile_is_refused() -> None:
     layout = TileLayout(4096, 1, 1, TINY.identity, 11)
-    tiles = [Tile(b"", 0, STATIC), Tile(b"", 0, 3)]
+    tiles = [Tile(b"", 0, STATIC), Tile(b"", 0, HEADS)]
     with pytest.raises(FormatError, match=r"tile 1: adaptation 3 .* too few pixels"):
         tiles_of(photograph(layout, tiles))
 
 
 def test_the_plain_decoder_refuses_learning_in_short_waves() -> None:
     known = [write_model(TINY.network)]
-    for data in (blank(4096, 1, WHOLE), blank(1, 1000, 3, planes=1)):
+    for data in (blank(4096, 1, WHOLE), blank(1, 1000, HEADS, planes=1)):
         with pytest.raises(Refused, match="short waves"):
             plain_decode(data, known)
 
@@ -176,7 +180,7 @@ def test_usual_photographs_may_learn() -> None:
 
 
 def test_many_tables_of_colours_are_beyond_the_default_limit() -> None:
-    data = blank(729, 1, 3 * COLOURS, exponent=5)
+    data = blank(729, 1, STATIC.with_colours(3), exponent=5)
     with pytest.raises(BeyondLimit, match="max_work"):
         image_decoder.open_file(data, [TINY])
 

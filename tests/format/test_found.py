@@ -48,7 +48,7 @@ def test_a_short_round_of_native_fuzzing_finds_nothing(tmp_path: Path) -> None:
     done, counts, problem = native_fuzz.run_round(1, tmp_path, 60, most=80)
     assert problem is None, problem
     assert done == 80
-    for name in ("static", "heads", "whole network and colours"):
+    for name in ("nothing", "heads", "network and colours"):
         assert counts[f"decode, {name}"], counts
     assert counts["decoded"]
     assert counts["refused"]

@@ -13,7 +13,7 @@ from PIL import Image
 from ncml_codec.decode import image_decoder
 from ncml_codec.decode.effort import Effort
 from ncml_codec.errors import FormatError
-from ncml_codec.format.adaptation import colour_mode, learning
+from ncml_codec.format.tiles import adaptation_byte
 from ncml_codec.network import released_models
 from ncml_codec.network.model_file import Model
 from ncml_codec.picture.image_files import decode_file, encode_file
@@ -58,8 +58,8 @@ def test_golden_files_have_every_feature() -> None:
     assert {layout.turn for layout in layouts} == {0, 1, 4, 7}
     assert any(len({tile.adaptation for tile in each}) > 2 for each in tiles)
     adaptations = [tile.adaptation for each in tiles for tile in each]
-    assert {learning(each) for each in adaptations} == {0, 1, 3, 5, 9, 11, 13}
-    assert {colour_mode(each) for each in adaptations} == {0, 2, 3}
+    assert {adaptation_byte(each.learning) for each in adaptations} == {0, 1, 3, 5, 9, 11, 13}
+    assert {each.colour_mode for each in adaptations} == {0, 2, 3}
 
 
 @pytest.mark.parametrize("engine", ["numpy", *INSTRUCTION_SETS])

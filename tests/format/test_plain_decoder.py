@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ncml_codec.format.adaptation import STATIC, STRONGEST
-from ncml_codec.format.tiles import BY_TILE, TileLayout, Tiles
+from ncml_codec.format.tiles import TileLayout, Tiles
 from ncml_codec.network import released_models
 from ncml_codec.network.model_file import Model, identified, read_model, write_model
+from tests.builders.adaptations import STATIC, STRONGEST
 from tests.builders.networks import random_network
 from tests.builders.photographs import coded_tile, photograph, tiles_of
 from tests.builders.pictures import GOLDEN, TESTS, extremes, valley
@@ -85,7 +85,7 @@ def test_the_plain_decoder_takes_every_tiles_own_adaptation() -> None:
         coded_tile(array[top : top + rows, left : left + columns], model, adaptation)
         for (top, left, rows, columns), adaptation in zip(layout.tiles(), own, strict=True)
     ]
-    assert Tiles(layout, tiles).adaptation == BY_TILE
+    assert Tiles(layout, tiles).adaptation is None
     data = photograph(layout, tiles)
     decoded = plain_decoder.decode(data, [write_model(model.network)])
     assert np.array_equal(decoded.samples, array)

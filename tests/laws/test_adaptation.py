@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from ncml_codec import engines
 from ncml_codec.engines import Walk
 from ncml_codec.engines.numpy_engine import NumpyEngine
-from ncml_codec.engines.stepwise import walk_tile
 from ncml_codec.entropy.coder import Meter
-from ncml_codec.format.adaptation import BODY, STATIC, STRONGEST
+from ncml_codec.format.tiles import adaptation_of
 from ncml_codec.network import distribution, released_models
 from ncml_codec.network.body_learning import AdaptiveBody
 from ncml_codec.network.head_learning import Adapted, AdaptiveHead, Coded, gradients
@@ -31,11 +30,13 @@ from ncml_codec.network.integer_network import (
     named_layers,
 )
 from ncml_codec.network.wave_order import wave_count, wave_pixels
+from tests.builders.adaptations import BODY, STATIC, STRONGEST
 from tests.builders.engines import (
     INSTRUCTION_SETS,
     Stepwise,
     all_counts,
     assert_causal,
+    code,
     drawn,
     engine_of,
 )
@@ -130,7 +131,7 @@ def test_what_was_learned_keeps_the_proof(room: int, strength: int) -> None:
     network = random_network(room, 4, 1, 3, 2, room=room)
     moved, stopped = set(), set()
     for array in [*extremes(height, width).values(), alternating(height, width)]:
-        one = NumpyEngine(network).walk(height, width, strength)
+        one = NumpyEngine(network).walk(height, width, adaptation_of(strength))
         for wave in range(wave_count(height, width)):
             here = array.reshape(-1, PLANES)[wave_pixels(wave, height, width)].astype(np.int32)
             take_wave(one, wave, here)
@@ -223,7 +224,7 @@ def test_learning_pays_on_a_photograph() -> None:
     bits = {}
     for strength in (STATIC, 2, 3):
         meter = Meter()
-        walk_tile(engines.load("auto", network), array.shape, array, meter, strength=strength)
+        code(engines.load("auto", network), array, meter, strength)
         bits[strength] = meter.bits
     assert bits[2] < bits[STATIC]
     assert bits[3] < bits[STATIC]

@@ -24,9 +24,9 @@ from ncml_codec.encode import (
 )
 from ncml_codec.encode.levels import Level
 from ncml_codec.format import byte_planes, directory
-from ncml_codec.format.adaptation import STATIC
 from ncml_codec.format.container import Method, Transform
 from ncml_codec.network import released_models
+from ncml_codec.network.adaptation import STATIC
 from ncml_codec.network.model_file import Model
 from ncml_codec.picture import row_readers
 from ncml_codec.picture.image_files import decode_file, encode_file

@@ -18,7 +18,7 @@ from ncml_codec.encode import image_encoder, tile_encoder
 from ncml_codec.engines.stepwise import walk_tile
 from ncml_codec.entropy.coder import Meter
 from ncml_codec.errors import FormatError, RoundTripError, UsageError
-from ncml_codec.format.adaptation import STATIC
+from ncml_codec.network.adaptation import STATIC
 from ncml_codec.network.model_file import Model, identified, read_model
 from ncml_codec.picture.image_files import Picture, from_array
 from tests.builders.networks import random_network
@@ -152,7 +152,7 @@ def test_the_file_is_as_large_as_the_cross_entropy(level: int) -> None:
     (tile,) = tiles_of(tile_encoder.encode(from_array(array), TINY, level=level))
     meter = Meter()
     engine = engines.load("numpy", TINY.network)
-    walk_tile(engine, array.shape, array, meter, strength=tile.adaptation)
+    walk_tile(engine, array.shape, array, meter, adaptation=tile.adaptation)
     assert (level == 1) == (tile.adaptation == STATIC)
     assert meter.bits <= 8 * len(tile.payload) <= 1.001 * meter.bits
 

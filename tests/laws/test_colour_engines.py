@@ -15,10 +15,11 @@ from ncml_codec.encode import colour_search, levels
 from ncml_codec.encode.tile_encoder import encode_tile
 from ncml_codec.engines import Engine, Survey
 from ncml_codec.entropy.coder import Meter
-from ncml_codec.format.adaptation import COLOURS, STATIC, counted_along
+from ncml_codec.format.tiles import adaptation_byte, adaptation_of
 from ncml_codec.network import released_models
+from ncml_codec.network.adaptation import Adaptation, heads_learn
 from ncml_codec.network.model_file import Model
-from tests.builders.adaptations import ADAPTATIONS, MODES
+from tests.builders.adaptations import ADAPTATIONS, COLOURS, MODES
 from tests.builders.engines import (
     INSTRUCTION_SETS,
     Stepwise,
@@ -87,15 +88,15 @@ def test_what_is_later_changes_no_counts(name: str) -> None:
 def test_code_lengths_of_others_are_counted_along(name: str, adaptation: int, tiny: Model) -> None:
     array = through_ycbcr(valley(60, 40, 40, 50))
     engine, meter = engine_of(name, tiny.network), Meter()
-    others = counted_along(adaptation)
-    comparison = engine.survey(array, adaptation, others)
+    others = adaptation_of(adaptation).counted_along()
+    comparison = engine.survey(array, adaptation_of(adaptation), others)
     for weights, symbols in comparison:
         meter.code(weights, symbols)
     assert meter.bits == pytest.approx(bits(engine, array, adaptation), rel=1e-12)
     assert set(comparison.code_lengths) == set(others)
     for other, length in comparison.code_lengths.items():
-        assert length == pytest.approx(bits(engine, array, other), rel=1e-4)
-    one = engine.survey(array, adaptation, others[-1:])
+        assert length == pytest.approx(bits(engine, array, adaptation_byte(other)), rel=1e-4)
+    one = engine.survey(array, adaptation_of(adaptation), others[-1:])
     assert sum(len(symbols) for _, symbols in one) == 2 * array.size
     assert one.code_lengths[others[-1]] == pytest.approx(comparison.code_lengths[others[-1]])
 
@@ -107,22 +108,23 @@ def bits(engine: Engine, samples: Samples, adaptation: int) -> float:
 
 
 @pytest.mark.parametrize(
-    ("name", "strengths"),
+    ("name", "bytes_"),
     [("numpy", (3,)), ("auto", (0,)), ("auto", (3,)), ("auto", (2, 3)), ("auto", (11,))],
 )
-def test_the_smallest_mode_is_kept(name: str, strengths: tuple[int, ...], tiny: Model) -> None:
+def test_the_smallest_mode_is_kept(name: str, bytes_: tuple[int, ...], tiny: Model) -> None:
+    learning = [adaptation_of(each) for each in bytes_]
     engine, kept = engines.load(name, tiny.network), set()
     for array in (through_ycbcr(valley(40, 40, 64, 64)), valley(40, 40, 64, 64) & 0xC1):
         assert colour_search.modes(array) == colour_search.MODES
-        tile = encode_tile(engine, array, strengths)
+        tile = encode_tile(engine, array, learning)
         assert len(tile.payload) == min(
-            len(payload_of(engine, array, each))
-            for each in levels.candidates(strengths, colour_search.MODES)
+            len(payload_of(engine, array, adaptation_byte(each)))
+            for each in levels.candidates(learning, colour_search.MODES)
         )
         assert np.array_equal(decoded_tile(engine, tile, array.shape), array)
-        assert tile == encode_tile(engines.load("auto", tiny.network), array, strengths)
+        assert tile == encode_tile(engines.load("auto", tiny.network), array, learning)
         kept.add(tile.adaptation)
-    assert any(each >= COLOURS for each in kept)
+    assert any(each.colour_mode for each in kept)
 
 
 def test_a_mode_is_not_coded_that_is_surely_larger(
@@ -132,14 +134,14 @@ def test_a_mode_is_not_coded_that_is_surely_larger(
     engine = engines.load("numpy", tiny.network)
     survey = engine.survey
 
-    def counted(samples: Samples, adaptation: int, others: Collection[int]) -> Survey:
-        tried.append((adaptation, list(others)))
+    def counted(samples: Samples, adaptation: Adaptation, others: Collection[Adaptation]) -> Survey:
+        tried.append((adaptation_byte(adaptation), [adaptation_byte(each) for each in others]))
         return survey(samples, adaptation, others)
 
     monkeypatch.setattr(engine, "survey", counted)
-    tile = encode_tile(engine, array, (3,))
-    assert tried == [(51, [3, 19, 35, STATIC]), (35, [])]
-    assert tile.adaptation == 35
+    tile = encode_tile(engine, array, [heads_learn(3)])
+    assert tried == [(51, [3, 19, 35, 0]), (35, [])]
+    assert tile.adaptation == heads_learn(3).with_colours(2)
 
 
 def test_a_photograph_is_tried_if_its_colours_were_converted() -> None:

@@ -13,8 +13,7 @@ from ncml_codec import engines
 from ncml_codec.engines.stepwise import walk_tile
 from ncml_codec.entropy.coder import Decoder, Meter
 from ncml_codec.errors import FormatError
-from ncml_codec.format import adaptation as strength
-from ncml_codec.format.tiles import TileLayout
+from ncml_codec.format.tiles import TileLayout, adaptation_byte, adaptation_of
 from ncml_codec.network import distribution
 from ncml_codec.network.colour_counts import FACTOR_LIMIT, OPEN_MASS, Colours, opened
 from ncml_codec.network.distribution import TOTAL, Mixtures
@@ -164,7 +163,7 @@ def test_colours_of_which_nothing_is_known_cost_nothing(seed: int, spread: int) 
 def test_the_plain_decoder_reads_every_mode(mode: int, learning: int, tiny: Model) -> None:
     array = through_ycbcr(valley(110, 90, 12, 14))
     (tile,) = tiles_of(comes_back(array, tiny, learning + 16 * mode))
-    assert tile.adaptation == learning + 16 * mode
+    assert adaptation_byte(tile.adaptation) == learning + 16 * mode
     assert tile.payload != coded_tile(array, tiny, learning).payload, "nothing was weighed"
 
 
@@ -196,7 +195,8 @@ def test_decoding_gives_the_samples_back(name: str, adaptation: int, tiny: Model
     tile = coded_tile(array, tiny, adaptation)
     engine = engines.load(name, tiny.network)
     decoder = Decoder(tile.payload)
-    assert np.array_equal(walk_tile(engine, array.shape, None, decoder, strength=adaptation), array)
+    how = adaptation_of(adaptation)
+    assert np.array_equal(walk_tile(engine, array.shape, None, decoder, adaptation=how), array)
 
 
 @given(
@@ -210,15 +210,16 @@ def test_decoding_gives_the_samples_back(name: str, adaptation: int, tiny: Model
 def test_engines_write_and_read_the_same(
     seed: int, k: int, size: tuple[int, int], learning: int, mode: int
 ) -> None:
-    network, strength = random_network(seed, 4, 1, 5, k, room=2), learning + 16 * mode
+    network, byte = random_network(seed, 4, 1, 5, k, room=2), learning + 16 * mode
     array = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
     if seed % 2:
         array >>= 5  # so that many pixels share their cells
     engine = engines.load("auto", network)
-    payload = payload_of(engine, array, strength)
-    assert payload == coded_tile(array, identified(network), strength).payload
+    payload = payload_of(engine, array, byte)
+    assert payload == coded_tile(array, identified(network), byte).payload
     decoder = Decoder(payload)
-    assert np.array_equal(walk_tile(engine, array.shape, None, decoder, strength=strength), array)
+    how = adaptation_of(byte)
+    assert np.array_equal(walk_tile(engine, array.shape, None, decoder, adaptation=how), array)
 
 
 def bits(samples: Samples, model: Model, adaptation: int) -> float:
@@ -242,14 +243,23 @@ def test_colours_without_a_lattice_cost_little(tiny: Model) -> None:
 
 
 def test_known_adaptations_are_a_strength_and_a_mode() -> None:
-    known = [value for value in range(256) if strength.is_known(value, 3)]
+    known = [value for value in range(256) if is_known(value, 3)]
     assert known == [learning + 16 * mode for mode in range(4) for learning in LEARNING]
-    assert [value for value in range(256) if strength.is_known(value, 1)] == LEARNING
-    for value in known:
-        assert strength.learning(value) + 16 * strength.colour_mode(value) == value
-        assert ("colours" in strength.describe(value)) == (value >= 16)
-    assert len({strength.describe(value) for value in known}) == len(known)
-    assert strength.describe(32) == "static, colours by pairs and differences"
+    assert [value for value in range(256) if is_known(value, 1)] == LEARNING
+    each = [adaptation_of(value) for value in known]
+    assert [adaptation_byte(one) for one in each] == known
+    assert each == sorted(each), "equal payloads are decided as they are by bytes"
+    assert len({str(one) for one in each}) == len(known)
+    assert [("colours" in str(one)) for one in each] == [value >= 16 for value in known]
+    assert str(adaptation_of(32)) == "static, colours by pairs and differences"
+
+
+def is_known(value: int, planes: int) -> bool:
+    try:
+        TileLayout(64, 64, planes, b"name", 11).adaptation("here", value)
+    except FormatError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("planes", [1, 3])
@@ -259,8 +269,8 @@ def test_other_adaptations_are_refused(planes: int, tiny: Model) -> None:
     at = data.index(tiny.identity) + len(tiny.identity)
     for value in range(255):
         changed = with_checksums(data[:at] + bytes([value]) + data[at + 1 :])
-        if strength.is_known(value, planes):
-            assert tiles_of(changed)[0].adaptation == value
+        if is_known(value, planes):
+            assert tiles_of(changed)[0].adaptation == adaptation_of(value)
             continue
         with pytest.raises(FormatError, match=f"adaptation {value} of {planes} planes"):
             tiles_of(changed)
@@ -271,7 +281,7 @@ def test_other_adaptations_are_refused(planes: int, tiny: Model) -> None:
 def test_a_grey_tile_with_colours_of_its_own_is_refused(tiny: Model) -> None:
     grey = valley(0, 0, 4, 40)[:, :, :1]
     tiles = [coded_tile(grey[:, :32], tiny, 0), coded_tile(grey[:, 32:], tiny, 3)]
-    tiles[1] = replace(tiles[1], adaptation=16)
+    tiles[1] = replace(tiles[1], adaptation=adaptation_of(16))
     data = photograph(TileLayout(40, 4, 1, tiny.identity, 5), tiles)
     with pytest.raises(FormatError, match="tile 1: adaptation 16 of 1 planes"):
         tiles_of(data)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncml_codec.errors import UsageError
-from ncml_codec.format.adaptation import STATIC
 from ncml_codec.network.integer_network import Network
+from tests.builders.adaptations import STATIC
 from tests.builders.engines import (
     INSTRUCTION_SETS,
     Stepwise,

@@ -15,6 +15,7 @@ from ncml_codec.format import directory
 from ncml_codec.format.container import Method
 from ncml_codec.format.tiles import TileLayout
 from ncml_codec.network import released_models
+from ncml_codec.network.adaptation import STATIC, heads_learn
 from ncml_codec.picture.picture import Picture, Samples, from_array
 from tests.builders.pictures import valley
 
@@ -69,8 +70,8 @@ def test_a_trial_takes_at_most_the_work_of_the_levels_own_coding(
     trials = Evaluator(picture, None, Effort(), level)
     for model in trials.models:
         layout = TileLayout(width, height, 3, model.identity, TILE_EXPONENT)
-        strength = {1: 0, 5: 3}[level]
-        own = costs.of_network(layout, strength, model.network).multiply_adds
+        adaptation = {1: STATIC, 5: heads_learn(3)}[level]
+        own = costs.of_network(layout, adaptation, model.network).multiply_adds
         for method in Method:
             if trials.affordable({method}, model):
                 assert trials.trial_work({method}, model) <= own

@@ -14,6 +14,7 @@ from ncml_codec.encode import image_encoder, jpeg_encoder
 from ncml_codec.entropy.coder import implementations
 from ncml_codec.errors import FormatError
 from ncml_codec.format.directory import read_directory
+from ncml_codec.format.tiles import adaptation_of
 from ncml_codec.jpeg import Recipe
 from ncml_codec.network import model_file
 from ncml_codec.network.distribution import weights
@@ -71,7 +72,7 @@ def test_the_network(engine: str, adaptation: int) -> None:
 
     def decode(data: bytes) -> Samples:
         samples = np.zeros(array.shape, np.uint8)
-        for _ in used.read(data, samples, adaptation):
+        for _ in used.read(data, samples, adaptation_of(adaptation)):
             pass
         return samples
 

@@ -13,9 +13,9 @@ from ncml_codec.engines import Engine
 from ncml_codec.engines.stepwise import walk_tile
 from ncml_codec.entropy.coder import Decoder
 from ncml_codec.errors import FormatError
-from ncml_codec.format.adaptation import COLOURS
-from ncml_codec.format.tiles import Tile
-from tests.builders.adaptations import ADAPTATIONS
+from ncml_codec.format.tiles import Tile, adaptation_of
+from ncml_codec.network.adaptation import heads_learn
+from tests.builders.adaptations import ADAPTATIONS, COLOURS
 from tests.builders.engines import INSTRUCTION_SETS, drawn, engine_of
 from tests.builders.networks import random_network
 from tests.builders.photographs import decoded_tile, payload_of
@@ -29,7 +29,7 @@ needs_native = pytest.mark.skipif(
 
 def read(engine: Engine, payload: bytes, shape: tuple[int, ...], adaptation: int = 0) -> Samples:
     samples = np.zeros(shape, np.uint8)
-    assert sum(engine.read(payload, samples, adaptation)) == shape[0] * shape[1]
+    assert sum(engine.read(payload, samples, adaptation_of(adaptation))) == shape[0] * shape[1]
     return samples
 
 
@@ -83,7 +83,9 @@ def test_damage_is_found_or_read_as_by_a_coder_in_hand(seed: int) -> None:
     else:
         payload[int(rng.integers(0, len(payload)))] ^= 1 << int(rng.integers(0, 8))
     try:
-        expected = walk_tile(engine, array.shape, None, Decoder(bytes(payload)), strength=3)
+        expected = walk_tile(
+            engine, array.shape, None, Decoder(bytes(payload)), adaptation=heads_learn(3)
+        )
     except FormatError:
         with pytest.raises(FormatError, match="not a stream"):
             read(engine, bytes(payload), array.shape, 3)
@@ -104,7 +106,7 @@ def test_words_of_no_stream_are_refused() -> None:
 def test_progress_is_told_of_all_pixels() -> None:
     array = valley(3, 5, 150, 100)
     engine = engines.load("native", NETWORK)
-    tile = Tile(payload_of(engine, array, 3), samples_crc(array), 3)
+    tile = Tile(payload_of(engine, array, 3), samples_crc(array), heads_learn(3))
     told: list[int] = []
     assert (decoded_tile(engine, tile, array.shape, told.append) == array).all()
     assert sum(told) == 150 * 100

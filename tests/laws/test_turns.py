@@ -20,10 +20,10 @@ from ncml_codec.encode.levels import Level
 from ncml_codec.engines.stepwise import walk_tile
 from ncml_codec.entropy.coder import Meter
 from ncml_codec.errors import FormatError
-from ncml_codec.format.adaptation import STATIC
 from ncml_codec.learn.data.crops import CropConfig, FolderImages
 from ncml_codec.learn.likelihood.objective import image_bits
 from ncml_codec.network import released_models
+from ncml_codec.network.adaptation import STATIC
 from ncml_codec.network.integer_network import Network
 from ncml_codec.network.model_file import read_model
 from ncml_codec.picture import orientation

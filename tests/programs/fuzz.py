@@ -38,7 +38,6 @@ from ncml_codec.errors import FormatError, InputError, NcmlError
 from ncml_codec.format import directory, kept_file
 from ncml_codec.format.container import write
 from ncml_codec.format.kept_file import Coding
-from ncml_codec.format.tiles import BY_TILE
 from ncml_codec.network.model_file import MAGIC as MODEL_MAGIC
 from ncml_codec.network.model_file import Model, read_model, write_model
 from ncml_codec.picture import image_files, png_chunks, row_readers
@@ -75,7 +74,9 @@ def decoded(data: bytes, model: Model) -> bool:
         pass
     else:
         # Tiles that each say the same may be written so.
-        assert again == data or BY_TILE in [head.adaptation for head in found.layers]
+        assert again == data or any(
+            head.layout and head.adaptation is None for head in found.layers
+        )
     try:
         picture = image_decoder.decode(data, [model], max_pixels=LARGEST)
     except FormatError:
@@ -113,7 +114,8 @@ def jpeg_kept(data: bytes) -> bool:
         made = jpeg_encoder.encode(data, level=1, max_pixels=LARGEST)
     except FormatError:  # beyond a limit
         return False
-    jpeg_encoder.verify(made.data, data)
+    assert made.original == data
+    jpeg_encoder.verify(made)
     return not made.kept_whole
 
 

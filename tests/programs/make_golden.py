@@ -25,11 +25,10 @@ from ncml_codec.encode import image_encoder, layer_search, tile_encoder
 from ncml_codec.encode.levels import Level
 from ncml_codec.errors import NcmlError
 from ncml_codec.format import byte_planes
-from ncml_codec.format.adaptation import BODY, STATIC
 from ncml_codec.format.byte_planes import Transformed
 from ncml_codec.format.container import Container, Header, Layer, Method, Transform, write
 from ncml_codec.format.directory import read_directory
-from ncml_codec.format.tiles import Tiles
+from ncml_codec.format.tiles import Tiles, adaptation_of
 from ncml_codec.network import released_models
 from ncml_codec.network.model_file import Model, read_model, write_model
 from ncml_codec.picture import png_chunks
@@ -38,6 +37,7 @@ from ncml_codec.picture.kinds import Kind
 from ncml_codec.picture.orientation import UPRIGHT
 from ncml_codec.picture.picture import Picture
 from tests.builders import kinds_of_images
+from tests.builders.adaptations import BODY, STATIC
 from tests.builders.networks import random_network
 from tests.builders.pictures import GOLDEN, Samples, extremes, through_ycbcr, valley
 from tests.programs import jpeg_golden
@@ -50,31 +50,31 @@ _HEADS, _WHOLE = 3, BODY + 3
 class Case:
     """How a photograph is coded.
 
-    model: `tiny`, `wild` or a released one. strength: as of `strength`; tiles that are smaller
-    without learning are coded so. exponent: of the tiles' side.
+    model: `tiny`, `wild` or a released one. adaptation: the byte that states it; tiles that
+    are smaller without learning are coded so. exponent: of the tiles' side.
     """
 
     model: str = "tiny"
-    strength: int = STATIC
+    adaptation: int = STATIC
     exponent: int = 11
     turn: int = UPRIGHT
 
     @property
     def level(self) -> Level:
-        return Level((self.strength,))
+        return Level((adaptation_of(self.adaptation),))
 
 
 CASES = {
     "pixel": Case(),
-    "column": Case(strength=_WHOLE),
-    "grey": Case(strength=_HEADS),
+    "column": Case(adaptation=_WHOLE),
+    "grey": Case(adaptation=_HEADS),
     "scene": Case(),
-    **{f"scene-strength{n}": Case(strength=n) for n in (1, 3, 5, BODY + 1, BODY + 3, BODY + 5)},
-    "tiles": Case(strength=_WHOLE, exponent=5),  # of the noise without learning
+    **{f"scene-strength{n}": Case(adaptation=n) for n in (1, 3, 5, BODY + 1, BODY + 3, BODY + 5)},
+    "tiles": Case(adaptation=_WHOLE, exponent=5),  # of the noise without learning
     "chunks": Case(),
     "trailer": Case(),
-    **{f"colours-{n}": Case(strength=n, exponent=6) for n in (STATIC, _HEADS, _WHOLE)},
-    **{f"turned-{n}": Case(strength=_HEADS, exponent=5, turn=n) for n in (1, 4, 7)},
+    **{f"colours-{n}": Case(adaptation=n, exponent=6) for n in (STATIC, _HEADS, _WHOLE)},
+    **{f"turned-{n}": Case(adaptation=_HEADS, exponent=5, turn=n) for n in (1, 4, 7)},
     **{
         f"released-{name}": Case(name, _HEADS)
         for name in ("photo", "photo-cid22", "fast", "fast-cid22", "max")

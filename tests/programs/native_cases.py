@@ -27,7 +27,8 @@ from ncml_codec.engines import _native
 from ncml_codec.engines.native_engine import INSTRUCTION_SETS, ISA_VARIABLE, NativeEngine
 from ncml_codec.entropy import range_coder
 from ncml_codec.errors import FormatError
-from ncml_codec.format.adaptation import counted_along, heads_alone, learning
+from ncml_codec.format.tiles import adaptation_of
+from ncml_codec.network.adaptation import Learns
 from ncml_codec.network.distribution import Weights
 from ncml_codec.network.integer_network import Integers, Network, check, named_layers, table_names
 from ncml_codec.network.model_file import Model, read_model
@@ -161,7 +162,10 @@ def run_unsound(settings: Settings, payload: bytes) -> list[str]:
     except ValueError:
         return ["unsound network", "network refused"]
     samples = np.zeros(settings["shape"], np.uint8)
-    walk = _native.Walk(packed, *settings["shape"][:2], 1, settings["adaptation"])
+    how = adaptation_of(settings["adaptation"])
+    body = how.learns == Learns.NETWORK
+    shape = settings["shape"][:2]
+    walk = _native.Walk(packed, *shape, 1, body, how.strength, how.colour_mode)
     decoder = _native.RangeDecoder(np.frombuffer(payload, np.uint8))
     try:
         while walk.read(decoder, samples, 64):
@@ -216,7 +220,7 @@ def decoded(
     """The samples, None where the coder notices damage."""
     samples = np.zeros(shape, np.uint8)
     try:
-        pixels = sum(engine.read(payload, samples, adaptation))
+        pixels = sum(engine.read(payload, samples, adaptation_of(adaptation)))
     except FormatError:
         return None
     if pixels != shape[0] * shape[1]:
@@ -227,7 +231,8 @@ def decoded(
 def encoded(engine: NativeEngine, samples: Samples, adaptation: int) -> bytes:
     """The payload of samples [height, width, planes]."""
     encoder = NativeEncoder()
-    comparison = engine.survey(samples, adaptation, counted_along(adaptation))
+    how = adaptation_of(adaptation)
+    comparison = engine.survey(samples, how, how.counted_along())
     for weights, symbols in comparison:
         encoder.code(weights.reshape(-1, weights.shape[-1]), symbols)
     if not all(np.isfinite(bits) for bits in comparison.code_lengths.values()):
@@ -314,9 +319,8 @@ def engine_labels(settings: Settings) -> list[str]:
 
 
 def learner(adaptation: int) -> str:
-    strength = learning(adaptation)
-    who = "heads" if heads_alone(strength) else "whole network" if strength else "static"
-    return f"{who}{' and colours' if adaptation >= 16 else ''}"
+    how = adaptation_of(adaptation)
+    return f"{how.learns.name.lower()}{' and colours' if how.colour_mode else ''}"
 
 
 def rows_of(rows: int, width: int, seed: int, sound: bool) -> Weights:

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from ncml_codec.engines import _native
-from ncml_codec.format.adaptation import BODY, COLOURS, STRONGEST
+from tests.builders.adaptations import BODY, COLOURS, STRONGEST
 from tests.builders.edits import edited
 from tests.builders.pictures import GOLDEN
 from tests.builders.sealing import with_checksums

@@ -14,7 +14,6 @@ from ncml_codec.decode import costs, file_info, jpeg_decoder
 from ncml_codec.decode.layers import method_of
 from ncml_codec.errors import UnknownModel
 from ncml_codec.format import directory
-from ncml_codec.format.adaptation import describe
 from ncml_codec.format.container import DRAFT, Container, payload_bytes
 from ncml_codec.format.kept_file import Coding, KeptHead
 from ncml_codec.format.tiles import Tiles
@@ -130,7 +129,7 @@ def _of_network(layer: Tiles, models: Sequence[Model]) -> dict[str, Any]:
     return {
         "model": name,
         "model_identity": identity.hex(),
-        "adaptation": ", ".join(sorted({describe(tile.adaptation) for tile in layer.tiles})),
+        "adaptation": ", ".join(sorted({str(tile.adaptation) for tile in layer.tiles})),
         "turn": orientation.describe(layer.layout.turn),
         "engine_here": engine,
         "tiles": len(layer.tiles),
@@ -174,7 +173,7 @@ def _sections(file: Container, length: int) -> list[dict[str, Any]]:
         found.append(own | {"method": method_of(layer).name.lower()})
         if isinstance(layer, Tiles):
             found[-1]["tiles"] = [
-                {"bytes": len(tile.payload), "adaptation": describe(tile.adaptation)}
+                {"bytes": len(tile.payload), "adaptation": str(tile.adaptation)}
                 for tile in layer.tiles
             ]
     rest = length - sum(section["bytes"] for section in found)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +22,7 @@ from ncml_codec.decode import image_decoder, jpeg_decoder, memory, tile_decoder
 from ncml_codec.decode.effort import Effort
 from ncml_codec.decode.image_decoder import Opened
 from ncml_codec.encode import image_encoder, jpeg_encoder, levels
-from ncml_codec.errors import FormatError, InputError, NcmlError
+from ncml_codec.errors import BeyondLimit, FormatError, InputError, NcmlError, UnknownModel
 from ncml_codec.format.directory import read_directory
 from ncml_codec.format.kept_file import is_kept
 from ncml_codec.network.model_file import Model
@@ -125,20 +125,23 @@ class Compress:
     def _start_jpeg(self, file: InputFile, path: Path, threads: int, bar: Meter | None) -> Rest:
         """Of a JPEG file, which comes back byte for byte: see `start`."""
         source, started = file.path, time.perf_counter()
-        if self.strip:
-            raise InputError(f"{source}: a JPEG file is kept as it is: leave out --strip")
         _check_size(source, file.status.st_size, self.settings)
         data = file.read()
         with self.settings.effort(threads, bar, 0, source) as effort:
             most = self.settings.max_pixels
-            made = about(source, lambda: jpeg_encoder.encode(data, None, effort, self.level, most))
+            how = (None, effort, self.level, most, self.strip)
+            made = about(source, lambda: jpeg_encoder.encode(data, *how))
             if self.check:
-                about(source, lambda: jpeg_encoder.verify(made.data, data, None, effort))
+                about(source, lambda: jpeg_encoder.verify(made, None, effort))
         more = f"{time.perf_counter() - started:.2f} s, {made.kept_whole or 'by its coefficients'}"
-        facts = {"kept": "whole" if made.kept_whole else "coefficients"}
+        facts: dict[str, Any] = {"kept": "whole" if made.kept_whole else "coefficients"}
         if made.kept_whole:
             facts["reason"] = made.kept_whole
-        return partial(self.finish, source, file.state, path, made.data, None, more, (), facts)
+        left_out = [f"{kind} ({length} bytes)" for kind, length in made.left_out.items()]
+        if left_out:
+            more += "; another JPEG file will come back, without what is not kept"
+        done = (source, file.state, path, made.data, None, more, left_out, facts)
+        return partial(self.finish, *done)
 
     def finish(
         self,
@@ -206,14 +209,32 @@ class Decompress:
 
     def start(self, source: Path, target: Target, threads: int, bar: Meter | None) -> Rest:
         path = free_target(source, target, self.force)
-        started = time.perf_counter()
         with InputFile(source) as file:
             _check_size(source, file.status.st_size, self.settings)
             data = file.read()
         read = file.state
-        of_jpeg = is_kept(data) and not self.part
-        if of_jpeg and path.suffix.lower() not in WRITABLE:
-            return self._start_jpeg(source, read, data, path, threads, bar)
+        if is_kept(data) and not self.part and path.suffix.lower() not in WRITABLE:
+            try:
+                return self._start_jpeg(source, read, data, path, threads, bar)
+            except FormatError as error:
+                if not self.keep_going or isinstance(error, BeyondLimit | UnknownModel):
+                    raise
+            # Not planned for, so that it must not replace anything.
+            path = free_target(source, path.with_name(f"{path.name}.png"), force=False)
+            return replace(self, force=False)._start_pixels(source, read, data, path, threads, bar)
+        return self._start_pixels(source, read, data, path, threads, bar)
+
+    def _start_pixels(
+        self,
+        source: Path,
+        read: FileState,
+        data: bytes,
+        path: Path,
+        threads: int,
+        bar: Meter | None,
+    ) -> Rest:
+        """The image, or a part or what is left of it: see `start`."""
+        started, of_jpeg = time.perf_counter(), is_kept(data) and not self.part
         salvaged = None
         with self.settings.effort(threads, bar, _coded_pixels(source), source) as effort:
             if self.keep_going:
@@ -254,7 +275,9 @@ class Decompress:
     ) -> Rest:
         """The very JPEG file: see `start`."""
         if self.strip:
-            raise InputError(f"{source}: a JPEG file comes back as it was: leave out --strip")
+            raise InputError(
+                f"{source}: a JPEG file comes back as it was: --strip when compressing"
+            )
         started = time.perf_counter()
         with self.settings.effort(threads, bar, 0, source) as effort:
             found, size = _restored(source, data, self.settings, effort)
@@ -286,6 +309,7 @@ class Decompress:
             raise FormatError(
                 f"{source}: damaged: {salvage.summary(losses)}. What is left is in {path}, lost"
                 f" pixels in grey ({tile_decoder.LOST}); {source} is kept"
+                + (f"; not kept: {', '.join(not_kept)}" if not_kept else "")
             )
         facts = {
             "output": str(path),

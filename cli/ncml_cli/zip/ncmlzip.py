@@ -60,7 +60,8 @@ main.add_command(unbundle)
 @click.option(
     "--strip",
     is_flag=True,
-    help="Leave out metadata that no colour depends on, and whatever else is not kept.",
+    help="Leave out metadata that no colour depends on, and whatever else is not kept. Of a JPEG"
+    " file another one of the same pixels comes back.",
 )
 @click.option("--no-check", is_flag=True, help="Do not decode the result to check it.")
 @click.option(
@@ -126,7 +127,8 @@ def decompress(
     otherwise. Nothing goes there before all of the file is decoded and found sound.
 
     Of a damaged file nothing is written, unless --keep-going is given: then its sound tiles are,
-    the lost ones in grey and named, and the exit code is still 4.
+    the lost ones in grey and named, and the exit code is still 4. Of a damaged JPEG file they are
+    written as pixels, to photo.jpg.png.
 
     --region writes a part of each image, photo-X,Y,W,H.png for photo.png. Of a photograph only the
     tiles (2048 x 2048) that it touches are decoded, and checked.

@@ -190,10 +190,9 @@ void Learner::open(int most, bool own_rows) {
   segments[0] = rows.data();
 }
 
-Adaptation::Adaptation(const Network& network, int strength, int most) {
+Adaptation::Adaptation(const Network& network, bool body_, int strength, int most) : body(body_) {
   const int lanes = network.lanes, k = network.k, width = network.width;
-  const double rate = std::ldexp(1.0, strength % kBody - 10);
-  body = strength >= kBody;
+  const double rate = std::ldexp(1.0, strength - 10);
   const auto even = size_t(round_up(most, 2));
   features.assign(even * round_up(width, 2), 0);
   ones.assign(even, 1);
@@ -233,7 +232,7 @@ Adaptation::Adaptation(const Network& network, int strength, int most) {
   }
   if (!body) return;
 
-  const double body_rate = std::ldexp(1.0, strength % kBody - 12);
+  const double body_rate = std::ldexp(1.0, strength - 12);
   std::vector<int> bounds;
   auto some = [&](size_t count, int bound) { bounds.insert(bounds.end(), count, bound); };
   some(kPlanes * network.window.size(), 1020);

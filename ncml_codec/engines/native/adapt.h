@@ -15,8 +15,7 @@ namespace ncml {
 
 constexpr int kPhases = 4;
 constexpr int kGradientMax = 32767;
-// Of the file's adaptation: the strengths, what is added if the body learns, and for a colour mode.
-constexpr int kStrongest = 7, kBody = 8, kColours = 16;
+constexpr int kStrongest = 7;
 constexpr int kUnitInputs = 8;            // of a matrix, updated together
 
 // A matrix of parameters, [input][padded output]; or vectors, one for each of `inputs`.
@@ -97,7 +96,7 @@ struct Unit {
 
 struct Adaptation {
   AdaptiveHead heads[kPlanes];
-  bool body = false;
+  bool body;
   Learner first;
   std::vector<AdaptiveBlock> blocks;
   Layer trunk_back;  // from all heads' hidden layers
@@ -110,8 +109,8 @@ struct Adaptation {
   int planes = 0;                  // coded in the wave
   std::vector<Unit> units;         // of `planes` planes, and of the body
 
-  // strength: 1 to 7, or that plus 8. most: pixels of a wave.
-  Adaptation(const Network& network, int strength, int most);
+  // body: whether it learns, too. strength: 1 to kStrongest. most: pixels of a wave.
+  Adaptation(const Network& network, bool body, int strength, int most);
   Adaptation(const Adaptation&) = delete;
   // The wave is coded: count a step for everything that learns from these planes.
   void advance(int planes_);

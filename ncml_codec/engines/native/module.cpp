@@ -80,8 +80,9 @@ std::shared_ptr<Engine> make_engine(const std::string& isa,
 // `engines.Walk`: each stage in native code, with a fresh array for what it returns.
 class PythonWalk {
  public:
-  PythonWalk(std::shared_ptr<Engine> engine, int height, int width, int threads, int adaptation)
-      : walk_(std::move(engine), height, width, threads, adaptation) {}
+  PythonWalk(std::shared_ptr<Engine> engine, int height, int width, int threads, bool body,
+             int strength, int colour_mode)
+      : walk_(std::move(engine), height, width, threads, {body, strength, colour_mode}) {}
 
   int begin(int wave) {
     const int count = walk_.size_of(wave);
@@ -143,12 +144,12 @@ class PythonWalk {
 // An iterator over the waves of a known image: weights and symbols in coding order.
 class PythonSurvey {
  public:
-  PythonSurvey(std::shared_ptr<Engine> engine, Bytes samples, int threads, int adaptation,
-               bool still, bool modes)
+  PythonSurvey(std::shared_ptr<Engine> engine, Bytes samples, int threads, bool body,
+               int strength, int colour_mode, bool still, bool modes)
       : samples_(std::move(samples)),
         planes_(samples_.ndim() == 3 ? int(samples_.shape(2)) : 0),
         survey_(std::move(engine), samples_.data(), side(samples_, 0), side(samples_, 1), planes_,
-                threads, adaptation, still, modes) {}
+                threads, {body, strength, colour_mode}, still, modes) {}
 
   py::tuple next() {
     if (!posted_) post();
@@ -385,8 +386,9 @@ PYBIND11_MODULE(_native, m) {
            py::arg("neighbours"), py::arg("k"), py::arg("layers"), py::arg("tables"));
   m.def("code_length", &code_length_of, py::arg("engine"), py::arg("samples"));
   py::class_<PythonWalk>(m, "Walk")
-      .def(py::init<std::shared_ptr<Engine>, int, int, int, int>(), py::arg("engine"),
-           py::arg("height"), py::arg("width"), py::arg("threads"), py::arg("adaptation"))
+      .def(py::init<std::shared_ptr<Engine>, int, int, int, bool, int, int>(), py::arg("engine"),
+           py::arg("height"), py::arg("width"), py::arg("threads"), py::arg("body"),
+           py::arg("strength"), py::arg("colour_mode"))
       .def("begin", &PythonWalk::begin, py::arg("wave"))
       .def("high", &PythonWalk::high, py::arg("plane"))
       .def("low", &PythonWalk::low, py::arg("plane"), py::arg("high"))
@@ -395,9 +397,9 @@ PYBIND11_MODULE(_native, m) {
       .def("read", &PythonWalk::read, py::arg("decoder"), py::arg("samples").noconvert(),
            py::arg("pixels"));
   py::class_<PythonSurvey>(m, "Survey")
-      .def(py::init<std::shared_ptr<Engine>, Bytes, int, int, bool, bool>(), py::arg("engine"),
-           py::arg("samples"), py::arg("threads"), py::arg("adaptation"), py::arg("static"),
-           py::arg("modes"))
+      .def(py::init<std::shared_ptr<Engine>, Bytes, int, bool, int, int, bool, bool>(),
+           py::arg("engine"), py::arg("samples"), py::arg("threads"), py::arg("body"), py::arg("strength"),
+           py::arg("colour_mode"), py::arg("static"), py::arg("modes"))
       .def_property_readonly("static_bits", &PythonSurvey::static_bits)
       .def_property_readonly("mode_bits", &PythonSurvey::mode_bits)
       .def("__iter__", [](py::object self) { return self; })

@@ -13,7 +13,7 @@ std::vector<Tap> seen(const Network& network) {
 
 }  // namespace
 
-State::State(const Network& network_, int height_, int width_, int strength, int mode)
+State::State(const Network& network_, int height_, int width_, const Adapting& adapting)
     : network(network_),
       height(height_),
       width(width_),
@@ -25,9 +25,10 @@ State::State(const Network& network_, int height_, int width_, int strength, int
   residual.assign(most * kQuad, 0);
   features.assign(most * network.width_padded, 0);
   mixtures.resize(most);
-  if (mode > 0) colours = std::make_unique<Colours>(mode, int(most), int64_t(height) * width);
-  if (strength == 0) return;
-  adaptation = std::make_unique<Adaptation>(network, strength, int(most));
+  if (adapting.colour_mode > 0)
+    colours = std::make_unique<Colours>(adapting.colour_mode, int(most), int64_t(height) * width);
+  if (adapting.strength == 0) return;
+  adaptation = std::make_unique<Adaptation>(network, adapting.body, adapting.strength, int(most));
   mixtures.resize(most * kPlanes);
   for (int plane = 0; plane < kPlanes; ++plane) {
     hidden_sums[plane].assign(most * size_t(adaptation->heads[plane].trunk.padded()), 0);

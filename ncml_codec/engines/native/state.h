@@ -82,6 +82,12 @@ struct Mixture {
 constexpr int kSampleStride = 8;  // three planes' 4 (x - 128), 0, three times -1 if inside, 0
 constexpr int kQuad = 4;          // three planes, 0
 
+// How a tile adapts: whether the body learns, too; 0, or the heads' strength; 0, or the cells.
+struct Adapting {
+  bool body;
+  int strength, colour_mode;
+};
+
 struct State {
   const Network& network;
   const int height, width;
@@ -101,8 +107,7 @@ struct State {
 
   std::unique_ptr<Colours> colours;  // only with a colour mode
 
-  // strength: 0, or that of the adaptation; mode: 0, or that of the colours.
-  State(const Network& network_, int height_, int width_, int strength, int mode);
+  State(const Network& network_, int height_, int width_, const Adapting& adapting);
   Mixture& mixture(int plane, int pixel) {
     return mixtures[adaptation ? size_t(plane) * (mixtures.size() / kPlanes) + pixel
                                : size_t(pixel)];

@@ -34,13 +34,13 @@ void check_size(int height, int width) {
                                 std::to_string(height));
 }
 
-// adaptation: how heads and body learn, plus kColours times the colour mode.
-State checked_state(const Network& network, int height, int width, int adaptation) {
+State checked_state(const Network& network, int height, int width, const Adapting& adapting) {
   check_size(height, width);
-  const int strength = adaptation % kColours, mode = adaptation / kColours;
-  if (adaptation < 0 || strength > kBody + kStrongest || strength == kBody || mode >= kModes)
-    throw std::invalid_argument("native engine: adaptation " + std::to_string(adaptation));
-  return State(network, height, width, strength, mode);
+  const int strength = adapting.strength, mode = adapting.colour_mode;
+  if (strength < (adapting.body ? 1 : 0) || strength > kStrongest || mode < 0 || mode >= kModes)
+    throw std::invalid_argument("native engine: no adaptation of strength " +
+                                std::to_string(strength) + ", colours " + std::to_string(mode));
+  return State(network, height, width, adapting);
 }
 
 // A stage of colours learns from a wave whose samples are known.
@@ -92,9 +92,9 @@ void learn_wave(State& state, const Kernels& kernels, Pool& pool, std::vector<Sc
 }  // namespace
 
 Walk::Walk(std::shared_ptr<const Engine> engine, int height, int width, int threads,
-           int adaptation)
+           const Adapting& adapting)
     : engine_(std::move(engine)),
-      state_(checked_state(engine_->network, height, width, adaptation)),
+      state_(checked_state(engine_->network, height, width, adapting)),
       scratch_(std::max(threads, 1), Scratch(engine_->network, state_.adaptation != nullptr)),
       pool_(threads) {}
 
@@ -208,13 +208,13 @@ void Walk::expect(int plane, bool sound) const {
 }
 
 Survey::Survey(std::shared_ptr<const Engine> engine, const uint8_t* samples, int height,
-               int width, int planes, int threads, int adaptation, bool still, bool modes)
+               int width, int planes, int threads, const Adapting& adapting, bool still, bool modes)
     : engine_(std::move(engine)),
       samples_(samples),
       planes_(planes),
       still_(still),
       modes_(modes),
-      state_(checked_state(engine_->network, height, width, adaptation)),
+      state_(checked_state(engine_->network, height, width, adapting)),
       scratch_(std::max(threads, 1), Scratch(engine_->network, state_.adaptation != nullptr)),
       pool_(threads) {
   if (planes != 1 && planes != kPlanes)
@@ -222,11 +222,9 @@ Survey::Survey(std::shared_ptr<const Engine> engine, const uint8_t* samples, int
   if (planes != kPlanes && state_.colours)
     throw std::invalid_argument("native engine: colours of one plane");
   if (still && (!state_.adaptation || state_.adaptation->body))
-    throw std::invalid_argument("native engine: no heads of the model to compare with at " +
-                                std::to_string(adaptation));
+    throw std::invalid_argument("native engine: no heads of the model to compare with");
   if (modes && !state_.colours)
-    throw std::invalid_argument("native engine: no colour modes to compare at " +
-                                std::to_string(adaptation));
+    throw std::invalid_argument("native engine: no colour modes to compare");
 }
 
 Survey::~Survey() { pool_.finish(); }
@@ -279,7 +277,7 @@ double code_length(const Engine& engine, const uint8_t* samples, int height, int
                    int planes) {
   if (planes != 1 && planes != kPlanes)
     throw std::invalid_argument("native engine: planes are not 1 or 3");
-  State state = checked_state(engine.network, height, width, 0);
+  State state = checked_state(engine.network, height, width, {false, 0, 0});
   Scratch scratch(engine.network, false);
   double bits = 0;
   for (int wave = 0; wave < wave_count(height, width); ++wave) {

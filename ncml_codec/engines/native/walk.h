@@ -22,9 +22,8 @@ struct Engine {
 // Another order, or a value out of range, raises std::invalid_argument.
 class Walk {
  public:
-  // adaptation: that of the file.
   Walk(std::shared_ptr<const Engine> engine, int height, int width, int threads,
-       int adaptation);
+       const Adapting& adapting);
 
   // Pixels of the wave that comes next, if it is `wave`.
   int size_of(int wave) const;
@@ -65,7 +64,7 @@ class Survey : private Job {
   // `still_bits`, too, which only heads that learn can do (strengths 1 to 7). modes: count
   // `mode_bits`, if there are colours.
   Survey(std::shared_ptr<const Engine> engine, const uint8_t* samples, int height, int width,
-         int planes, int threads, int adaptation, bool still, bool modes);
+         int planes, int threads, const Adapting& adapting, bool still, bool modes);
   ~Survey();
 
   int waves() const { return wave_count(state_.height, state_.width); }

@@ -1,0 +1,63 @@
+"""A JPEG file without what only says something about the image."""
+
+from __future__ import annotations
+
+import struct
+
+from ncml_codec.errors import UnreadableJpeg
+from ncml_codec.jpeg.file_info import EOI, SOS, kind_of, segments, tail_kind
+from ncml_codec.jpeg.recipe import Recipe
+
+_SHOWN = ("JFIF", "ICC", "Adobe")  # what colours and shapes depend on
+_APP1 = 0xE1
+_ORIENTATION = 0x0112  # TIFF 6.0
+_UPRIGHT = 1
+
+
+def stripped(data: bytes, recipe: Recipe) -> tuple[bytes, dict[str, int]]:
+    """The file without metadata, and the bytes that were left out, by kind.
+
+    JFIF, ICC profile and Adobe's segment stay, and of EXIF the orientation if it is not upright.
+    Only what stands before the first scan or behind the image is left out; coded bytes stay as they
+    are. recipe: of the file. Raises UnreadableJpeg for a file that is damaged within its scans.
+    """
+    found = list(segments(recipe.markers))
+    ended = any(code == EOI for code, _, _ in found)
+    if recipe.cut is not None or (recipe.tail and not ended):
+        raise UnreadableJpeg("a damaged JPEG file")
+    kept, left_out, at = bytearray(), dict[str, int](), 0
+    for code, begin, body in found:
+        if code == SOS:
+            break
+        kind, end = kind_of(code, body), begin + len(body)
+        if kind is None or kind in _SHOWN:
+            continue
+        stays = _oriented(body) if kind == "EXIF" else b""
+        if stays == body:
+            continue
+        kept += data[at : begin - 4]
+        kept += b"\xff" + struct.pack(">BH", code, len(stays) + 2) + stays if stays else b""
+        left_out[kind] = left_out.get(kind, 0) + len(body) - len(stays) + (0 if stays else 4)
+        at = end
+    if recipe.tail:
+        left_out[tail_kind(recipe.tail)] = len(recipe.tail)
+    return bytes(kept) + data[at : len(data) - len(recipe.tail)], left_out
+
+
+def _oriented(exif: bytes) -> bytes:
+    """EXIF of the orientation alone; nothing if it is upright or not stated. exif: a segment."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[6:10])
+    if order is None:
+        return b""
+    tiff = exif[6:]
+    try:
+        (at,) = struct.unpack_from(f"{order}I", tiff, 4)
+        (entries,) = struct.unpack_from(f"{order}H", tiff, at)
+        for entry in range(at + 2, at + 2 + 12 * entries, 12):
+            tag, _, _, value = struct.unpack_from(f"{order}HHIH", tiff, entry)
+            if tag == _ORIENTATION and value != _UPRIGHT:
+                one = struct.pack(f"{order}HHHIHHI", 1, _ORIENTATION, 3, 1, value, 0, 0)
+                return exif[:6] + tiff[:4] + struct.pack(f"{order}I", 8) + one
+    except struct.error:
+        pass
+    return b""
