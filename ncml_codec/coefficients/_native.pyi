@@ -3,8 +3,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-def instruction_sets() -> list[str]: ...
-
 class Encoder:
     def finish(self) -> bytes: ...
 
@@ -13,7 +11,7 @@ class Decoder:
 
 class Network:
     def __init__(
-        self, isa: str, luma: dict[str, Any], chroma: dict[str, Any], tables: dict[str, Any]
+        self, luma: dict[str, Any], chroma: dict[str, Any], tables: dict[str, Any]
     ) -> None: ...
     def code(
         self,
@@ -21,8 +19,7 @@ class Network:
         decoder: Decoder | None,
         blocks: npt.NDArray[np.int16],
         steps: npt.NDArray[np.int32],
-        first: npt.NDArray[np.int16] | None,
-        first_steps: npt.NDArray[np.int32] | None,
+        cross: npt.NDArray[np.int32] | None,
         other: npt.NDArray[np.int16] | None,
         chroma: bool,
         third: bool,
