@@ -54,14 +54,14 @@ def noise_beside() -> Picture:
     ],
     ids=["png", "ppm", "webp", "tiff", "grey", "16-bit", "palette", "metadata"],
 )
-def test_the_estimate_is_above_the_peak_and_within_1_6_of_it(
+def test_the_estimate_is_above_the_peak_and_within_1_7_of_it(
     picture: Callable[[], Picture], suffix: str, level: int
 ) -> None:
     def write(path: Path) -> None:
         path.write_bytes(encode_file(picture(), str(path)))
 
     for taken in measured(Case("small", write, level, 1, suffix=suffix)):
-        assert taken.peak < taken.estimate < 1.6 * taken.peak, taken
+        assert taken.peak < taken.estimate < 1.7 * taken.peak, taken
 
 
 def jpeg(picture: Picture, path: Path) -> None:
@@ -85,4 +85,4 @@ def test_the_estimate_for_jpeg_files_is_above_the_peak_and_not_far(
     write: Callable[[Path], None], threads: int
 ) -> None:
     for taken in measured(Case("JPEG", write, 5, threads, suffix=".jpg")):
-        assert taken.peak < taken.estimate < 1.6 * taken.peak, taken
+        assert taken.peak < taken.estimate < 1.7 * taken.peak, taken
