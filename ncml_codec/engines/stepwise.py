@@ -31,8 +31,7 @@ def walk_tile(
     """Code one tile of shape [height, width, planes]; the tile.
 
     samples: the tile when encoding, None when decoding. progress: told the pixels just done.
-    A grey tile is fed to the network as three
-    equal planes, of which only the first is coded.
+    A grey tile is fed to the network as three equal planes, of which only the first is coded.
     """
     values = np.empty(shape, np.uint8) if samples is None else np.ascontiguousarray(samples)
     walk = engine.walk(shape[0], shape[1], adaptation)

@@ -106,8 +106,8 @@ class TileLayout:
 class Tile:
     """A tile's coded words, and the CRC-32 of its samples (rows, pixels, planes; one byte each).
 
-    payload: of a tile that was read, a
-    view of the file's bytes, so that a large file is in memory once.
+    payload: of a tile that was read, a view of the file's bytes, so that a large file is in memory
+    once.
     """
 
     payload: bytes | memoryview

@@ -136,7 +136,7 @@ def write(jpeg: Jpeg, *, blocks_max: int = BLOCKS_MAX, engine: str = "auto") -> 
 
 
 def written(jpeg: Jpeg, blocks_max: int = BLOCKS_MAX, engine: str = "auto") -> bytes:
-    """As `write`, for a recipe whose size is an upper bound."""
+    """The bytes that coefficients and recipe give, of which recipe.size is only an upper bound."""
     engine_at_work, recipe = _engine(engine), jpeg.recipe
     _check_arrays(jpeg, layout(recipe, blocks_max=blocks_max))
     walk = Walk(recipe.markers, recipe.size, blocks_max)

@@ -1,4 +1,4 @@
-"""A JPEG file without what only says something about the image."""
+"""A JPEG file without its metadata: what neither its pixels nor their look depend on."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ def test_stripping_gives_another_file_of_the_same_pixels_and_says_so(
         assert np.array_equal(np.asarray(image), np.asarray(before))
     assert ncmlzip("compress", "-1", "--strip", "-f", "--json", photo).exit_code == 0
     assert (
-        "--strip when compressing" in ncmlzip("decompress", "--strip", f"{photo}.ncmz", "-f").stderr
+        "give --strip to compress" in ncmlzip("decompress", "--strip", f"{photo}.ncmz", "-f").stderr
     )
 
 

@@ -219,7 +219,7 @@ class Decompress:
             except FormatError as error:
                 if not self.keep_going or isinstance(error, BeyondLimit | UnknownModel):
                     raise
-            # Not planned for, so that it must not replace anything.
+            # The plan of the call does not know this output, so it must not replace any file.
             path = free_target(source, path.with_name(f"{path.name}.png"), force=False)
             return replace(self, force=False)._start_pixels(source, read, data, path, threads, bar)
         return self._start_pixels(source, read, data, path, threads, bar)
@@ -276,7 +276,7 @@ class Decompress:
         """The very JPEG file: see `start`."""
         if self.strip:
             raise InputError(
-                f"{source}: a JPEG file comes back as it was: --strip when compressing"
+                f"{source}: a JPEG file comes back as it was; give --strip to compress"
             )
         started = time.perf_counter()
         with self.settings.effort(threads, bar, 0, source) as effort:
