@@ -3,6 +3,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+def instruction_sets() -> list[str]: ...
+
 class Encoder:
     def finish(self) -> bytes: ...
 
@@ -11,7 +13,7 @@ class Decoder:
 
 class Network:
     def __init__(
-        self, luma: dict[str, Any], chroma: dict[str, Any], tables: dict[str, Any]
+        self, isa: str, luma: dict[str, Any], chroma: dict[str, Any], tables: dict[str, Any]
     ) -> None: ...
     def code(
         self,
@@ -19,7 +21,8 @@ class Network:
         decoder: Decoder | None,
         blocks: npt.NDArray[np.int16],
         steps: npt.NDArray[np.int32],
-        cross: npt.NDArray[np.int32] | None,
+        first: npt.NDArray[np.int16] | None,
+        first_steps: npt.NDArray[np.int32] | None,
         other: npt.NDArray[np.int16] | None,
         chroma: bool,
         third: bool,

@@ -327,6 +327,8 @@ def _check_layer(name: str, layer: Layer, bounds: Integers, plane: PlaneNetwork)
 
 
 def _check_linear(name: str, plane: PlaneNetwork) -> None:
+    if np.abs(plane.linear.astype(np.int64)).max() > WEIGHT_MAX:
+        raise FormatError(f"{name}.linear: a weight is beyond {WEIGHT_MAX}")
     worst = int(np.abs(plane.linear.astype(np.int64)).sum(axis=(0, 1)).max()) * DEQUANTISED_MAX
     if worst >= SUM_LIMIT:
         raise FormatError(f"{name}.linear: a sum can reach {worst}, which is not below 2**31")

@@ -112,13 +112,18 @@ class Plane:
 def plane_of(layout: Shapes, index: int, before: list[npt.NDArray[np.int16]]) -> Plane:
     """An empty plane of a component; before: the coefficients of those before it."""
     shape = layout.shapes[index]
-    steps = np.maximum(layout.quantisation[index].astype(np.int32), 1)
+    steps = steps_of(layout, index)
     if index not in CHROMA:
         return Plane(shape, steps)
-    first_steps = np.maximum(layout.quantisation[0].astype(np.int32), 1)
-    cross = co_located(before[0], first_steps, shape[0], shape[1])
+    cross = co_located(before[0], steps_of(layout, 0), shape[0], shape[1])
     same = index == 2 and before[1].shape == shape
     return Plane(shape, steps, cross, before[1] if same else None)
+
+
+def steps_of(layout: Shapes, index: int) -> Integers:
+    """A component's quantisation steps, [64], at least 1."""
+    steps: Integers = np.maximum(layout.quantisation[index].astype(np.int32), 1)
+    return steps
 
 
 def co_located(first: npt.NDArray[np.int16], steps: Integers, rows: int, columns: int) -> Integers:

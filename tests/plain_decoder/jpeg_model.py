@@ -165,7 +165,9 @@ def read_part(found: dict[str, Any], kind: str, far: int) -> Part:
             positive, negative = row[-126:-63], row[-63:]
             require(not any(positive[k - 1 :] + negative[k - 1 :]), f"head {k}: sees too much")
     for k in range(64):
-        total = sum(abs(row[k]) for role in part.linear for row in role)
+        column = [abs(row[k]) for role in part.linear for row in role]
+        require(max(column) <= 32767, f"linear: a weight of {k}")
+        total = sum(column)
         require(total * 2047 < 2**31, f"linear: sum of {k}")
         unknown = [a for a in range(64) if a == 0 or (a >= k > 0)]
         require(not any(part.linear[-1][a][k] for a in unknown), f"linear: {k} sees too much")

@@ -1,25 +1,40 @@
 #include "decisions.h"
 
+#include <algorithm>
+#include <cstdlib>
+
 namespace ncml::coefficients {
 namespace {
 
 constexpr int ZERO = 0, NEGATIVE = 1, BELOW = 2, BITS = BELOW + DOUBLINGS;
 constexpr int PRIOR = 4, MEMORY = 255, FRACTION = 8;
-constexpr int GAIN_PRIOR = 20, GAIN_MEMORY = 1000, GAIN_BITS = 16;
+constexpr int GAIN_PRIOR = 20, GAIN_MEMORY = 1000;
 constexpr int64_t LEAST_GAIN = -45875, MOST_GAIN = 65536;
 constexpr int64_t BIAS_MAX = int64_t{4 * 256} << FRACTION;
-constexpr int64_t MEAN_MAX = 1 << 22;
-constexpr int32_t REACH = 1 << 17, Z_LIMIT = 16 << 13;
-constexpr int LOW = -4 * 64, HIGH = 6 * 64;
 
 int64_t floor_divided(int64_t a, int64_t b) {
   const int64_t quotient = a / b;
   return quotient - (a % b != 0 && a < 0);
 }
 
-int node_of_bits(int64_t middle) {
+int node_of_bits(int32_t middle) {
   if (middle >= 16) return NODES;
-  return BITS + int(middle < 4 ? 0 : middle < 8 ? middle - 4 : middle - 5);
+  return BITS + (middle < 4 ? 0 : middle < 8 ? middle - 4 : middle - 5);
+}
+
+// The mass below a position, of one of eight numbers.
+int32_t below_one(const Mixtures& of, size_t lane, int32_t position, int components,
+                  const Tables& tables) {
+  int32_t total = 0;
+  for (int c = 0; c < components; ++c) {
+    const int32_t distance = std::clamp(position - of.mean[c][lane], -REACH, REACH);
+    const int32_t z = distance * of.mantissa[c][lane] >> of.shift[c][lane];
+    const int32_t at = std::clamp(z, -Z_LIMIT, Z_LIMIT - 1) + Z_LIMIT;
+    const int32_t low = tables.logistic[size_t(at >> 8)];
+    const int32_t high = tables.logistic[size_t((at >> 8) + 1)];
+    total += (low + (((high - low) * (at & 255) + 128) >> 8)) * of.weight[c][lane];
+  }
+  return total;
 }
 
 }  // namespace
@@ -32,147 +47,215 @@ Corrections::Corrections(int places, int nodes, bool learns) : nodes_(nodes), le
   }
 }
 
-bool Corrections::decide(Coder& coder, const Tables& tables, int place, int node, int64_t mass,
-                         int64_t total, bool known) {
-  // A double's quotient of numbers below 2**46 and 2**31 rounds down to the whole number's.
-  int64_t probability = total > 0 ? int64_t(double(mass << 16) / double(total)) : 32768;
-  probability = std::clamp<int64_t>(probability, LEAST, 65536 - LEAST);
-  Cell& cell = cells_[node < nodes_ ? size_t(1 + place * nodes_ + node) : 0];
-  const int64_t before = tables.stretch[size_t(probability >> 4)];
-  int64_t logit = before + (before * cell.gain >> GAIN_BITS) + (cell.bias >> FRACTION);
-  logit = std::clamp<int64_t>(logit, -LOGIT_MAX, LOGIT_MAX);
-  probability = std::clamp<int64_t>(tables.squash[size_t(logit + LOGIT_MAX)], LEAST, 65536 - LEAST);
-  const bool found = coder.code(int32_t(probability), known);
-  if (learns_ && node < nodes_) {
-    const int64_t surprise = (found ? 65536 : 0) - probability;
-    const int64_t seen = probability * (65536 - probability) >> 16;
-    if (!cell.seen) touched_.push_back(&cell);
-    cell.surprise += int32_t(surprise);
-    cell.seen += int32_t(seen);
-    cell.gain_surprise += surprise * before;
-    cell.gain_seen += seen * before * before >> 16;
+void Corrections::code(Coder& coder, const Kernels& kernels, const Tables& tables, Round& round) {
+  for (size_t i = round.count; i % LANES; ++i) {
+    round.mass[i] = 0;
+    round.total[i] = 1;
+    round.gain[i] = round.bias[i] = 0;
   }
-  return found;
+  kernels.probabilities(round, tables);
+  coder.code(round);
 }
 
-void Corrections::learn() {
+void Corrections::decide(Coder& coder, const Kernels& kernels, const Tables& tables, int place,
+                         int node, Round& round) {
+  if (!round.count) return;
+  Cell& cell = cells_[cell_of(place, node)];
+  std::fill_n(round.gain.begin(), round.count, cell.gain);
+  std::fill_n(round.bias.begin(), round.count, cell.bias);
+  code(coder, kernels, tables, round);
+  if (!learns_ || node >= nodes_) return;
+  Lesson lesson;
+  for (size_t i = 0; i < round.count; ++i) add_lesson(lesson, round, i);
+  learn(cell, lesson);
+}
+
+void Corrections::decide(Coder& coder, const Kernels& kernels, const Tables& tables, int place,
+                         const int32_t* nodes, Round& round) {
+  for (size_t i = 0; i < round.count; ++i) {
+    const Cell& cell = cells_[cell_of(place, nodes[i])];
+    round.gain[i] = cell.gain;
+    round.bias[i] = cell.bias;
+  }
+  code(coder, kernels, tables, round);
+  if (!learns_) return;
+  for (size_t i = 0; i < round.count; ++i) {
+    if (nodes[i] >= nodes_) continue;
+    Cell& cell = cells_[cell_of(place, nodes[i])];
+    if (!cell.lesson.seen) touched_.push_back(&cell);
+    add_lesson(cell.lesson, round, i);
+  }
   for (Cell* cell : touched_) {
-    const int32_t variance = cell->variance + cell->seen;
-    const int64_t surprise = int64_t{cell->surprise} * (1 << (FRACTION + 8));
-    const int64_t bias = cell->bias + floor_divided(surprise, variance);
-    const int64_t spread = cell->spread + cell->gain_seen;
-    const int64_t gain = cell->gain + floor_divided(cell->gain_surprise * 256, spread);
-    cell->bias = int32_t(std::clamp(bias, -BIAS_MAX, BIAS_MAX));
-    cell->variance = std::min(variance, MEMORY << 16);
-    cell->gain = int32_t(std::clamp(gain, LEAST_GAIN, MOST_GAIN));
-    cell->spread = int32_t(std::min<int64_t>(spread, GAIN_MEMORY << 16));
-    cell->surprise = cell->seen = 0;
-    cell->gain_surprise = cell->gain_seen = 0;
+    learn(*cell, cell->lesson);
+    cell->lesson = Lesson();
   }
   touched_.clear();
 }
 
-void Mixture::set(const int32_t* outputs, int components, int64_t linear, const Tables& tables) {
-  count = components;
-  int32_t largest = outputs[0];
-  for (int i = 1; i < count; ++i) largest = std::max(largest, outputs[i]);
-  int32_t sum = 0;
-  for (int i = 0; i < count; ++i) {
-    weight[i] = tables.exponential[size_t(std::min(largest - outputs[i], 1023))];
-    sum += weight[i];
-  }
-  int32_t left = 1 << 14;
-  for (int i = 0; i < count; ++i) {
-    weight[i] = (weight[i] << 14) / sum;
-    left -= weight[i];
-    mean[i] = int32_t(std::clamp(outputs[count + i] + linear, -MEAN_MAX, MEAN_MAX));
-    const size_t scale = size_t(std::clamp(outputs[2 * count + i], LOW, HIGH) - LOW);
-    mantissa[i] = tables.scale_mantissa[scale];
-    shift[i] = tables.scale_shift[scale];
-  }
-  weight[0] += left;
+void Corrections::learn(Cell& cell, const Lesson& lesson) {
+  const int32_t variance = cell.variance + lesson.seen;
+  const int64_t surprise = int64_t{lesson.surprise} * (1 << (FRACTION + 8));
+  const int64_t bias = cell.bias + floor_divided(surprise, variance);
+  const int64_t spread = cell.spread + lesson.gain_seen;
+  const int64_t gain = cell.gain + floor_divided(lesson.gain_surprise * 256, spread);
+  cell.bias = int32_t(std::clamp(bias, -BIAS_MAX, BIAS_MAX));
+  cell.variance = std::min(variance, MEMORY << 16);
+  cell.gain = int32_t(std::clamp(gain, LEAST_GAIN, MOST_GAIN));
+  cell.spread = int32_t(std::min<int64_t>(spread, GAIN_MEMORY << 16));
 }
 
-int64_t Mixture::below(int64_t bound, const Tables& tables) const {
-  const auto position = int32_t(bound * 64 - 32);  // bounds have 18 bits
-  int32_t total = 0;
-  for (int i = 0; i < count; ++i) {
-    const int32_t distance = std::clamp(position - mean[i], -REACH, REACH);
-    const int32_t z = distance * mantissa[i] >> shift[i];
-    const int32_t at = std::clamp(z, -Z_LIMIT, Z_LIMIT - 1) + Z_LIMIT;
-    const int32_t low = tables.logistic[size_t(at >> 8)];
-    const int32_t high = tables.logistic[size_t((at >> 8) + 1)];
-    total += (low + (((high - low) * (at & 255) + 128) >> 8)) * weight[i];
-  }
-  return total;
+void Numbers::reserve(size_t count) {
+  const size_t size = size_t(padded(int(count), LANES));
+  if (value.size() >= size) return;
+  mixtures.resize(size / LANES);
+  may_be_zero.resize(size);
+  known.resize(size);
+  value.resize(size);
+  ranges_.resize(size);
+  nonzero_.resize(size);
+  left_.resize(size);
+  next_.resize(size);
+  nodes_.resize(size);
+  round_.reserve(size);
 }
 
-void code_numbers(std::vector<Number*>& numbers, Coder& coder, Corrections& corrections, int place,
-                  const Tables& tables) {
-  const auto decide = [&](int node, int64_t mass, int64_t total, bool known) {
-    return corrections.decide(coder, tables, place, node, mass, total, known);
+// The mass of the numbers of this sign whose size less one is `bound` at least.
+int32_t Numbers::outside(int32_t row, int32_t bound, int components, const Tables& tables) const {
+  const bool negative = ranges_[size_t(row)].negative;
+  const int32_t position = (negative ? -bound : bound + 1) * 64 - 32;
+  const Mixtures& of = mixtures[size_t(row) / LANES];
+  const int32_t below = below_one(of, size_t(row) % LANES, position, components, tables);
+  return negative ? below : MASS - below;
+}
+
+void Numbers::code(size_t count, int components, Coder& coder, const Kernels& kernels,
+                   Corrections& corrections, int place, const Tables& tables) {
+  const bool encodes = coder.encodes();
+  // Is it 0?
+  size_t asked = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const Mixtures& of = mixtures[i / LANES];
+    round_.mass[asked] = of.up_to_zero[i % LANES] - of.below_zero[i % LANES];
+    round_.total[asked] = MASS;
+    round_.found[asked] = known[i] == 0;
+    asked += may_be_zero[i];
+  }
+  round_.count = asked;
+  corrections.decide(coder, kernels, tables, place, ZERO, round_);
+  size_t rows = 0;
+  asked = 0;
+  for (size_t i = 0; i < count; ++i) {
+    nonzero_[rows] = int32_t(i);
+    rows += !(may_be_zero[i] & round_.found[asked]);
+    asked += may_be_zero[i];
+    value[i] = 0;
+  }
+  if (!rows) return;
+  // Is it below 0?
+  round_.count = rows;
+  for (size_t i = 0; i < rows; ++i) {
+    const size_t row = size_t(nonzero_[i]);
+    const Mixtures& of = mixtures[row / LANES];
+    round_.mass[i] = of.below_zero[row % LANES];
+    round_.total[i] = round_.mass[i] + (MASS - of.up_to_zero[row % LANES]);
+    round_.found[i] = known[row] < 0;
+  }
+  corrections.decide(coder, kernels, tables, place, NEGATIVE, round_);
+  // Is its size 1?
+  for (size_t i = 0; i < rows; ++i) {
+    const size_t row = size_t(nonzero_[i]);
+    Mixtures& of = mixtures[row / LANES];
+    Range& range = ranges_[row];
+    range.negative = round_.found[i];
+    range.lower = range.negative ? round_.mass[i] : round_.total[i] - round_.mass[i];
+    range.upper = range.least = 0;
+    range.width = 1;
+    of.position[row % LANES] = range.negative ? -96 : 96;
+  }
+  kernels.below(mixtures.data(), count, components, tables);
+  const auto ask = [&](size_t i, Range& range, int32_t beyond, int32_t total, bool found) {
+    round_.mass[i] = range.lower - beyond;
+    round_.total[i] = total;
+    round_.found[i] = found;
+    range.upper = beyond;  // or `lower`, if the answer is no
   };
-  std::vector<Number*> rows;
-  for (Number* number : numbers) {
-    number->below_zero = number->mixture.below(0, tables);
-    number->up_to_zero = number->mixture.below(1, tables);
-    const int64_t zero = number->up_to_zero - number->below_zero;
-    number->value = 0;
-    if (number->may_be_zero && decide(ZERO, zero, MASS, number->known == 0)) continue;
-    rows.push_back(number);
+  const auto size = [&](size_t row) { return std::abs(known[row]) - 1; };
+  for (size_t i = 0; i < rows; ++i) {
+    const size_t row = size_t(nonzero_[i]);
+    const int32_t below = mixtures[row / LANES].below[row % LANES];
+    Range& range = ranges_[row];
+    ask(i, range, range.negative ? below : MASS - below, range.lower, encodes && size(row) < 1);
   }
-  corrections.learn();
-  for (Number* number : rows) {
-    const int64_t low = number->below_zero, above = MASS - number->up_to_zero;
-    number->negative = decide(NEGATIVE, low, low + above, number->known < 0);
-    number->lower = number->negative ? low : above;
-    number->upper = 0;
-    number->least = 0;
-    number->width = 1;
-    number->size = (number->known < 0 ? -number->known : number->known) - 1;
+  corrections.decide(coder, kernels, tables, place, BELOW, round_);
+  size_t larger = 0, left = 0;
+  for (size_t i = 0; i < rows; ++i) {
+    const int32_t row = nonzero_[i];
+    Range& range = ranges_[size_t(row)];
+    if (round_.found[i]) {
+      value[size_t(row)] = range.negative ? -1 : 1;
+      continue;
+    }
+    range.lower = range.upper;
+    range.least = range.width = 1;
+    nonzero_[larger++] = left_[left++] = row;
   }
-  corrections.learn();
-  std::vector<Number*> nonzero = rows, left;
-  for (int doubling = 0; !rows.empty(); ++doubling) {
+  // Is it below 2, 4, 8, ...?
+  for (int doubling = 1; left; ++doubling) {
     if (doubling == DOUBLINGS) throw Damaged();
-    const int64_t bound = int64_t{1} << doubling;
-    left.clear();
-    for (Number* number : rows) {
-      const int64_t beyond = number->outside(bound, tables);
-      if (decide(BELOW + doubling, number->lower - beyond, number->lower,
-                 number->size < bound)) {
-        number->upper = beyond;
-        continue;
-      }
-      number->lower = beyond;
-      number->least = number->width = bound;
-      left.push_back(number);
+    const int32_t bound = 1 << doubling;
+    round_.count = left;
+    for (size_t i = 0; i < left; ++i) {
+      const size_t row = size_t(left_[i]);
+      Range& range = ranges_[row];
+      const int32_t beyond = outside(left_[i], bound, components, tables);
+      range.width = range.least = bound >> 1;
+      ask(i, range, beyond, range.lower, encodes && size(row) < bound);
     }
-    corrections.learn();
-    rows.swap(left);
+    corrections.decide(coder, kernels, tables, place, BELOW + doubling, round_);
+    size_t next = 0;
+    for (size_t i = 0; i < left; ++i) {
+      Range& range = ranges_[size_t(left_[i])];
+      if (round_.found[i]) continue;
+      range.lower = range.upper;
+      left_[next++] = left_[i];
+    }
+    left = next;
   }
-  for (Number* number : nonzero)
-    if (number->width > 1) rows.push_back(number);
-  while (!rows.empty()) {
-    left.clear();
-    for (Number* number : rows) {
-      number->width >>= 1;
-      const int64_t middle = number->least + number->width;
-      const int64_t beyond = number->outside(middle, tables);
-      if (decide(node_of_bits(middle), number->lower - beyond,
-                 number->lower - number->upper, number->size < middle)) {
-        number->upper = beyond;
+  // The bits of the size below its highest one.
+  for (size_t i = 0; i < larger; ++i)
+    if (ranges_[size_t(nonzero_[i])].width > 1) left_[left++] = nonzero_[i];
+  while (left) {
+    round_.count = left;
+    for (size_t i = 0; i < left; ++i) {
+      const size_t row = size_t(left_[i]);
+      Range& range = ranges_[row];
+      range.width >>= 1;
+      const int32_t middle = range.least + range.width;
+      const int32_t total = range.lower - range.upper;
+      nodes_[i] = node_of_bits(middle);
+      next_[i] = outside(left_[i], middle, components, tables);
+      round_.mass[i] = range.lower - next_[i];
+      round_.total[i] = total;
+      round_.found[i] = encodes && size(row) < middle;
+    }
+    corrections.decide(coder, kernels, tables, place, nodes_.data(), round_);
+    size_t next = 0;
+    for (size_t i = 0; i < left; ++i) {
+      Range& range = ranges_[size_t(left_[i])];
+      if (round_.found[i]) {
+        range.upper = next_[i];
       } else {
-        number->lower = beyond;
-        number->least = middle;
+        range.lower = next_[i];
+        range.least += range.width;
       }
-      if (number->width > 1) left.push_back(number);
+      if (range.width > 1) left_[next++] = left_[i];
     }
-    corrections.learn();
-    rows.swap(left);
+    left = next;
   }
-  for (Number* number : nonzero)
-    number->value = number->negative ? -number->least - 1 : number->least + 1;
+  for (size_t i = 0; i < larger; ++i) {
+    const Range& range = ranges_[size_t(nonzero_[i])];
+    value[size_t(nonzero_[i])] = range.negative ? -range.least - 1 : range.least + 1;
+  }
 }
 
 }  // namespace ncml::coefficients

@@ -3,36 +3,30 @@
 
 #pragma once
 
-#include <algorithm>
 #include <vector>
 
 #include "../../engines/native/range_coder.h"
-#include "network.h"
+#include "kernels.h"
 
 namespace ncml::coefficients {
 
-constexpr int ONE_BITS = 16, LEAST = 8, NODES = 32, DOUBLINGS = 17;
-constexpr int LOGIT_MAX = 2815;
-constexpr int64_t MASS = int64_t{1} << 30;
+constexpr int NODES = 32, DOUBLINGS = 17;
 
 struct Damaged {};  // words of no stream, or a number that no file has
 
-// Encodes what it is told or tells what it decodes. Bits: of a decision being true, in 65536ths.
+// Encodes what it is told or tells what it decodes.
 class Coder {
  public:
   explicit Coder(RangeEncoder* encoder) : encoder_(encoder) {}
   explicit Coder(RangeDecoder* decoder) : decoder_(decoder) {}
   bool encodes() const { return encoder_ != nullptr; }
 
-  bool code(int32_t probability, bool known) {
-    const uint32_t zeros = uint32_t(65536 - probability) << 8;
-    if (encoder_) {
-      encoder_->encode_bit(known, zeros);
-      return known;
-    }
-    bool found = false;
-    if (!decoder_->decode_bit(&found, zeros)) throw Damaged();
-    return found;
+  // A round's decisions, of which `found` is known or becomes so.
+  void code(Round& round) {
+    if (encoder_)
+      encoder_->encode_bits(round.found.data(), round.probability.data(), round.count);
+    else if (!decoder_->decode_bits(round.found.data(), round.probability.data(), round.count))
+      throw Damaged();
   }
 
  private:
@@ -45,19 +39,25 @@ class Corrections {
  public:
   Corrections(int places, int nodes, bool learns);
 
-  // Codes one decision.
-  bool decide(Coder& coder, const Tables& tables, int place, int node, int64_t mass, int64_t total,
-              bool known);
-  // Ends a round: its decisions change the corrections.
-  void learn();
+  // Codes a round of one node and learns from it.
+  void decide(Coder& coder, const Kernels& kernels, const Tables& tables, int place, int node,
+              Round& round);
+  // The same, of a node each.
+  void decide(Coder& coder, const Kernels& kernels, const Tables& tables, int place,
+              const int32_t* nodes, Round& round);
 
  private:
   // 32 bits hold a bias's sums over a wave of 2^13 blocks. A decision adds 7 to `seen` at least.
   struct Cell {
     int32_t bias = 0, gain = 0, variance = 0, spread = 0;
-    int32_t surprise = 0, seen = 0;
-    int64_t gain_surprise = 0, gain_seen = 0;
+    Lesson lesson;
   };
+
+  size_t cell_of(int place, int node) const {
+    return node < nodes_ ? size_t(1 + place * nodes_ + node) : 0;
+  }
+  static void learn(Cell& cell, const Lesson& lesson);
+  static void code(Coder& coder, const Kernels& kernels, const Tables& tables, Round& round);
 
   int nodes_;
   bool learns_;
@@ -65,33 +65,31 @@ class Corrections {
   std::vector<Cell*> touched_;
 };
 
-struct Mixture {
-  static constexpr int MOST = 8;
-  int count = 0;
-  int32_t weight[MOST], mean[MOST], mantissa[MOST], shift[MOST];
+// Numbers of one place while they are coded. Their mixtures stand in lanes of eight.
+class Numbers {
+ public:
+  void reserve(size_t count);
+  // known: when encoding. The values are written to `value`.
+  void code(size_t count, int components, Coder& coder, const Kernels& kernels,
+            Corrections& corrections, int place, const Tables& tables);
 
-  // From a head's outputs [3 count] and the linear path's mean.
-  void set(const int32_t* outputs, int components, int64_t linear, const Tables& tables);
-  int64_t below(int64_t bound, const Tables& tables) const;
+  std::vector<Mixtures> mixtures;
+  std::vector<uint8_t> may_be_zero;
+  std::vector<int32_t> known, value;
+
+ private:
+  // |value| - 1 is from `least` on, of `width` values; masses from `least` on, and behind.
+  struct Range {
+    int32_t least, width, lower, upper;
+    bool negative;
+  };
+  using Rows = std::vector<int32_t>;
+
+  int32_t outside(int32_t row, int32_t bound, int components, const Tables& tables) const;
+
+  Round round_;
+  std::vector<Range> ranges_;
+  Rows nonzero_, left_, next_, nodes_;
 };
-
-// A number while it is coded.
-struct Number {
-  Mixture mixture;
-  bool may_be_zero = false;
-  int64_t known = 0, value = 0;  // known: when encoding
-
-  bool negative = false, open = false;
-  int64_t size = 0;  // |known| - 1
-  int64_t least = 0, width = 1, lower = 0, upper = 0, below_zero = 0, up_to_zero = 0;
-
-  int64_t outside(int64_t bound, const Tables& tables) const {
-    return negative ? mixture.below(-bound, tables) : MASS - mixture.below(bound + 1, tables);
-  }
-};
-
-// Codes numbers round by round; their values.
-void code_numbers(std::vector<Number*>& numbers, Coder& coder, Corrections& corrections, int place,
-                  const Tables& tables);
 
 }  // namespace ncml::coefficients

@@ -1,27 +1,35 @@
-// The two loops over weights. GCC makes a version of each for every kind of processor, where the C
-// library can choose among them (glibc).
+// Which of the instruction sets this processor can run.
 
-#include "network.h"
+#include "kernels.h"
 
-#if defined(__GLIBC__) && defined(__x86_64__) && !defined(__clang__) && __GNUC__ >= 12
-#define VERSIONS __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
-#else
-#define VERSIONS
-#endif
+#include <algorithm>
+
+#include "../../engines/native/target.h"
 
 namespace ncml::coefficients {
 
-VERSIONS void add_products(int32_t* sums, const int16_t* weight, const int16_t* inputs, int outputs,
-                           int count) {
-  for (int o = 0; o < outputs; ++o, weight += count) {
-    int32_t sum = 0;
-    for (int i = 0; i < count; ++i) sum += int32_t(weight[i]) * inputs[i];
-    sums[o] += sum;
-  }
-}
+extern const Kernels kPortable;
+#if NCML_X86
+extern const Kernels kAvx2, kAvx512Vnni;
+#endif
 
-VERSIONS void add_scaled(int32_t* sums, const int16_t* weight, int16_t factor, int count) {
-  for (int i = 0; i < count; ++i) sums[i] += int32_t(weight[i]) * factor;
+const std::vector<const Kernels*>& available_kernels() {
+  static const std::vector<const Kernels*> found = [] {
+    std::vector<const Kernels*> list;
+#if NCML_X86
+    // The compiler's run-time looks whether the system saves the wide registers, too.
+    __builtin_cpu_init();
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
+    if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512vnni"))
+      list.push_back(&kAvx512Vnni);
+    if (avx2) list.push_back(&kAvx2);
+#endif
+    list.push_back(&kPortable);
+    return list;
+  }();
+  return found;
 }
 
 }  // namespace ncml::coefficients

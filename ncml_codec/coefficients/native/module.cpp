@@ -4,7 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <cstring>
+#include <algorithm>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -28,23 +28,55 @@ std::vector<int32_t> list_of(const Integers& array) {
   return {array.data(), array.data() + array.size()};
 }
 
-// A layer with its first `inputs` columns, row by row.
-Layer layer_of(const PyLayer& from, int inputs = -1) {
+// A layer without its weights.
+Layer biases_of(const PyLayer& from) {
   const auto& [weight, bias, shift, limit] = from;
-  require(weight.ndim() == 2 && bias.size() == weight.shape(0) && shift.size() == bias.size(),
+  require(weight.ndim() == 2 && bias.size() == weight.shape(0) && shift.size() == bias.size() &&
+              bias.size() > 0 && weight.shape(1) > 0,
           "a layer's shapes");
+  require(limit >= 0 && limit <= 32767, "a layer's limit");
   Layer layer;
   layer.outputs = int(weight.shape(0));
-  layer.inputs = inputs < 0 ? int(weight.shape(1)) : inputs;
-  require(layer.inputs <= weight.shape(1), "a layer's inputs");
+  layer.inputs = int(weight.shape(1));
+  layer.width = padded(layer.outputs, GROUP);
   layer.limit = limit;
-  layer.bias = list_of(bias);
-  layer.shift = list_of(shift);
+  layer.bias.assign(bias.data(), bias.data() + bias.size());
+  layer.shift.assign(shift.data(), shift.data() + shift.size());
   for (const int32_t value : layer.shift) require(value >= 0 && value <= 30, "a shift");
-  layer.weight.reserve(size_t(layer.outputs) * layer.inputs);
-  for (int o = 0; o < layer.outputs; ++o)
-    for (int i = 0; i < layer.inputs; ++i) layer.weight.push_back(int16_t(weight.at(o, i)));
+  layer.bias.resize(size_t(layer.width));
+  layer.shift.resize(size_t(layer.width));
   return layer;
+}
+
+// A layer with its first `inputs` columns, packed.
+Layer layer_of(const PyLayer& from, int inputs) {
+  Layer layer = biases_of(from);
+  require(inputs <= layer.inputs, "a layer's inputs");
+  layer.inputs = inputs;
+  layer.pairs = padded(inputs, GROUP) / 2;
+  layer.weight.resize(size_t(layer.width) * size_t(layer.pairs) * 2);
+  const Integers& weight = std::get<0>(from);
+  for (int o = 0; o < layer.outputs; ++o)
+    for (int i = 0; i < inputs; ++i) {
+      const int pair = o / GROUP * layer.pairs + i / 2;
+      layer.weight[size_t((pair * GROUP + o % GROUP) * 2 + i % 2)] = int16_t(weight.at(o, i));
+    }
+  return layer;
+}
+
+Layer layer_of(const PyLayer& from) { return layer_of(from, int(std::get<0>(from).shape(1))); }
+
+// Columns from `first` on.
+Columns columns_of(const PyLayer& from, int first = 0) {
+  const Integers& weight = std::get<0>(from);
+  const int outputs = int(weight.shape(0)), inputs = int(weight.shape(1)) - first;
+  Columns columns;
+  columns.width = padded(outputs, GROUP);
+  columns.weight.resize(size_t(inputs) * size_t(columns.width));
+  for (int i = 0; i < inputs; ++i)
+    for (int o = 0; o < outputs; ++o)
+      columns.weight[size_t(i * columns.width + o)] = int16_t(weight.at(o, first + i));
+  return columns;
 }
 
 PlaneNetwork plane_of(const py::dict& from) {
@@ -52,75 +84,63 @@ PlaneNetwork plane_of(const py::dict& from) {
   network.chroma = from["chroma"].cast<bool>();
   network.far = from["far"].cast<int>();
   require(network.far >= 1 && network.far <= BLOCK, "far");
-  const Layer first = layer_of(from["first"].cast<PyLayer>());
+  const auto first = from["first"].cast<PyLayer>();
+  network.first = biases_of(first);
+  network.first_columns = columns_of(first);
   const int inputs = 2 * (NEAR * BLOCK + (NEIGHBOURS - NEAR) * network.far) + BLOCK + NEIGHBOURS +
                      (network.chroma ? 4 * BLOCK + 1 : 0);
-  require(first.inputs == inputs, "inputs of the first layer");
-  network.first = first;
-  for (int o = 0; o < first.outputs; ++o)
-    for (int i = 0; i < first.inputs; ++i)
-      network.first.weight[size_t(i) * first.outputs + o] =
-          first.weight[size_t(o) * first.inputs + i];
+  require(network.first.inputs == inputs, "inputs of the first layer");
   network.end = layer_of(from["end"].cast<PyLayer>());
   network.second = layer_of(from["second"].cast<PyLayer>());
   const int width = network.second.outputs;
-  require(network.end.inputs == first.outputs && network.end.outputs == BLOCK &&
-              network.second.inputs == first.outputs,
+  require(network.end.inputs == network.first.outputs && network.end.outputs == BLOCK &&
+              network.second.inputs == network.first.outputs,
           "the trunk's shapes");
   const Integers end_bias = from["end_bias"].cast<Integers>();
   require(end_bias.size() == BLOCK * width, "the end's biases");
-  network.end_bias = list_of(end_bias);
-  const auto heads = from["heads"].cast<std::vector<PyLayer>>();
-  const auto outs = from["outs"].cast<std::vector<PyLayer>>();
+  network.end_bias.resize(size_t(BLOCK) * size_t(network.second.width));
+  for (int end = 0; end < BLOCK; ++end)
+    std::copy_n(end_bias.data() + end * width, width,
+                network.end_bias.data() + end * network.second.width);
+  auto heads = from["heads"].cast<std::vector<PyLayer>>();
+  auto outs = from["outs"].cast<std::vector<PyLayer>>();
   require(heads.size() == LAST && outs.size() == LAST, "heads");
-  network.at.push_back(0);
-  for (int k = 0; k < LAST; ++k) {
-    network.heads.push_back(layer_of(heads[size_t(k)], width));
-    network.outs.push_back(layer_of(outs[size_t(k)]));
-    network.at.push_back(network.at.back() + network.heads.back().outputs);
-  }
-  const PyLayer dc = from["dc_head"].cast<PyLayer>();
-  network.dc_head = layer_of(dc, width);
-  network.dc_out = layer_of(from["dc_out"].cast<PyLayer>());
-  const int outputs = network.dc_out.outputs;
-  require(outputs % 3 == 0 && outputs / 3 <= Mixture::MOST && outputs > 0, "outputs of a head");
-  const int all = network.hidden();
-  network.earlier.resize(size_t(2 * LAST) * all);
-  network.dc_earlier.resize(size_t(2 * LAST) * network.dc_head.outputs);
+  heads.insert(heads.begin(), from["dc_head"].cast<PyLayer>());
+  outs.insert(outs.begin(), from["dc_out"].cast<PyLayer>());
   for (int k = 0; k <= LAST; ++k) {
-    const Integers& weight = std::get<0>(k < LAST ? heads[size_t(k)] : dc);
-    const Layer& head = k < LAST ? network.heads[size_t(k)] : network.dc_head;
-    const Layer& out = k < LAST ? network.outs[size_t(k)] : network.dc_out;
-    require(weight.shape(1) == width + 2 * LAST, "inputs of a head");
-    require(out.inputs == head.outputs && out.outputs == outputs, "outputs of a head");
-    for (int row = 0; row < 2 * LAST; ++row)
-      for (int h = 0; h < head.outputs; ++h) {
-        const auto value = int16_t(weight.at(h, width + row));
-        if (k < LAST)
-          network.earlier[size_t(row) * all + network.at[size_t(k)] + h] = value;
-        else
-          network.dc_earlier[size_t(row) * head.outputs + h] = value;
-      }
+    const PyLayer &own = heads[size_t(k)], &out = outs[size_t(k)];
+    require(std::get<0>(own).ndim() == 2 && std::get<0>(own).shape(1) == width + 2 * LAST,
+            "inputs of a head");
+    network.heads.push_back({layer_of(own, width), layer_of(out), columns_of(own, width)});
+    const Head& head = network.heads.back();
+    require(head.out.inputs == head.hidden.outputs && head.out.outputs % 3 == 0 &&
+                head.out.outputs == network.heads.front().out.outputs &&
+                head.out.outputs <= 3 * MOST,
+            "outputs of a head");
   }
   const Integers linear = from["linear"].cast<Integers>();
   require(linear.ndim() == 3 && linear.shape(0) == network.roles() + 1 &&
               linear.shape(1) == BLOCK && linear.shape(2) == BLOCK,
           "the linear path");
-  network.linear.resize(size_t(network.roles() + 1) * BLOCK);
-  for (int role = 0; role <= network.roles(); ++role)
-    for (int in = 0; in < BLOCK; ++in)
-      for (int out = 0; out < BLOCK; ++out)
-        if (const int32_t weight = linear.at(role, in, out))
-          network.linear[size_t(role * BLOCK + in)].emplace_back(out, weight);
+  network.linear.width = BLOCK;
+  network.linear.weight.assign(linear.data(), linear.data() + linear.size());
   return network;
 }
 
+const Kernels& kernels_named(const std::string& name) {
+  for (const Kernels* kernels : available_kernels())
+    if (name == kernels->name) return *kernels;
+  throw std::invalid_argument("coefficients: instruction set " + name + " is not here");
+}
+
 struct Network {
+  const Kernels& kernels;
   PlaneNetwork luma, chroma;
   Tables tables;
 
-  Network(const py::dict& luma_from, const py::dict& chroma_from, const py::dict& from)
-      : luma(plane_of(luma_from)), chroma(plane_of(chroma_from)) {
+  Network(const std::string& isa, const py::dict& luma_from, const py::dict& chroma_from,
+          const py::dict& from)
+      : kernels(kernels_named(isa)), luma(plane_of(luma_from)), chroma(plane_of(chroma_from)) {
     const auto table = [&](const char* name, size_t size) {
       auto values = list_of(from[name].cast<Integers>());
       require(values.size() == size, name);
@@ -128,33 +148,44 @@ struct Network {
     };
     tables.logarithm = table("logarithm", LOGARITHMS);
     tables.exponential = table("exponential", 1024);
-    tables.scale_mantissa = table("scale_mantissa", 641);
-    tables.scale_shift = table("scale_shift", 641);
+    const auto mantissa = table("scale_mantissa", 641), shift = table("scale_shift", 641);
+    for (size_t i = 0; i < mantissa.size(); ++i) {
+      require(mantissa[i] >= 0 && mantissa[i] < 1 << 16 && shift[i] >= 0 && shift[i] < 32,
+              "a scale");
+      tables.scale.push_back(mantissa[i] | shift[i] << 16);
+    }
     tables.logistic = table("logistic", 1025);
     tables.stretch = table("stretch", 4096);
     tables.squash = table("squash", 2 * LOGIT_MAX + 1);
   }
 
-  // Whether the blocks could be coded: false at damage.
-  bool code(RangeEncoder* encoder, RangeDecoder* decoder, Blocks& blocks, const Integers& steps,
-            const std::optional<Integers>& cross, const std::optional<Blocks>& other, bool is_chroma,
-            bool third, bool learns) const {
-    require((encoder != nullptr) != (decoder != nullptr), "one coder");
-    require(blocks.ndim() == 3 && blocks.shape(2) == BLOCK && blocks.size() > 0, "blocks");
+  static void require_steps(const Integers& steps) {
     require(steps.size() == BLOCK, "steps");
     for (int k = 0; k < BLOCK; ++k)
       require(steps.data()[k] > 0 && steps.data()[k] < 65536, "a step");
+  }
+
+  // Whether the blocks could be coded: false at damage.
+  bool code(RangeEncoder* encoder, RangeDecoder* decoder, Blocks& blocks, const Integers& steps,
+            const std::optional<Blocks>& first, const std::optional<Integers>& first_steps,
+            const std::optional<Blocks>& other, bool is_chroma, bool third, bool learns) const {
+    require((encoder != nullptr) != (decoder != nullptr), "one coder");
+    require(blocks.ndim() == 3 && blocks.shape(2) == BLOCK && blocks.size() > 0, "blocks");
+    require_steps(steps);
     Plane plane;
     plane.rows = int(blocks.shape(0));
     plane.columns = int(blocks.shape(1));
     plane.blocks = blocks.mutable_data();
     plane.steps = steps.data();
     plane.third = third;
-    if (cross) {
-      require(cross->size() == 2 * blocks.size(), "cross");
-      for (py::ssize_t i = 0; i < cross->size(); ++i)
-        require(std::abs(cross->data()[i]) <= DEQUANTISED_MAX, "a value of cross");
-      plane.cross = cross->data();
+    if (first) {
+      require(first->ndim() == 3 && first->shape(2) == BLOCK && first->size() > 0 && first_steps,
+              "the first plane");
+      require_steps(*first_steps);
+      plane.first_rows = int(first->shape(0));
+      plane.first_columns = int(first->shape(1));
+      plane.first = first->data();
+      plane.first_steps = first_steps->data();
     }
     if (other) {
       require(other->size() == blocks.size(), "other");
@@ -163,7 +194,7 @@ struct Network {
     Coder coder = encoder ? Coder(encoder) : Coder(decoder);
     py::gil_scoped_release released;
     try {
-      Walk(is_chroma ? chroma : luma, tables, plane, learns).run(coder);
+      Walk(kernels, is_chroma ? chroma : luma, tables, plane, learns).run(coder);
     } catch (const Damaged&) {
       return false;
     }
@@ -174,6 +205,11 @@ struct Network {
 }  // namespace
 
 PYBIND11_MODULE(_native, m) {
+  m.def("instruction_sets", [] {
+    std::vector<std::string> names;
+    for (const Kernels* kernels : available_kernels()) names.push_back(kernels->name);
+    return names;
+  });
   py::class_<RangeEncoder>(m, "Encoder", py::module_local())
       .def(py::init<>())
       .def("finish", [](const RangeEncoder& encoder) {
@@ -191,10 +227,10 @@ PYBIND11_MODULE(_native, m) {
     return RangeDecoder(std::move(words));
   }));
   py::class_<Network>(m, "Network", py::module_local())
-      .def(py::init<const py::dict&, const py::dict&, const py::dict&>())
+      .def(py::init<const std::string&, const py::dict&, const py::dict&, const py::dict&>())
       .def("code", &Network::code, py::arg("encoder"), py::arg("decoder"), py::arg("blocks"),
-           py::arg("steps"), py::arg("cross"), py::arg("other"), py::arg("chroma"),
-           py::arg("third"), py::arg("learns"));
+           py::arg("steps"), py::arg("first"), py::arg("first_steps"), py::arg("other"),
+           py::arg("chroma"), py::arg("third"), py::arg("learns"));
 }
 
 }  // namespace ncml::coefficients

@@ -8,24 +8,47 @@ namespace {
 
 constexpr int DOWN[NEIGHBOURS] = {0, -1, -1, -1, 0, -2};
 constexpr int ACROSS[NEIGHBOURS] = {-1, 0, -1, 1, -2, 0};
+constexpr int LEVELS = 6;  // of decisions about an end
+
+// The place of the highest bit, or 0.
+int last_of(uint64_t which) {
+  int place = 0;
+  for (int half = 32; half; half >>= 1)
+    if (which >> half) {
+      which >>= half;
+      place += half;
+    }
+  return place;
+}
+
+int first_of(uint64_t which) {
+#if defined(__GNUC__)
+  return __builtin_ctzll(which);
+#else
+  return last_of(which & (~which + 1));
+#endif
+}
+
+// Of the first plane's blocks on a side, those at the place of a block of this one.
+int blocks_across(int first, int own) { return std::max(1, (2 * first + own) / (2 * own)); }
 
 }  // namespace
 
-Walk::Walk(const PlaneNetwork& network, const Tables& tables, const Plane& plane, bool learns)
-    : network_(network),
+Walk::Walk(const Kernels& kernels, const PlaneNetwork& network, const Tables& tables,
+           const Plane& plane, bool learns)
+    : kernels_(kernels),
+      network_(network),
       tables_(tables),
       plane_(plane),
       ends_(1, BLOCK, learns),
       numbers_(BLOCK, NODES, learns),
-      first_bias_(network.first.bias) {
-  const int width = network.first.outputs;
+      first_bias_(network.first.bias),
+      nonzero_(size_t(plane.rows) * size_t(plane.columns)) {
   int at = 2 * (NEAR * BLOCK + (NEIGHBOURS - NEAR) * network.far);
-  const int16_t* columns = network.first.weight.data();
-  for (int k = 0; k < BLOCK; ++k, ++at)
-    add_scaled(first_bias_.data(), columns + size_t(at) * width,
-               int16_t(logarithm(plane.steps[k] - 1)), width);
-  if (network.chroma && plane.third)
-    add_scaled(first_bias_.data(), columns + size_t(network.first.inputs - 1) * width, FLAG, width);
+  for (int k = 0; k < BLOCK; ++k)
+    terms_.add(at + k, logarithm(plane.steps[k] - 1));
+  if (network.chroma && plane.third) terms_.add(network.first.inputs - 1, FLAG);
+  add_terms(first_bias_.data(), network.first_columns, terms_);
   for (int k = 0; k < BLOCK; ++k)
     reciprocals_[k] = ((int64_t{1} << 25) / plane.steps[k] + 1) >> 1;
 }
@@ -38,223 +61,253 @@ void Walk::run(Coder& coder) {
     for (int row = first; row < plane_.rows && 2 * row <= number; ++row) {
       if (number - 2 * row >= plane_.columns) continue;
       if (blocks_.size() == count) blocks_.emplace_back();
-      blocks_[count].row = row;
-      blocks_[count].column = number - 2 * row;
+      Block& block = blocks_[count];
+      block.row = row;
+      block.column = number - 2 * row;
+      block.place = size_t(row) * size_t(plane_.columns) + size_t(block.column);
       ++count;
     }
     if (count) wave(coder, count);
   }
 }
 
+void Walk::reserve(size_t count) {
+  if (nodes_.size() >= count) return;
+  const size_t size = size_t(padded(int(count), LANES));
+  int widest = std::max({network_.first.width, network_.end.width, network_.second.width});
+  for (const Head& head : network_.heads)
+    widest = std::max({widest, head.hidden.width, head.out.width});
+  first_.resize(size * size_t(network_.first.width));
+  second_.resize(size * size_t(network_.second.width));
+  sums_.resize(size * size_t(widest));
+  active_.resize(size * size_t(widest));
+  means_.resize(size);
+  inputs_.resize(size);
+  nodes_.resize(size);
+  round_.reserve(size);
+  room_.reserve(size);
+}
+
 void Walk::wave(Coder& coder, size_t count) {
-  for (size_t i = 0; i < count; ++i) look_around(blocks_[i]);
+  reserve(count);
+  start_ends(count);
   code_ends(coder, count);
-  int last = 0;
-  for (size_t i = 0; i < count; ++i) {
-    start_heads(blocks_[i]);
-    last = std::max(last, blocks_[i].end);
+  start_heads(count);
+  rows_.clear();
+  for (size_t i = 0; i < count; ++i) rows_.push_back(i);
+  for (int place = 1; place <= LAST; ++place) {
+    const auto is_over = [&](size_t row) { return blocks_[row].end < place; };
+    rows_.erase(std::remove_if(rows_.begin(), rows_.end(), is_over), rows_.end());
+    if (rows_.empty()) break;
+    code_place(coder, place);
   }
-  for (int place = 1; place <= last; ++place) code_place(coder, place, count);
-  code_place(coder, 0, count);
-  if (coder.encodes()) return;
+  rows_.clear();
+  for (size_t i = 0; i < count; ++i) rows_.push_back(i);
+  code_place(coder, 0);
   for (size_t i = 0; i < count; ++i) {
     const Block& block = blocks_[i];
-    int16_t* to = plane_.blocks + (size_t(block.row) * plane_.columns + block.column) * BLOCK;
-    for (int k = 0; k < BLOCK; ++k) {
-      if (block.values[k] < -32768 || block.values[k] > 32767) throw Damaged();
-      to[k] = int16_t(block.values[k]);
-    }
+    int16_t* to = plane_.blocks + block.place * BLOCK;
+    if (!coder.encodes())
+      for (int k = 0; k < BLOCK; ++k) {
+        if (block.values[k] < -32768 || block.values[k] > 32767) throw Damaged();
+        to[k] = int16_t(block.values[k]);
+      }
+    nonzero_[block.place] = kernels_.nonzero(to);
   }
 }
 
-void Walk::look_around(Block& block) {
-  const PlaneNetwork& network = network_;
-  const int width = network.first.outputs;
-  const int16_t* around[NEIGHBOURS];
+// The sums of a list of terms, which is then empty.
+void Walk::add_terms(int32_t* sums, const Columns& columns, Terms& terms) const {
+  terms.list[terms.count] = {0, 0};
+  kernels_.columns(sums, columns, terms.list, terms.count);
+  terms.count = 0;
+}
+
+// Terms of a block's coefficients, of which `which` are not 0; of DC the difference from `level`.
+// In the first layer `values` of positive ones, from `column` on, come before negative ones.
+void Walk::gather(const int16_t* block, uint64_t which, int32_t level, int role, int column,
+                  int values) {
+  Term* term = terms_.list + terms_.count;
+  Term* linear = linear_terms_.list + linear_terms_.count;
+  const int32_t* logarithms = tables_.logarithm.data();
+  const auto take = [&](int place, int32_t value) {
+    const int32_t size = std::min(std::abs(value), LOGARITHMS - 1);
+    *term = {column + (values & -int32_t{value < 0}) + place, int16_t(logarithms[size])};
+    term += place < values;
+    *linear++ = {role * BLOCK + place, int16_t(dequantised(value, place))};
+  };
+  if (const int32_t dc = block[0] - level) take(0, dc);
+  for (which &= ~uint64_t{1}; which; which &= which - 1) {
+    const int place = first_of(which);
+    take(place, block[place]);
+  }
+  terms_.count = int(term - terms_.list);
+  linear_terms_.count = int(linear - linear_terms_.list);
+}
+
+void Walk::look_around(Block& block, int32_t* sums) {
+  bool inside[NEIGHBOURS];
+  size_t places[NEIGHBOURS];
   for (int role = 0; role < NEIGHBOURS; ++role) {
     const int row = block.row + DOWN[role], column = block.column + ACROSS[role];
-    const bool inside = row >= 0 && column >= 0 && column < plane_.columns;
-    around[role] =
-        inside ? plane_.blocks + (size_t(row) * plane_.columns + column) * BLOCK : nullptr;
+    inside[role] = row >= 0 && column >= 0 && column < plane_.columns;
+    places[role] = size_t(row) * size_t(plane_.columns) + size_t(column);
   }
-  const int32_t west = around[0] ? around[0][0] : 0, north = around[1] ? around[1][0] : 0;
-  block.level = around[0] && around[1] ? (west + north) >> 1 : west + north;
-  sums_.assign(first_bias_.begin(), first_bias_.end());
-  std::fill(block.linear, block.linear + BLOCK, 0);
-  const int16_t* columns = network.first.weight.data();
+  const int32_t west = inside[0] ? plane_.blocks[places[0] * BLOCK] : 0;
+  const int32_t north = inside[1] ? plane_.blocks[places[1] * BLOCK] : 0;
+  block.level = inside[0] && inside[1] ? (west + north) >> 1 : west + north;
   int at = 0;
   for (int role = 0; role < NEIGHBOURS; ++role) {
-    const int values = role < NEAR ? BLOCK : network.far;
-    if (const int16_t* block_there = around[role]) {
-      for (int k = 0; k < BLOCK; ++k) {
-        const int32_t value = k ? block_there[k] : block_there[0] - block.level;
-        if (!value) continue;
-        if (k < values) {
-          const int column = at + (value > 0 ? 0 : values) + k;
-          add_scaled(sums_.data(), columns + size_t(column) * width,
-                     int16_t(logarithm(std::abs(value))), width);
-        }
-        add_linear(block.linear, role, k, dequantised(value, k));
-      }
-    }
+    const int values = role < NEAR ? BLOCK : network_.far;
+    if (inside[role])
+      gather(plane_.blocks + places[role] * BLOCK, nonzero_[places[role]], block.level, role, at,
+             values);
     at += 2 * values;
   }
   at += BLOCK;
   for (int role = 0; role < NEIGHBOURS; ++role, ++at)
-    if (around[role]) add_scaled(sums_.data(), columns + size_t(at) * width, FLAG, width);
-  if (network.chroma) {
-    const size_t place = size_t(block.row) * plane_.columns + block.column;
-    if (plane_.cross) {
-      const int32_t* cross = plane_.cross + place * 2 * BLOCK;
-      for (int k = 0; k < BLOCK; ++k) {
-        const int32_t mean = cross[k], size = cross[BLOCK + k];
-        if (mean) {
-          add_scaled(sums_.data(), columns + size_t(at + k) * width, int16_t(mean), width);
-          add_linear(block.linear, NEIGHBOURS, k, mean);
-        }
-        if (size)
-          add_scaled(sums_.data(), columns + size_t(at + BLOCK + k) * width,
-                     int16_t(logarithm(size)), width);
+    if (inside[role]) terms_.add(at, FLAG);
+  if (network_.chroma) look_across(block, at);
+  add_terms(sums, network_.first_columns, terms_);
+  std::fill(block.linear, block.linear + BLOCK, 0);
+  add_terms(block.linear, network_.linear, linear_terms_);
+}
+
+// The same from the planes before.
+void Walk::look_across(const Block& block, int column) {
+  if (plane_.first) {
+    const int down = blocks_across(plane_.first_rows, plane_.rows);
+    const int across = blocks_across(plane_.first_columns, plane_.columns);
+    here_.clear();
+    for (int u = 0; u < down; ++u)
+      for (int v = 0; v < across; ++v) {
+        const int i = std::min(block.row * down + u, plane_.first_rows - 1);
+        const int j = std::min(block.column * across + v, plane_.first_columns - 1);
+        here_.push_back(plane_.first + (size_t(i) * size_t(plane_.first_columns) + j) * BLOCK);
       }
-    }
-    at += 2 * BLOCK;
-    if (plane_.other) {
-      const int16_t* other = plane_.other + place * BLOCK;
-      for (int k = 0; k < BLOCK; ++k) {
-        const int32_t value = other[k];
-        if (!value) continue;
-        const int column = at + (value > 0 ? 0 : BLOCK) + k;
-        add_scaled(sums_.data(), columns + size_t(column) * width,
-                   int16_t(logarithm(std::abs(value))), width);
-        add_linear(block.linear, NEIGHBOURS + 1, k, dequantised(value, k));
+    int32_t means[2 * BLOCK];
+    kernels_.means(means, here_.data(), int(here_.size()), plane_.first_steps);
+    for (int k = 0; k < BLOCK; ++k) {
+      const int32_t mean = means[k], size = means[BLOCK + k];
+      if (mean) {
+        terms_.add(column + k, mean);
+        linear_terms_.add(NEIGHBOURS * BLOCK + k, mean);
       }
+      if (size) terms_.add(column + BLOCK + k, logarithm(size));
     }
   }
-  block.features.resize(size_t(width));
-  for (int i = 0; i < width; ++i)
-    block.features[size_t(i)] = int16_t(leaky(network.first.shifted(sums_[size_t(i)], i)));
-  // The masses of the block's end.
-  sums_.assign(network.end.bias.begin(), network.end.bias.end());
-  add_products(sums_.data(), network.end.weight.data(), block.features.data(), BLOCK, width);
-  int32_t largest = network.end.shifted(sums_[0], 0);
-  for (int i = 0; i < BLOCK; ++i) {
-    sums_[size_t(i)] = network.end.shifted(sums_[size_t(i)], i);
-    largest = std::max(largest, sums_[size_t(i)]);
+  if (!plane_.other) return;
+  const int16_t* other = plane_.other + block.place * BLOCK;
+  gather(other, kernels_.nonzero(other), 0, NEIGHBOURS + 1, column + 2 * BLOCK, BLOCK);
+}
+
+// The first layer, and the masses of the ends.
+void Walk::start_ends(size_t count) {
+  const Layer &first = network_.first, &end = network_.end;
+  for (size_t i = 0; i < count; ++i) {
+    int32_t* sums = sums_.data() + i * size_t(first.width);
+    std::copy(first_bias_.begin(), first_bias_.end(), sums);
+    look_around(blocks_[i], sums);
+    inputs_[i] = first_.data() + i * size_t(first.width);
   }
-  block.masses.resize(BLOCK + 1);
-  for (int i = 0; i < BLOCK; ++i)
-    block.masses[size_t(i) + 1] =
-        block.masses[size_t(i)] +
-        tables_.exponential[size_t(std::min(largest - sums_[size_t(i)], 1023))];
+  kernels_.activate(first_.data(), sums_.data(), first, count);
+  kernels_.products(sums_.data(), end, inputs_.data(), count);
+  kernels_.shift(sums_.data(), end, count);
+  const int32_t* outputs = sums_.data();
+  for (size_t i = 0; i < count; ++i, outputs += end.width) {
+    const int32_t largest = *std::max_element(outputs, outputs + BLOCK);
+    int32_t* masses = blocks_[i].masses;
+    masses[0] = 0;
+    for (int k = 0; k < BLOCK; ++k)
+      masses[k + 1] =
+          masses[k] + tables_.exponential[size_t(std::min(largest - outputs[k], 1023))];
+  }
 }
 
 void Walk::code_ends(Coder& coder, size_t count) {
   for (size_t i = 0; i < count; ++i) {
     Block& block = blocks_[i];
     block.end = 0;
+    block.count = 0;
     std::fill(block.values, block.values + BLOCK, 0);
     if (!coder.encodes()) continue;
-    const int16_t* from =
-        plane_.blocks + (size_t(block.row) * plane_.columns + block.column) * BLOCK;
-    for (int k = 0; k < BLOCK; ++k) block.values[k] = from[k];
+    const int16_t* from = plane_.blocks + block.place * BLOCK;
+    std::copy(from, from + BLOCK, block.values);
+    room_.known[i] = last_of(kernels_.nonzero(from));
   }
-  std::vector<int> known(count, 0);
-  if (coder.encodes())
-    for (size_t i = 0; i < count; ++i)
-      for (int k = LAST; k > 0; --k)
-        if (blocks_[i].values[k]) {
-          known[i] = k;
-          break;
-        }
-  for (int level = 5; level >= 0; --level) {
+  for (int level = LEVELS - 1; level >= 0; --level) {
+    const int half = 1 << level;
+    round_.count = count;
     for (size_t i = 0; i < count; ++i) {
-      Block& block = blocks_[i];
-      const size_t middle = size_t(block.end) + (size_t{1} << level);
-      const size_t end = size_t(block.end) + (size_t{2} << level);
-      const int node = (block.end >> (level + 1)) + (1 << (5 - level));
-      const bool higher = ends_.decide(coder, tables_, 0, node,
-                                       block.masses[end] - block.masses[middle],
-                                       block.masses[end] - block.masses[size_t(block.end)],
-                                       known[i] >> level & 1);
-      if (higher) block.end += 1 << level;
+      const Block& block = blocks_[i];
+      const int32_t* masses = block.masses + block.end;
+      nodes_[i] = (block.end >> (level + 1)) + (1 << (LEVELS - 1 - level));
+      round_.mass[i] = masses[2 * half] - masses[half];
+      round_.total[i] = masses[2 * half] - masses[0];
+      round_.found[i] = room_.known[i] >> level & 1;
     }
-    ends_.learn();
+    ends_.decide(coder, kernels_, tables_, 0, nodes_.data(), round_);
+    for (size_t i = 0; i < count; ++i) blocks_[i].end += round_.found[i] ? half : 0;
   }
 }
 
-void Walk::start_heads(Block& block) {
-  const PlaneNetwork& network = network_;
-  const Layer& second = network.second;
-  sums_.assign(second.bias.begin(), second.bias.end());
-  const int32_t* more = network.end_bias.data() + size_t(block.end) * second.outputs;
-  for (int i = 0; i < second.outputs; ++i) sums_[size_t(i)] += more[i];
-  add_products(sums_.data(), second.weight.data(), block.features.data(), second.outputs,
-               second.inputs);
-  block.features.resize(size_t(std::max(second.inputs, second.outputs)));
-  for (int i = 0; i < second.outputs; ++i)
-    block.features[size_t(i)] = int16_t(leaky(second.shifted(sums_[size_t(i)], i)));
-  block.hidden.resize(size_t(network.hidden()));
-  for (int k = 0; k < block.end; ++k) {
-    const Layer& head = network.heads[size_t(k)];
-    int32_t* sums = block.hidden.data() + network.at[size_t(k)];
-    std::copy(head.bias.begin(), head.bias.end(), sums);
-    add_products(sums, head.weight.data(), block.features.data(), head.outputs, second.outputs);
+// The second layer.
+void Walk::start_heads(size_t count) {
+  const Layer& second = network_.second;
+  kernels_.products(sums_.data(), second, inputs_.data(), count);
+  for (size_t i = 0; i < count; ++i) {
+    int32_t* sums = sums_.data() + i * size_t(second.width);
+    const int32_t* more = network_.end_bias.data() + blocks_[i].end * second.width;
+    for (int o = 0; o < second.width; ++o) sums[o] += more[o];
   }
-  block.dc = network.dc_head.bias;
-  add_products(block.dc.data(), network.dc_head.weight.data(), block.features.data(),
-               network.dc_head.outputs, second.outputs);
+  kernels_.activate(second_.data(), sums_.data(), second, count);
 }
 
-void Walk::code_place(Coder& coder, int place, size_t count) {
-  const Layer& head = place ? network_.heads[size_t(place - 1)] : network_.dc_head;
-  const Layer& out = place ? network_.outs[size_t(place - 1)] : network_.dc_out;
-  if (room_.size() < count) room_.resize(count);
-  coded_.clear();
-  active_.resize(size_t(head.outputs));
+// A coefficient of the blocks `rows_`.
+void Walk::code_place(Coder& coder, int place) {
+  const Head& head = network_.heads[size_t(place)];
+  const size_t count = rows_.size();
   for (size_t i = 0; i < count; ++i) {
-    Block& block = blocks_[i];
-    if (place && block.end < place) continue;
-    const int32_t* sums =
-        place ? block.hidden.data() + network_.at[size_t(place - 1)] : block.dc.data();
-    for (int h = 0; h < head.outputs; ++h)
-      active_[size_t(h)] = int16_t(leaky(head.shifted(sums[h], h)));
-    sums_.assign(out.bias.begin(), out.bias.end());
-    add_products(sums_.data(), out.weight.data(), active_.data(), out.outputs, out.inputs);
-    for (int o = 0; o < out.outputs; ++o) sums_[size_t(o)] = out.shifted(sums_[size_t(o)], o);
-    Number& number = room_[coded_.size()];
-    const int64_t mean = block.linear[place] * reciprocals_[place] >> 31;
-    number.mixture.set(sums_.data(), out.outputs / 3, mean, tables_);
-    number.may_be_zero = !place || block.end > place;
-    number.known = 0;
-    if (coder.encodes()) number.known = block.values[place] - (place ? 0 : block.level);
-    coded_.push_back(&number);
+    const Block& block = blocks_[rows_[i]];
+    inputs_[i] = second_.data() + rows_[i] * size_t(network_.second.width);
+    means_[i] = int32_t(block.linear[place] * reciprocals_[place] >> 31);
+    room_.may_be_zero[i] = !place || block.end > place;
+    room_.known[i] = block.values[place] - (place ? 0 : block.level);
   }
-  code_numbers(coded_, coder, numbers_, place, tables_);
-  size_t next = 0;
+  kernels_.products(sums_.data(), head.hidden, inputs_.data(), count);
   for (size_t i = 0; i < count; ++i) {
-    Block& block = blocks_[i];
-    if (place && block.end < place) {
-      block.values[place] = 0;
-      continue;
-    }
-    const int64_t value = room_[next++].value;
+    const Block& block = blocks_[rows_[i]];
+    if (block.count)
+      kernels_.columns(sums_.data() + i * size_t(head.hidden.width), head.earlier, block.terms,
+                       block.count);
+  }
+  kernels_.activate(active_.data(), sums_.data(), head.hidden, count);
+  for (size_t i = 0; i < count; ++i) inputs_[i] = active_.data() + i * size_t(head.hidden.width);
+  kernels_.products(sums_.data(), head.out, inputs_.data(), count);
+  kernels_.shift(sums_.data(), head.out, count);
+  // Whole lanes look tables up: what stands behind the last block must not lead out of them.
+  const size_t lanes = size_t(padded(int(count), LANES)), width = size_t(head.out.width);
+  std::fill(sums_.data() + count * width, sums_.data() + lanes * width, 0);
+  std::fill(means_.data() + count, means_.data() + lanes, 0);
+  const int components = network_.components();
+  kernels_.mixtures(room_.mixtures.data(), sums_.data(), head.out.width, means_.data(), count,
+                    components, tables_);
+  room_.code(count, components, coder, kernels_, numbers_, place, tables_);
+  for (size_t i = 0; i < count; ++i) {
+    Block& block = blocks_[rows_[i]];
+    const int32_t value = room_.value[i];
     block.values[place] = place ? value : value + block.level;
     if (place && value) add(block, place, value);
   }
 }
 
-void Walk::add(Block& block, int place, int64_t value) const {
-  const PlaneNetwork& network = network_;
-  const int16_t size = int16_t(logarithm(std::abs(value)));
-  const size_t row = size_t((value > 0 ? 0 : LAST) + place - 1);
-  const int from = network.at[size_t(place)];
-  const int stop = network.at[size_t(block.end)];
-  if (stop > from)
-    add_scaled(block.hidden.data() + from, network.earlier.data() + row * network.hidden() + from,
-               size, stop - from);
-  const int dc = network.dc_head.outputs;
-  add_scaled(block.dc.data(), network.dc_earlier.data() + row * dc, size, dc);
-  add_linear(block.linear, network.roles(), place, dequantised(value, place));
+void Walk::add(Block& block, int place, int32_t value) const {
+  block.terms[block.count++] = {(value > 0 ? 0 : LAST) + place - 1,
+                                int16_t(logarithm(std::abs(value)))};
+  block.terms[block.count] = {0, 0};
+  const Term own[2] = {{network_.roles() * BLOCK + place, int16_t(dequantised(value, place))},
+                       {0, 0}};
+  kernels_.columns(block.linear, network_.linear, own, 1);
 }
 
 int32_t Walk::logarithm(int64_t size) const {
@@ -264,11 +317,6 @@ int32_t Walk::logarithm(int64_t size) const {
 int32_t Walk::dequantised(int64_t value, int place) const {
   const int64_t whole = value * plane_.steps[place];
   return int32_t(std::clamp<int64_t>(whole, -DEQUANTISED_MAX, DEQUANTISED_MAX));
-}
-
-void Walk::add_linear(int32_t* sums, int role, int place, int32_t value) const {
-  for (const auto& [output, weight] : network_.linear[size_t(role * BLOCK + place)])
-    sums[output] += weight * value;
 }
 
 }  // namespace ncml::coefficients

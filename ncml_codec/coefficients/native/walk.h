@@ -7,61 +7,86 @@
 #include <vector>
 
 #include "decisions.h"
+#include "kernels.h"
 #include "network.h"
 
 namespace ncml::coefficients {
 
-// A plane. blocks: [rows][columns][64], read when encoding, written when decoding. cross:
-// [rows][columns][2][64] and other, as blocks: null where the plane has none.
+// A plane. blocks: [rows][columns][64], read when encoding, written when decoding. first, of another
+// size, and other, of the same one, are planes before: null where the plane has none.
 struct Plane {
-  int rows = 0, columns = 0;
+  int rows = 0, columns = 0, first_rows = 0, first_columns = 0;
   int16_t* blocks = nullptr;
   const int32_t* steps = nullptr;  // [64], at least 1
-  const int32_t* cross = nullptr;
+  const int16_t* first = nullptr;
+  const int32_t* first_steps = nullptr;
   const int16_t* other = nullptr;
   bool third = false;
 };
 
 class Walk {
  public:
-  Walk(const PlaneNetwork& network, const Tables& tables, const Plane& plane, bool learns);
+  Walk(const Kernels& kernels, const PlaneNetwork& network, const Tables& tables,
+       const Plane& plane, bool learns);
   // Codes every block. Throws Damaged.
   void run(Coder& coder);
 
  private:
   // A block of the wave at work.
   struct Block {
+    size_t place = 0;  // in the plane
     int row = 0, column = 0, end = 0;
     int32_t level = 0;
-    std::vector<int16_t> features;  // of the first layer, then of the second one
-    std::vector<int32_t> hidden, dc;  // sums of the heads' hidden units
-    std::vector<int64_t> masses;  // [65], running sums
-    int32_t linear[BLOCK];
-    int64_t values[BLOCK];
+    int count = 0;              // of the terms
+    Term terms[LAST + 1];       // coefficients coded so far that are not 0
+    int32_t masses[BLOCK + 1];  // of the end, running sums
+    int32_t linear[BLOCK], values[BLOCK];
+  };
+
+  struct Terms {
+    int count = 0;
+    Term list[(NEIGHBOURS + 4) * BLOCK + NEIGHBOURS + 2];  // every input, and one of factor 0
+
+    void add(int column, int32_t factor) { list[count++] = {column, int16_t(factor)}; }
   };
 
   void wave(Coder& coder, size_t count);
-  void look_around(Block& block);
-  void add_values(const int16_t* values, int count, int from, int32_t* sums) const;
+  void reserve(size_t count);
+  void look_around(Block& block, int32_t* sums);
+  void gather(const int16_t* block, uint64_t which, int32_t level, int role, int column,
+              int values);
+  void look_across(const Block& block, int column);
+  void add_terms(int32_t* sums, const Columns& columns, Terms& terms) const;
+  void start_ends(size_t count);
   void code_ends(Coder& coder, size_t count);
-  void start_heads(Block& block);
-  void code_place(Coder& coder, int place, size_t count);
-  void add(Block& block, int place, int64_t value) const;
+  void start_heads(size_t count);
+  void code_place(Coder& coder, int place);
+  void add(Block& block, int place, int32_t value) const;
   int32_t logarithm(int64_t size) const;
   int32_t dequantised(int64_t value, int place) const;
-  void add_linear(int32_t* sums, int role, int place, int32_t value) const;
 
+  const Kernels& kernels_;
   const PlaneNetwork& network_;
   const Tables& tables_;
   const Plane& plane_;
   Corrections ends_, numbers_;
-  std::vector<int32_t> first_bias_;  // with what is the same for all blocks of the plane
+  Aligned<int32_t> first_bias_;  // with what is the same for all blocks of the plane
   int64_t reciprocals_[BLOCK];
+  std::vector<uint64_t> nonzero_;  // of every block that is done, which coefficients are not 0
+
+  // Of the wave: [blocks][width].
   std::vector<Block> blocks_;
-  std::vector<Number> room_;
-  std::vector<Number*> coded_;
-  std::vector<int32_t> sums_;
-  std::vector<int16_t> active_;
+  Aligned<int16_t> first_, second_;
+  // Of the blocks that code a coefficient.
+  std::vector<size_t> rows_;
+  std::vector<const int16_t*> inputs_;
+  Aligned<int32_t> sums_, means_;
+  Aligned<int16_t> active_;
+  std::vector<const int16_t*> here_;  // blocks of the first plane at a block's place
+  Terms terms_, linear_terms_;  // of the first layer and of the linear path
+  std::vector<int32_t> nodes_;
+  Round round_;
+  Numbers room_;
 };
 
 }  // namespace ncml::coefficients

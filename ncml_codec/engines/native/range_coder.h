@@ -16,16 +16,22 @@ class RangeEncoder {
  public:
   // Raises std::invalid_argument for a symbol that its row does not have.
   void encode(const int32_t* symbols, const float* weights, size_t rows, int width);
-  // The same for one symbol of two, of which 0 has `zeros` counts, 1 to 2^24 - 1.
-  void encode_bit(bool symbol, uint32_t zeros) {
-    const uint64_t scale = range_ >> 24, before = lower_;
-    if (symbol) lower_ += scale * zeros;
-    range_ = scale * (symbol ? (1u << 24) - zeros : zeros);
-    if (lower_ < before) carry();
-    if (range_ >> 32) return;
-    shift(uint32_t(lower_ >> 32));
-    lower_ <<= 32;
-    range_ <<= 32;
+  // The same for symbols of two, 0 or 1, of which 1 has `ones` 65536ths, 1 to 65535.
+  void encode_bits(const uint8_t* symbols, const int32_t* ones, size_t count) {
+    uint64_t lower = lower_, range = range_;
+    for (size_t i = 0; i < count; ++i) {
+      const uint64_t scale = range >> 24, zeros = uint64_t(65536 - ones[i]) << 8;
+      const uint64_t before = lower, bound = scale * zeros;
+      lower += symbols[i] ? bound : 0;
+      range = symbols[i] ? (scale << 24) - bound : bound;
+      if (lower < before) carry();
+      if (range >> 32) continue;
+      shift(uint32_t(lower >> 32));
+      lower <<= 32;
+      range <<= 32;
+    }
+    lower_ = lower;
+    range_ = range;
   }
   // The words of everything so far.
   std::vector<uint32_t> finish() const;
@@ -50,17 +56,25 @@ class RangeDecoder {
   explicit RangeDecoder(std::vector<uint32_t> words);
   // Whether the words are a stream of this coder so far; if not, no symbol is to be believed.
   bool decode(int32_t* symbols, const float* weights, size_t rows, int width);
-  // The same for one symbol of two, of which 0 has `zeros` counts, 1 to 2^24 - 1.
-  bool decode_bit(bool* symbol, uint32_t zeros) {
-    const uint64_t scale = range_ >> 24, bound = scale * zeros;
-    if (above_ >= scale << 24) return false;
-    *symbol = above_ >= bound;
-    if (*symbol) above_ -= bound;
-    range_ = scale * (*symbol ? (1u << 24) - zeros : zeros);
-    if (range_ >> 32) return true;
-    above_ = above_ << 32 | next();
-    range_ <<= 32;
-    return true;
+  // The same for symbols of two, 0 or 1, of which 1 has `ones` 65536ths, 1 to 65535.
+  bool decode_bits(uint8_t* symbols, const int32_t* ones, size_t count) {
+    uint64_t above = above_, range = range_;
+    bool sound = true;
+    for (size_t i = 0; i < count; ++i) {
+      const uint64_t scale = range >> 24, zeros = uint64_t(65536 - ones[i]) << 8;
+      const uint64_t bound = scale * zeros;
+      sound &= above < scale << 24;
+      const bool symbol = above >= bound;
+      symbols[i] = symbol;
+      above -= symbol ? bound : 0;
+      range = symbol ? (scale << 24) - bound : bound;
+      if (range >> 32) continue;
+      above = above << 32 | next();
+      range <<= 32;
+    }
+    above_ = above;
+    range_ = range;
+    return sound;
   }
 
  private:
