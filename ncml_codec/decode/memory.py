@@ -47,7 +47,7 @@ _WEBP, _WEBP_DECODED, _WEBP_GREY, _WEBP_COLOURS, _WEBP_SLOW = 10 * MIB, 24, 36, 
 _MIXING, _MIXED, _SLOT = 18 * MIB, 20, 104
 _WAVE, _WAVE_PLANE = 1100, 400
 # JPEG files. By block of 64 coefficients: of the file, of a tile at work; by byte of the file.
-_BLOCK, _TILE_BLOCK, _FILE_BYTE = 170, 900, 7
+_BLOCK, _TILE_BLOCK, _FILE_BYTE = 170, 350, 7
 
 
 def of_tiles(
