@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    from PIL.Image import Image
 
     from ncml_codec.decode.file_info import Facts
     from ncml_codec.picture.picture import Picture
@@ -34,6 +35,7 @@ __all__ = [
     "decompress_many",
     "decompress_picture",
     "inspect",
+    "preview",
     "restore",
 ]
 
@@ -42,6 +44,7 @@ def compress(
     image: npt.ArrayLike | Picture | str | os.PathLike[str],
     model: str | None = None,
     level: int | None = None,
+    preview: int | None = None,
 ) -> bytes:
     """The `.ncmz` bytes of an image, or of a JPEG file.
 
@@ -50,9 +53,10 @@ def compress(
     metadata are kept as by `ncmlzip compress`; what else it holds, `row_readers.open_image(path)`
     names in its `not_kept`. Of the path of a JPEG file the very file is kept, see `restore`. model:
     a released model's name or a model file's path, None for the level's own. level: 1 (fastest) to
-    9 (smallest), 5 if None. The result is not decoded again, as `ncmlzip` does. Raises
-    UnsupportedImage for what cannot be held, InputError for a file that cannot be read, UsageError
-    for an unknown model or level.
+    9 (smallest), 5 if None. preview: pixels of the longest side of the small picture that `preview`
+    gives, 32 to 1024; 0 for none; None for 256 if the image has a megapixel. The result is not
+    decoded again, as `ncmlzip` does. Raises UnsupportedImage for what cannot be held, InputError
+    for a file that cannot be read, UsageError for an unknown model or level.
 
         >>> import numpy
         >>> deep = numpy.full((3, 5, 4), 40000, numpy.uint16)    # 16-bit RGBA
@@ -75,11 +79,12 @@ def compress(
     elif isinstance(image, str | os.PathLike):
         with InputFile(Path(image)) as file:
             if jpeg_encoder.is_jpeg(file):
-                return jpeg_encoder.encode(file.read(), level=level).data
-            return image_encoder.encode(row_readers.open_image(file), found, level=level)
+                return jpeg_encoder.encode(file.read(), level=level, preview_side=preview).data
+            source = row_readers.open_image(file)
+            return image_encoder.encode(source, found, level=level, preview_side=preview)
     else:
         source = from_array(image)
-    return image_encoder.encode(source, found, level=level)
+    return image_encoder.encode(source, found, level=level, preview_side=preview)
 
 
 def decompress(
@@ -197,6 +202,27 @@ def inspect(
     if isinstance(data, str | os.PathLike):
         return file_info.inspect_file(Path(data), models, most)
     return file_info.inspect_bytes(data, models=models, max_pixels=most)
+
+
+def preview(data: bytes | str | os.PathLike[str]) -> Image | None:
+    """The small picture that a file holds of its image, upright, or None; nothing is decoded.
+
+    data: the file's bytes or its path, of which only the beginning is read. It is an image of
+    Pillow's: 8-bit grey, RGB or RGBA. Of a JPEG file it may be the thumbnail in its EXIF data.
+    Raises FormatError for what is not sound, InputError for a file that cannot be read.
+
+        >>> import numpy
+        >>> pixels = numpy.random.default_rng(0).integers(256, size=(60, 90), dtype=numpy.uint8)
+        >>> preview(compress(pixels, level=1)) is None    # less than a megapixel
+        True
+    """
+    from pathlib import Path
+
+    from ncml_codec.decode import preview as previews
+
+    if isinstance(data, str | os.PathLike):
+        return previews.of_file(Path(data))
+    return previews.of_bytes(data)
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ from bench.record import commit
 from ncml_codec import __version__
 from ncml_codec.decode import image_decoder
 from ncml_codec.decode.effort import Effort
-from ncml_codec.encode import image_encoder, levels, orientation_search, preview
+from ncml_codec.encode import excerpt, image_encoder, levels, orientation_search
 from ncml_codec.encode.levels import Level, of_level
 from ncml_codec.errors import UnsupportedImage, UsageError
 from ncml_codec.network import released_models
@@ -48,7 +48,7 @@ class Variant:
 
     def taken(self, picture: Picture) -> Model:
         """The model with which it codes a photograph, before any second one is tried."""
-        return orientation_search.chosen(preview.of(picture), self.ways()[0][0])[1]
+        return orientation_search.chosen(excerpt.of(picture), self.ways()[0][0])[1]
 
     def encode(self, picture: Picture, effort: Effort) -> bytes:
         """The file."""

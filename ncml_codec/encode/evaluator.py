@@ -18,9 +18,9 @@ import numpy as np
 from ncml_codec.decode import costs, memory
 from ncml_codec.decode.effort import TILE_EXPONENT, Effort
 from ncml_codec.decode.layers import method_of
-from ncml_codec.encode import layer_search, levels, orientation_search, preview, tile_encoder
+from ncml_codec.encode import excerpt, layer_search, levels, orientation_search, tile_encoder
+from ncml_codec.encode.excerpt import Excerpt
 from ncml_codec.encode.layer_search import LEVELS, equal_neighbours
-from ncml_codec.encode.preview import Preview
 from ncml_codec.encode.tile_encoder import held_by
 from ncml_codec.errors import BeyondLimit
 from ncml_codec.format import byte_planes, directory
@@ -65,7 +65,7 @@ class Evaluator:
         self._picture, self._effort, self._level = picture, effort, level
         (self._models, self._way), *self._more = levels.of_level(level, model)
         self._tools = layer_search.encoding_tools(self._models, effort.silent(), level)
-        self._seen = preview.of(picture) if picture.kind.suits_network else None
+        self._seen = excerpt.of(picture) if picture.kind.suits_network else None
         self._compared = False
         self._smallest: bytes | None = None
 
@@ -80,7 +80,7 @@ class Evaluator:
         return self._smallest
 
     def verdict(self) -> Verdict:
-        """What the image is, by its size, its kind and its preview."""
+        """What the image is, by its size, its kind and its excerpt."""
         if self._seen is None:
             return Verdict.DRAWING
         pixels = self._picture.width * self._picture.height
@@ -174,8 +174,8 @@ class Evaluator:
         if self._smallest is None or len(data) < len(self._smallest):
             self._smallest = data
 
-    def _by_bands(self, seen: Preview) -> Verdict:
-        """The verdict on what may be a drawing: both ways are tried on the preview's bands."""
+    def _by_bands(self, seen: Excerpt) -> Verdict:
+        """The verdict on what may be a drawing: both ways are tried on the excerpt's bands."""
         self._compared = True
         bands, silent = seen.picture, self._effort.silent()
         turn, model = orientation_search.chosen(seen, self._models, silent)
@@ -190,7 +190,7 @@ class Evaluator:
         return Verdict.EITHER
 
 
-def may_be_drawing(seen: Preview) -> bool:
+def may_be_drawing(seen: Excerpt) -> bool:
     """Whether other ways than the network may be better for an 8-bit grey or RGB image."""
     rows = seen.picture.samples
     if equal_neighbours(rows) > _EQUAL:
@@ -199,7 +199,7 @@ def may_be_drawing(seen: Preview) -> bool:
     return len(byte_planes.distinct(keys)) <= (_COLOURS if rows.shape[2] > 1 else LEVELS)
 
 
-def filtered_bytes(seen: Preview, height: int) -> float:
+def filtered_bytes(seen: Excerpt, height: int) -> float:
     """About what an image of this height takes as quickly filtered rows in zstd."""
     estimate = rows = 0
     for band in seen.bands:

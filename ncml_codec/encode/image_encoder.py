@@ -12,6 +12,7 @@ from ncml_codec.decode.effort import TILE_EXPONENT, Effort
 from ncml_codec.decode.image_decoder import open_file
 from ncml_codec.encode import layer_search, levels
 from ncml_codec.encode.evaluator import Evaluator, Verdict
+from ncml_codec.encode.preview import with_preview
 from ncml_codec.errors import RoundTripError
 from ncml_codec.format.tiles import TileLayout
 from ncml_codec.network.model_file import Model
@@ -26,11 +27,12 @@ def encode(
     model: Model | None = None,
     effort: Effort | None = None,
     level: int = levels.DEFAULT,
+    preview_side: int | None = None,
 ) -> bytes:
     """The file's bytes for a picture of any kind.
 
-    model: None for the level's own, see `levels.of_level`. level: of `levels.LEVELS`. Raises
-    UsageError for a level that does not exist.
+    model: None for the level's own, see `levels.of_level`. level: of `levels.LEVELS`. preview_side:
+    see `preview.with_preview`. Raises UsageError for a level that does not exist.
     """
     trials = Evaluator(picture, model, effort or Effort(), level)
     verdict = trials.verdict()
@@ -38,7 +40,7 @@ def encode(
         trials.try_tiles(alone=verdict == Verdict.PHOTOGRAPH)
     if verdict != Verdict.PHOTOGRAPH or trials.may_be_beaten():
         trials.try_layers()
-    return trials.smallest()
+    return with_preview(trials.smallest(), picture, preview_side)
 
 
 def check_memory(

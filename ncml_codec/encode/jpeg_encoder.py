@@ -7,7 +7,7 @@ kept whole under zstd, with the reason.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ncml_codec import jpeg, zstd_frames
 from ncml_codec.atomic_files import InputFile
@@ -23,6 +23,8 @@ from ncml_codec.decode.jpeg_decoder import (
     check_bytes,
     restore,
 )
+from ncml_codec.decode.preview import of_bytes
+from ncml_codec.encode.preview import with_preview_of_jpeg
 from ncml_codec.errors import BeyondLimit, FormatError, InputError, RoundTripError, UnreadableJpeg
 from ncml_codec.format import kept_file
 from ncml_codec.format.directory import read_directory
@@ -63,14 +65,30 @@ def encode(
     level: int = 5,
     max_pixels: int | None = None,
     strip: bool = False,
+    preview_side: int | None = None,
 ) -> Encoded:
     """The `.ncmz` bytes of a JPEG file.
 
     model: None for the released one. level: 1 to 9; at 1 the network does not learn. strip: leave
-    its metadata out, see `jpeg.stripped`: another file will come back. Raises BeyondLimit for more
-    than max_pixels, more memory than `effort` has, or MAX_FILE_BYTES; InputError for metadata that
-    cannot be left out.
+    its metadata out, see `jpeg.stripped`: another file will come back. preview_side: see
+    `preview.with_preview`; None also leaves it to the thumbnail in the file's EXIF data, if there
+    is one. Raises BeyondLimit for more than max_pixels, more memory than `effort` has, or
+    MAX_FILE_BYTES; InputError for metadata that cannot be left out.
     """
+    made = _encoded(data, model, effort, level, max_pixels, strip)
+    if preview_side is None and of_bytes(made.data) is not None:
+        return made
+    return replace(made, data=with_preview_of_jpeg(made.data, made.original, preview_side))
+
+
+def _encoded(
+    data: bytes,
+    model: Model | None,
+    effort: Effort | None,
+    level: int,
+    max_pixels: int | None,
+    strip: bool,
+) -> Encoded:
     effort = effort or Effort()
     if len(data) > MAX_FILE_BYTES:
         raise BeyondLimit(f"a JPEG file of {len(data)} bytes, more than {MAX_FILE_BYTES}")

@@ -11,7 +11,7 @@ import numpy as np
 from ncml_codec.decode import layers, memory
 from ncml_codec.decode.effort import Effort
 from ncml_codec.decode.layers import CODERS, Tools
-from ncml_codec.encode import levels, orientation_search, preview, tile_encoder
+from ncml_codec.encode import excerpt, levels, orientation_search, tile_encoder
 from ncml_codec.format import byte_planes
 from ncml_codec.format.byte_planes import Planes, Transformed
 from ncml_codec.format.container import (
@@ -165,5 +165,5 @@ def equal_neighbours(planes: Planes) -> float:
 def _encode_planes(planes: Planes, tools: Tools) -> Tiles:
     """One or three byte planes in tiles, by the model that suits them best."""
     picture = Picture(np.ascontiguousarray(planes))
-    turn, model = orientation_search.chosen(preview.of(picture), tools.models, tools.effort)
+    turn, model = orientation_search.chosen(excerpt.of(picture), tools.models, tools.effort)
     return tile_encoder.encode_layer(picture, model, tools.effort, level=tools.level, turn=turn)

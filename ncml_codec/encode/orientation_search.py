@@ -12,8 +12,8 @@ import numpy as np
 
 from ncml_codec import engines
 from ncml_codec.decode.effort import Effort
-from ncml_codec.encode import preview
-from ncml_codec.encode.preview import Preview
+from ncml_codec.encode import excerpt
+from ncml_codec.encode.excerpt import Excerpt
 from ncml_codec.engines import Engine
 from ncml_codec.engines.thread_shares import in_order
 from ncml_codec.network import released_models
@@ -28,11 +28,11 @@ _SAME_BITS = 0.5  # apart, which an engine's last digits would decide: turns of 
 def turn_of(picture: Source, effort: Effort | None = None) -> int:
     """The turn, see `orientation`, in which parts of an 8-bit grey or RGB image take the fewest
     bits; of those that are alike the lowest."""
-    return chosen(preview.of(picture), [released_models.load(_TURNED_BY)], effort)[0]
+    return chosen(excerpt.of(picture), [released_models.load(_TURNED_BY)], effort)[0]
 
 
 def chosen(
-    seen: Preview, models: Sequence[Model], effort: Effort | None = None
+    seen: Excerpt, models: Sequence[Model], effort: Effort | None = None
 ) -> tuple[int, Model]:
     """The turn in which the squares of an image take the fewest bits, and the model with which
     every second square, the corners' and the middle one, takes the fewest bits in it.

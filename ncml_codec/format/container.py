@@ -21,6 +21,7 @@ MAGIC = b"\x89NCZ"
 DRAFT = 3
 MAX_SIDE = 2**24 - 1
 MAX_PLANES = 8
+MAX_PREVIEW = 1 << 12  # bytes
 
 KINDS = [Kind(colour, depth) for colour, depths in kinds.DEPTHS.items() for depth in depths]
 TURN_BIT = 4  # of a tile byte: the exponent is below it, the turn above
@@ -47,6 +48,7 @@ class Method(IntEnum):
 class Section(IntEnum):
     """What a section holds."""
 
+    PREVIEW = 0
     METADATA = 1
     TABLE = 2
 
@@ -105,7 +107,8 @@ class Container:
 
     metadata: a packed section (see `png_chunks.pack_chunks`), empty if there is none. table: of the
     transform, empty for SAMPLES. samples_crc: see `byte_planes.samples_crc`; None for the
-    file of a photograph (`of_tiles`), whose tiles have checksums of their own.
+    file of a photograph (`of_tiles`), whose tiles have checksums of their own. preview: a small
+    WebP image, of at most MAX_PREVIEW bytes; empty if there is none.
     """
 
     header: Header
@@ -113,6 +116,7 @@ class Container:
     table: bytes
     layers: Sequence[Layer | Tiles]
     samples_crc: int | None
+    preview: bytes = b""
 
 
 def of_tiles(tiles: Tiles, metadata: bytes = b"") -> Container:
@@ -125,7 +129,11 @@ def of_tiles(tiles: Tiles, metadata: bytes = b"") -> Container:
 def write(file: Container) -> bytes:
     """The file's bytes."""
     header, layers = file.header, file.layers
-    sections = {Section.METADATA: file.metadata, Section.TABLE: file.table}
+    sections = {
+        Section.PREVIEW: file.preview,
+        Section.METADATA: file.metadata,
+        Section.TABLE: file.table,
+    }
     sections = {section: content for section, content in sections.items() if content}
     kind = KINDS.index(header.kind)
     kind |= Flag.SECTIONS if sections else 0

@@ -19,6 +19,7 @@ from ncml_codec.format.container import (
     DRAFT,
     KINDS,
     MAGIC,
+    MAX_PREVIEW,
     MAX_SIDE,
     TURN_BIT,
     Container,
@@ -103,7 +104,8 @@ class Directory:
     """Where everything stands in a file, by its header alone.
 
     sections: where each one begins, and its length without its checksum. kept: of a file that comes
-    back byte for byte, which has no sections and no layers; `header` is that of its pixels.
+    back byte for byte, which has no section but a preview and no layers; `header` is that of its
+    pixels.
     """
 
     header: Header
@@ -162,10 +164,11 @@ class Directory:
         metadata = self.section(data, Section.METADATA)
         table = self.section(data, Section.TABLE)
         layers = [self.layer(data, index) for index in range(len(self.layers))]
+        preview = self.section(data, Section.PREVIEW)
         crc = self.samples_crc(data)
         if self.end != len(data):
             raise FormatError(f"{len(data) - self.end} bytes follow the end of the last section")
-        return Container(self.header, metadata, table, layers, crc)
+        return Container(self.header, metadata, table, layers, crc, preview)
 
 
 def read(data: bytes, max_pixels: int | None = None) -> Container:
@@ -191,9 +194,10 @@ def read_directory(data: bytes, max_pixels: int | None = None) -> Directory:
     if flags & _KIND == kept_file.NUMBER:
         check_pixels(width, height, max_pixels)
         kept = kept_file.read_head(reader, flags, width, height)
-        return Directory(
-            Header(width, height, Kind(GREY if kept.is_grey else RGB, 8)), {}, (), kept
-        )
+        sections = {Section.PREVIEW: (kept.preview_at, kept.preview_bytes)}
+        sections = sections if kept.preview_bytes else {}
+        header = Header(width, height, Kind(GREY if kept.is_grey else RGB, 8))
+        return Directory(header, sections, (), kept)
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         raise FormatError(
             f"header: an image of {width} x {height} pixels; sides are 1 to {MAX_SIDE}"
@@ -249,11 +253,13 @@ def _section_lengths(reader: Reader) -> dict[Section, int]:
     found: dict[Section, int] = {}
     for _ in range(count):
         (number,) = reader.take("header", 1)
-        if number not in list(Section) or number <= max(found, default=0):
+        if number not in list(Section) or number <= max(found, default=-1):
             raise FormatError(f"header: section {number}, which this version does not know here")
         found[Section(number)] = reader.varint("header")
     if not found or 0 in found.values():
         raise FormatError("header: an empty section")
+    if found.get(Section.PREVIEW, 0) > MAX_PREVIEW:
+        raise FormatError(f"header: a preview of more than {MAX_PREVIEW} bytes")
     return found
 
 

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from ncml_codec.errors import ChecksumMismatch, FormatError, Truncated
-from ncml_codec.format.container import DRAFT, MAGIC
+from ncml_codec.format.container import DRAFT, MAGIC, MAX_PREVIEW, Flag
 from ncml_codec.format.sections import Reader, checksum, varint
 from ncml_codec.format.tiles import MAX_TILES
 from ncml_codec.network.model_file import IDENTITY_BYTES
 
 NUMBER = 15  # of its kind in the kind byte
 _GREY = 32  # bit of the kind byte: one component
+_FLAGS = _GREY | Flag.SECTIONS
 DIGEST_BYTES = 16
 
 
@@ -36,7 +37,7 @@ class KeptFile:
     """width, height: of the image in pixels, 0 if the file does not say. is_grey: whether it has
     one component. identity: of the model, empty if there is none. recipe: of `jpeg.Recipe`, packed;
     empty for WHOLE. payloads: the zstd frame, or one for each tile of coefficients. digest: see
-    `digest_of`.
+    `digest_of`. preview: as of `container.Container`.
     """
 
     width: int
@@ -47,13 +48,15 @@ class KeptFile:
     identity: bytes
     recipe: bytes | memoryview
     payloads: Sequence[bytes | memoryview]
+    preview: bytes = b""
 
 
 @dataclass(frozen=True)
 class KeptHead:
-    """What a header says of a kept file. recipe_at, payload_at: where they begin in the file.
+    """What a header says of a kept file. preview_at, recipe_at, payload_at: where they begin in the
+    file.
 
-    lengths: of the payloads.
+    lengths: of the payloads. preview_bytes: 0 if there is no preview.
     """
 
     width: int
@@ -62,6 +65,8 @@ class KeptHead:
     coding: Coding
     digest: bytes
     identity: bytes
+    preview_at: int
+    preview_bytes: int
     recipe_at: int
     recipe_bytes: int
     payload_at: int
@@ -82,6 +87,9 @@ class KeptHead:
         damage: if given, what is wrong with a payload is put there by its number, and the payload
         is empty; bytes that follow the end are ignored.
         """
+        preview = b""
+        if self.preview_bytes and damage is None:
+            preview = bytes(Reader(data, self.preview_at).section("preview", self.preview_bytes))
         recipe: bytes | memoryview = b""
         if self.coding != Coding.WHOLE:
             recipe = Reader(data, self.recipe_at).section("recipe", self.recipe_bytes)
@@ -98,12 +106,12 @@ class KeptHead:
         if self.end != len(data) and damage is None:
             raise FormatError(f"{len(data) - self.end} bytes follow the end of the last section")
         size = (self.width, self.height, self.is_grey)
-        return KeptFile(*size, self.coding, self.digest, self.identity, recipe, payloads)
+        return KeptFile(*size, self.coding, self.digest, self.identity, recipe, payloads, preview)
 
 
 def is_kept(head: bytes) -> bool:
     """Whether a `.ncmz` file holds a JPEG file, by its first six bytes."""
-    return len(head) > 5 and head.startswith(MAGIC + bytes([DRAFT])) and head[5] & ~_GREY == NUMBER
+    return len(head) > 5 and head.startswith(MAGIC + bytes([DRAFT])) and head[5] & ~_FLAGS == NUMBER
 
 
 def digest_of(data: bytes) -> bytes:
@@ -113,13 +121,16 @@ def digest_of(data: bytes) -> bytes:
 
 def write(file: KeptFile) -> bytes:
     """The `.ncmz` file's bytes."""
-    kind = NUMBER | (_GREY if file.is_grey else 0)
+    kind = NUMBER | (_GREY if file.is_grey else 0) | (Flag.SECTIONS if file.preview else 0)
     head = MAGIC + bytes([DRAFT, kind]) + varint(file.width) + varint(file.height)
+    head += varint(len(file.preview)) if file.preview else b""
     head += bytes([file.coding])
     sections = list(file.payloads)
     if file.coding != Coding.WHOLE:
         head += file.identity + varint(len(file.recipe)) + varint(len(file.payloads))
         sections.insert(0, file.recipe)
+    if file.preview:
+        sections.insert(0, file.preview)
     head += b"".join(varint(len(payload)) for payload in file.payloads) + file.digest
     parts: list[bytes | memoryview] = [head, checksum(head)]
     for section in sections:
@@ -129,8 +140,11 @@ def write(file: KeptFile) -> bytes:
 
 def read_head(reader: Reader, kind: int, width: int, height: int) -> KeptHead:
     """The rest of a header. kind: the kind byte. Raises FormatError."""
-    if kind & ~_GREY != NUMBER:
+    if kind & ~_FLAGS != NUMBER:
         raise FormatError(f"header: image kind {kind}, which this version does not know")
+    preview_bytes = reader.varint("header") if kind & Flag.SECTIONS else 0
+    if kind & Flag.SECTIONS and not 0 < preview_bytes <= MAX_PREVIEW:
+        raise FormatError(f"header: a preview of {preview_bytes} bytes, not 1 to {MAX_PREVIEW}")
     (coding,) = reader.take("header", 1)
     if coding not in list(Coding):
         raise FormatError(f"header: a file kept by way {coding}, which this version does not know")
@@ -149,7 +163,9 @@ def read_head(reader: Reader, kind: int, width: int, height: int) -> KeptHead:
     (stated,) = struct.unpack("<I", reader.take("header checksum", 4))
     if zlib.crc32(reader.data[:end]) != stated:
         raise ChecksumMismatch("header: its bytes do not match their checksum; the file is damaged")
-    payload_at = reader.at + (recipe_bytes + 4 if coding != Coding.WHOLE else 0)
+    preview_at = reader.at
+    recipe_at = preview_at + (preview_bytes + 4 if preview_bytes else 0)
+    payload_at = recipe_at + (recipe_bytes + 4 if coding != Coding.WHOLE else 0)
     return KeptHead(
         width=width,
         height=height,
@@ -157,7 +173,9 @@ def read_head(reader: Reader, kind: int, width: int, height: int) -> KeptHead:
         coding=Coding(coding),
         digest=digest,
         identity=identity,
-        recipe_at=reader.at,
+        preview_at=preview_at,
+        preview_bytes=preview_bytes,
+        recipe_at=recipe_at,
         recipe_bytes=recipe_bytes,
         payload_at=payload_at,
         lengths=lengths,

@@ -7,7 +7,6 @@ thumbnail. Recipes may be anything: see `layout` for what is raised.
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from ncml_codec.jpeg.markers import BLOCKS_MAX
 from ncml_codec.jpeg.quality import quality_estimate
 from ncml_codec.jpeg.recipe import Recipe
 from ncml_codec.jpeg.records import Frame
+from ncml_codec.picture import exif
 
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _SOI, EOI, SOS, _DRI, _TEM, _COM = 0xD8, 0xD9, 0xDA, 0xDD, 0x01, 0xFE
@@ -116,10 +116,15 @@ def file_info(recipe: Recipe, *, blocks_max: int = BLOCKS_MAX) -> FileInfo:
 
 def thumbnail(recipe: Recipe) -> bytes | None:
     """The small JPEG file within the EXIF data, or None."""
+    return exif.thumbnail(exif_of(recipe))
+
+
+def exif_of(recipe: Recipe) -> bytes:
+    """The EXIF data, from its TIFF header on; empty if there is none."""
     for code, _, body in segments(recipe.markers):
         if kind_of(code, body) == "EXIF":
-            return _exif_thumbnail(body[6:])
-    return None
+            return body[len(exif.SIGNATURE) :]
+    return b""
 
 
 def segments(markers: bytes) -> Iterator[tuple[int, int, bytes]]:
@@ -179,28 +184,3 @@ def _sampling(frame: Frame) -> str:
         if others[2] == first:
             return text + ":4"
     return " ".join(f"{across}x{down}" for across, down in (first, *others))
-
-
-def _exif_thumbnail(exif: bytes) -> bytes | None:
-    """exif: TIFF, whose second directory names a JPEG file by offset and length."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
-    if order is None:
-        return None
-    try:
-        (at,) = struct.unpack_from(f"{order}I", exif, 4)
-        (entries,) = struct.unpack_from(f"{order}H", exif, at)
-        (at,) = struct.unpack_from(f"{order}I", exif, at + 2 + 12 * entries)
-        if at == 0:
-            return None
-        (entries,) = struct.unpack_from(f"{order}H", exif, at)
-        values: dict[int, int] = {}
-        for entry in range(at + 2, at + 2 + 12 * entries, 12):
-            tag, kind, _, value = struct.unpack_from(f"{order}HHII", exif, entry)
-            if kind == 3:
-                (value,) = struct.unpack_from(f"{order}H", exif, entry + 8)
-            values[tag] = value
-    except struct.error:
-        return None
-    begin, length = values.get(0x0201, 0), values.get(0x0202, 0)
-    found = exif[begin : begin + length]
-    return found if len(found) == length and found.startswith(b"\xff\xd8") else None

@@ -7,11 +7,10 @@ import struct
 from ncml_codec.errors import UnreadableJpeg
 from ncml_codec.jpeg.file_info import EOI, SOS, kind_of, segments, tail_kind
 from ncml_codec.jpeg.recipe import Recipe
+from ncml_codec.picture import exif
 
 _SHOWN = ("JFIF", "ICC", "Adobe")  # what colours and shapes depend on
 _APP1 = 0xE1
-_ORIENTATION = 0x0112  # TIFF 6.0
-_UPRIGHT = 1
 
 
 def stripped(data: bytes, recipe: Recipe) -> tuple[bytes, dict[str, int]]:
@@ -44,20 +43,12 @@ def stripped(data: bytes, recipe: Recipe) -> tuple[bytes, dict[str, int]]:
     return bytes(kept) + data[at : len(data) - len(recipe.tail)], left_out
 
 
-def _oriented(exif: bytes) -> bytes:
-    """EXIF of the orientation alone; nothing if it is upright or not stated. exif: a segment."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[6:10])
-    if order is None:
+def _oriented(segment: bytes) -> bytes:
+    """EXIF of the orientation alone; nothing if it is upright or not stated."""
+    tiff = segment[len(exif.SIGNATURE) :]
+    found = exif.orientation(tiff)
+    if found == exif.UPRIGHT:
         return b""
-    tiff = exif[6:]
-    try:
-        (at,) = struct.unpack_from(f"{order}I", tiff, 4)
-        (entries,) = struct.unpack_from(f"{order}H", tiff, at)
-        for entry in range(at + 2, at + 2 + 12 * entries, 12):
-            tag, _, _, value = struct.unpack_from(f"{order}HHIH", tiff, entry)
-            if tag == _ORIENTATION and value != _UPRIGHT:
-                one = struct.pack(f"{order}HHHIHHI", 1, _ORIENTATION, 3, 1, value, 0, 0)
-                return exif[:6] + tiff[:4] + struct.pack(f"{order}I", 8) + one
-    except struct.error:
-        pass
-    return b""
+    order = "<" if tiff.startswith(b"II") else ">"
+    one = struct.pack(f"{order}HHHIHHI", 1, exif.ORIENTATION, 3, 1, found, 0, 0)
+    return exif.SIGNATURE + tiff[:4] + struct.pack(f"{order}I", 8) + one

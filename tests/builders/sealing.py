@@ -72,8 +72,11 @@ def kept_header_of(data: bytearray) -> tuple[int, list[tuple[int, int]]]:
     """As `header_of`, of a JPEG file's header."""
     _, at = varint(data, 6)
     _, at = varint(data, at)
-    coding, at = data[at], at + 1
     sections, count = [], 1
+    if data[5] & Flag.SECTIONS:
+        length, at = varint(data, at)
+        sections.append((length, 0))
+    coding, at = data[at], at + 1
     if coding != Coding.WHOLE:
         length, at = varint(data, at + IDENTITY_BYTES)
         sections.append((length, 0))

@@ -15,11 +15,11 @@ from ncml_codec.decode.effort import Effort
 from ncml_codec.decode.layers import Tools
 from ncml_codec.encode import (
     evaluator,
+    excerpt,
     image_encoder,
     layer_search,
     levels,
     orientation_search,
-    preview,
     tile_encoder,
 )
 from ncml_codec.encode.levels import Level
@@ -46,7 +46,7 @@ def drawing(height: int, width: int) -> Samples:
 
 
 def drawn(samples: Samples) -> bool:
-    return evaluator.may_be_drawing(preview.of(from_array(samples)))
+    return evaluator.may_be_drawing(excerpt.of(from_array(samples)))
 
 
 def test_photographs_and_drawings_are_told_apart() -> None:
@@ -62,9 +62,9 @@ def test_photographs_and_drawings_are_told_apart() -> None:
 def test_no_photograph_of_kodak_is_taken_for_a_drawing() -> None:
     for path in real_images("kodak")[::4]:
         picture = decode_file(path.read_bytes(), path.name)
-        assert not evaluator.may_be_drawing(preview.of(picture)), path.name
+        assert not evaluator.may_be_drawing(excerpt.of(picture)), path.name
         # The network takes about two thirds of what quickly filtered rows do.
-        assert evaluator.filtered_bytes(preview.of(picture), picture.height) < picture.samples.size
+        assert evaluator.filtered_bytes(excerpt.of(picture), picture.height) < picture.samples.size
 
 
 def test_a_photograph_is_the_same_file_as_without_the_choice(tiny: Model) -> None:
@@ -96,7 +96,7 @@ def test_of_a_levels_two_models_the_one_that_makes_a_photograph_smaller_is_kept(
 
 def test_noise_that_no_network_knows_is_stored(tiny: Model) -> None:
     picture = from_array(np.random.default_rng(1).integers(0, 256, (70, 80, 3), np.uint8))
-    assert not evaluator.may_be_drawing(preview.of(picture))
+    assert not evaluator.may_be_drawing(excerpt.of(picture))
     # A filter type for each row, as in a PNG.
     most = picture.samples.size + picture.height + HEADER_BYTES
     assert len(image_encoder.encode(picture, tiny)) <= most

@@ -9,7 +9,7 @@ import pytest
 
 from ncml_codec.decode import costs
 from ncml_codec.decode.effort import TILE_EXPONENT, Effort
-from ncml_codec.encode import evaluator, image_encoder, layer_search, preview
+from ncml_codec.encode import evaluator, excerpt, image_encoder, layer_search
 from ncml_codec.encode.evaluator import Evaluator, Verdict
 from ncml_codec.format import directory
 from ncml_codec.format.container import Method
@@ -35,7 +35,7 @@ def flat(height: int = 320, width: int = 240) -> Samples:
 
 def test_a_photograph_with_a_sky_is_decided_on_its_bands(monkeypatch: pytest.MonkeyPatch) -> None:
     picture = from_array(with_a_sky())
-    assert evaluator.may_be_drawing(preview.of(picture))
+    assert evaluator.may_be_drawing(excerpt.of(picture))
     tried = []
     search = layer_search.smallest
 
@@ -87,7 +87,7 @@ def test_rows_are_asked_for_once_and_in_order_before_an_image_is_coded() -> None
             asked.append((top, stop))
             return super().rows(top, stop)
 
-    seen = preview.of(Watched(valley(0, 0, 330, 100)))
+    seen = excerpt.of(Watched(valley(0, 0, 330, 100)))
     assert asked == sorted(asked)
     assert all(one[1] <= other[0] for one, other in pairwise(asked))
     assert [band.shape for band in seen.bands] == [(32, 100, 3)] * 3
@@ -100,7 +100,7 @@ def test_a_preview_of_any_size_lies_within_the_image() -> None:
         array = (
             np.arange(height * width, dtype=np.uint32).astype(np.uint8).reshape(height, width, 1)
         )
-        seen = preview.of(from_array(array))
+        seen = excerpt.of(from_array(array))
         assert all(0 < len(band) <= 32 for band in seen.bands)
         assert all(square.size for square in seen.squares)
 

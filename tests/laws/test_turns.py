@@ -15,7 +15,7 @@ from ncml_cli.zip.info import facts_of
 from ncml_codec import engines
 from ncml_codec.decode import image_decoder, region
 from ncml_codec.decode.effort import Effort
-from ncml_codec.encode import image_encoder, levels, orientation_search, preview, tile_encoder
+from ncml_codec.encode import excerpt, image_encoder, levels, orientation_search, tile_encoder
 from ncml_codec.encode.levels import Level
 from ncml_codec.engines.stepwise import walk_tile
 from ncml_codec.entropy.coder import Meter
@@ -251,7 +251,7 @@ def test_a_look_chooses_the_model_that_takes_the_fewest_bits(
 ) -> None:
     picture = Picture(valley(20, 30, 90, 110))
     models = [released_models.load(name) for name in ("fast-cid22", "photo", "fast")]
-    seen = preview.of(picture)
+    seen = excerpt.of(picture)
     turn, chosen = orientation_search.chosen(seen, models)
     assert turn == orientation_search.turn_of(picture)
     laid = np.ascontiguousarray(orientation.turned(picture.samples, turn))

@@ -77,8 +77,9 @@ def decode(data: bytes, models: Sequence[bytes]) -> Decoded:
     if flags & 16:
         sections = [(file.take(1)[0], file.varint()) for _ in range(file.take(1)[0])]
         types = [section for section, _ in sections]
-        require(types in ([1], [2], [1, 2]), f"sections {types}")
+        require(types and types == sorted(set(types)) and types[-1] <= 2, f"sections {types}")
         require(all(length > 0 for _, length in sections), "an empty section")
+        require(dict(sections).get(0, 0) <= 4096, "a long preview")
     transform, low_bits = file.take(2) if flags & 32 else (0, 0)
     require(transform <= 2, f"transform {transform}")
     require(low_bits <= (8 if depth == 16 and transform != 1 else 0), f"{low_bits} low bits")
@@ -145,8 +146,11 @@ def restore(data: bytes, models: Sequence[bytes]) -> bytes:
     require(file.take(4) == b"\x89NCZ", "the file does not begin with the magic of .ncmz")
     draft, kind = file.take(2)
     require(draft == 3, f"draft {draft}, must be 3")
-    require(kind in (15, 47), f"kind {kind}: not of a JPEG file")
-    width, height, way = file.varint(), file.varint(), file.take(1)[0]
+    require(kind & ~48 == 15, f"kind {kind}: not of a JPEG file")
+    width, height = file.varint(), file.varint()
+    preview_length = file.varint() if kind & 16 else 0
+    require(not kind & 16 or 1 <= preview_length <= 4096, f"a preview of {preview_length} bytes")
+    way = file.take(1)[0]
     require(way <= 2, f"kept in way {way}")
     identity, recipe_length, count = b"", 0, 1
     if way:
@@ -155,6 +159,8 @@ def restore(data: bytes, models: Sequence[bytes]) -> bytes:
     lengths = [file.varint() for _ in range(count)]
     digest = file.take(16)
     file.check_crc(data[: file.at], "header")
+    if kind & 16:
+        file.take_checked(preview_length, "preview")
     packed = file.take_checked(recipe_length, "recipe") if way else b""
     payloads = [file.take_checked(length, "payload") for length in lengths]
     require(file.at == len(data), "something follows")
