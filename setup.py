@@ -1,4 +1,4 @@
-"""The optional native modules and the manual pages; everything else is in pyproject.toml.
+"""The optional native modules, manual pages and files for desktops; the rest is in pyproject.toml.
 
 Without a C++17 compiler, or without pybind11, the package is built without the native modules, and
 numpy and Python compute the same.
@@ -62,4 +62,18 @@ def man_pages() -> list[str]:
     return man_pages.write(Path("build", "man"), project["version"])
 
 
-setup(ext_modules=native_extensions(), data_files=[("share/man/man1", man_pages())])
+def desktop_files() -> list[tuple[str, list[str]]]:
+    """What tells a desktop of the format, and where below the prefix it belongs."""
+    from ncml_cli import desktop
+
+    folder = Path("cli", "ncml_cli", "desktop")
+    return [
+        (Path("share", place).as_posix(), [(folder / name).as_posix()])
+        for name, place in desktop.PLACES.items()
+    ]
+
+
+setup(
+    ext_modules=native_extensions(),
+    data_files=[("share/man/man1", man_pages()), *desktop_files()],
+)

@@ -23,7 +23,7 @@ from ncml_codec.zstd_frames import unpacked_bytes
 
 MIB = 1 << 20
 
-PROCESS = 48 * MIB  # Python, numpy, the model
+PROCESS = 51 * MIB  # Python, numpy, the model
 # By sample: of a tile, as it is coded and compared; of a row of tiles, with what a reader or writer
 # holds; of an image's payloads, while its other tiles are encoded.
 _TILE_DECODED, _TILE_ENCODED = 2, 4

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-
-from PIL import Image
+from typing import TYPE_CHECKING
 
 from ncml_codec import jpeg, zstd_frames
 from ncml_codec.atomic_files import check_is_file
@@ -19,21 +18,24 @@ from ncml_codec.format.kept_file import Coding, KeptHead
 from ncml_codec.format.sections import Reader
 from ncml_codec.picture import exif
 
+if TYPE_CHECKING:  # Pillow is imported once it is needed
+    from PIL.Image import Image
+
 LONGEST = 1024  # pixels of its longest side
 _HEAD = 1 << 16  # bytes that hold the header and the preview of most files
 _RECIPE_BYTES = 1 << 24  # unpacked, beyond which no thumbnail is looked for
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_TURNS = {  # of EXIF's orientations: names of Pillow's `Transpose`
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
 }
 
 
-def of_bytes(data: bytes) -> Image.Image | None:
+def of_bytes(data: bytes) -> Image | None:
     """The preview in a file's bytes, or in its beginning; None if there is none.
 
     It is upright; 8-bit grey, RGB or RGBA. Raises FormatError, Truncated if more of the file is
@@ -50,7 +52,7 @@ def of_bytes(data: bytes) -> Image.Image | None:
     return _thumbnail(found.kept, data)
 
 
-def of_file(path: Path) -> Image.Image | None:
+def of_file(path: Path) -> Image | None:
     """The preview in a file, of which no more than is needed is read.
 
     Raises FormatError, or InputError if it cannot be read.
@@ -67,13 +69,15 @@ def of_file(path: Path) -> Image.Image | None:
         raise InputError(f"{path}: {error.strerror or error}") from error
 
 
-def upright(image: Image.Image, orientation: int) -> Image.Image:
+def upright(image: Image, orientation: int) -> Image:
     """The image, turned as EXIF's orientation 1 to 8 says."""
+    from PIL.Image import Transpose
+
     turn = _TURNS.get(orientation)
-    return image if turn is None else image.transpose(turn)
+    return image if turn is None else image.transpose(Transpose[turn])
 
 
-def _thumbnail(kept: KeptHead, data: bytes) -> Image.Image | None:
+def _thumbnail(kept: KeptHead, data: bytes) -> Image | None:
     packed = Reader(data, kept.recipe_at).section("recipe", kept.recipe_bytes)
     if not 0 <= zstd_frames.unpacked_bytes(packed, "recipe") <= _RECIPE_BYTES:
         return None
@@ -84,10 +88,12 @@ def _thumbnail(kept: KeptHead, data: bytes) -> Image.Image | None:
     return None if image is None else upright(image, exif.orientation(found))
 
 
-def _decoded(data: bytes, kind: str) -> Image.Image | None:
+def _decoded(data: bytes, kind: str) -> Image | None:
     """An image of at most LONGEST pixels a side, by Pillow, if it can read it."""
+    import PIL.Image
+
     try:
-        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
+        with PIL.Image.open(io.BytesIO(data), formats=(kind,)) as image:
             if max(image.size) > LONGEST:
                 return None
             image.load()

@@ -23,7 +23,6 @@ from ncml_codec.decode.jpeg_decoder import (
     check_bytes,
     restore,
 )
-from ncml_codec.decode.preview import of_bytes
 from ncml_codec.encode.preview import with_preview_of_jpeg
 from ncml_codec.errors import BeyondLimit, FormatError, InputError, RoundTripError, UnreadableJpeg
 from ncml_codec.format import kept_file
@@ -71,13 +70,10 @@ def encode(
 
     model: None for the released one. level: 1 to 9; at 1 the network does not learn. strip: leave
     its metadata out, see `jpeg.stripped`: another file will come back. preview_side: see
-    `preview.with_preview`; None also leaves it to the thumbnail in the file's EXIF data, if there
-    is one. Raises BeyondLimit for more than max_pixels, more memory than `effort` has, or
-    MAX_FILE_BYTES; InputError for metadata that cannot be left out.
+    `preview.with_preview_of_jpeg`. Raises BeyondLimit for more than max_pixels, more memory than
+    `effort` has, or MAX_FILE_BYTES; InputError for metadata that cannot be left out.
     """
     made = _encoded(data, model, effort, level, max_pixels, strip)
-    if preview_side is None and of_bytes(made.data) is not None:
-        return made
     return replace(made, data=with_preview_of_jpeg(made.data, made.original, preview_side))
 
 

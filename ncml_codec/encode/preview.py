@@ -8,16 +8,19 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
-from ncml_codec.decode.preview import upright
+from ncml_codec.decode.preview import of_bytes, upright
 from ncml_codec.errors import InputError
 from ncml_codec.format import container, directory, kept_file
 from ncml_codec.format.container import MAX_PREVIEW
-from ncml_codec.picture import exif, pillow_formats
+from ncml_codec.picture import exif
 from ncml_codec.picture.picture import Picture, Source, expanded
+
+if TYPE_CHECKING:  # Pillow is imported once it is needed
+    from PIL.Image import Image
 
 NONE = 0
 SIDE = 256  # pixels of the longest side
@@ -44,25 +47,39 @@ def with_preview(data: bytes, picture: Source, side: int | None = None) -> bytes
 
 
 def with_preview_of_jpeg(data: bytes, original: bytes, side: int | None = None) -> bytes:
-    """The same for the file of a JPEG file: by what Pillow decodes of it, if it does."""
+    """The same for the file of a JPEG file: by what Pillow decodes of it, if it does.
+
+    side: None also leaves it to the thumbnail in the file's EXIF data, if there is one.
+    """
+    from ncml_codec.picture import pillow_formats
+
+    header, most = directory.read_directory(data).header, bytes_left(data)
+    wanted = side_of(side, header.width * header.height)
+    if wanted == NONE or most == 0 or _is_thin(header.width, header.height, wanted):
+        return data
+    if side is None and of_bytes(data) is not None:
+        return data
     try:
         with pillow_formats.opened(original, "it", decoded=True) as image:
-            side, most = side_of(side, image.width * image.height), bytes_left(data)
-            if side == NONE or most == 0 or _is_thin(*image.size, side):
-                return data
-            image.draft("RGB", (2 * side, 2 * side))
+            image.draft("RGB", (2 * wanted, 2 * wanted))
             turn = int(image.getexif().get(exif.ORIENTATION, exif.UPRIGHT))
-            small = upright(image.convert("RGB"), turn)
+            shown = upright(image.convert("RGB"), turn)
     except (InputError, OSError, SyntaxError, ValueError):  # damaged: it has no preview
         return data
-    return _inserted(data, packed(small, side, most))
+    return _inserted(data, packed(shown, wanted, most))
 
 
 def of_picture(picture: Source, side: int, most: int) -> bytes:
     """The preview of an image, upright, of at most `most` bytes; empty if that is too few."""
+    return packed(small(picture, side), side, most)
+
+
+def small(picture: Source, side: int) -> Image:
+    """The image, upright, in 8 bits and at most `side` pixels long."""
     found = dict(picture.chunks).get(b"eXIf", b"")
-    small = upright(reduced(picture, side), exif.orientation(found))
-    return packed(small, side, most)
+    image = upright(reduced(picture, side), exif.orientation(found))
+    image.thumbnail((side, side))
+    return image
 
 
 def side_of(side: int | None, pixels: int) -> int:
@@ -77,14 +94,14 @@ def bytes_left(data: bytes) -> int:
     return min(MAX_PREVIEW, len(data) // _SHARE)
 
 
-def packed(image: Image.Image, side: int, most: int) -> bytes:
+def packed(image: Image, side: int, most: int) -> bytes:
     """A WebP file of at most `most` bytes, as large and then as good as these allow; else empty."""
     while side >= SMALLEST:
-        small = image.copy()
-        small.thumbnail((side, side), Image.Resampling.LANCZOS)
+        shrunk = image.copy()
+        shrunk.thumbnail((side, side))
         for quality in _QUALITIES:
             out = io.BytesIO()
-            small.save(out, "WEBP", quality=quality)
+            shrunk.save(out, "WEBP", quality=quality)
             if out.tell() <= most:
                 return out.getvalue()
         side = side * 3 // 4
@@ -104,7 +121,7 @@ def _inserted(data: bytes, preview: bytes) -> bytes:
     return container.write(replace(found.read(data), preview=preview))
 
 
-def reduced(picture: Source, side: int) -> Image.Image:
+def reduced(picture: Source, side: int) -> Image:
     """The image in 8 bits, averaged over squares: at least twice `side` long if it was."""
     factor = max(1, max(picture.width, picture.height) // (2 * side))
     count = factor * max(1, _ROWS // factor)
@@ -119,16 +136,22 @@ def reduced(picture: Source, side: int) -> Image.Image:
     return _joined(bands)
 
 
-def _pixels(picture: Source, top: int, stop: int) -> Image.Image:
+def _pixels(picture: Source, top: int, stop: int) -> Image:
     rows = Picture(picture.rows(top, stop), picture.chunks, picture.kind)
+    import PIL.Image
+
     found = expanded(rows)
     eight = (found >> 8).astype(np.uint8) if found.dtype == np.uint16 else found
-    return Image.fromarray(np.ascontiguousarray(eight[:, :, 0] if eight.shape[2] == 1 else eight))
+    return PIL.Image.fromarray(
+        np.ascontiguousarray(eight[:, :, 0] if eight.shape[2] == 1 else eight)
+    )
 
 
-def _joined(parts: Sequence[Image.Image]) -> Image.Image:
+def _joined(parts: Sequence[Image]) -> Image:
     """Parts of an image below each other."""
-    whole = Image.new(parts[0].mode, (parts[0].width, sum(part.height for part in parts)))
+    import PIL.Image
+
+    whole = PIL.Image.new(parts[0].mode, (parts[0].width, sum(part.height for part in parts)))
     top = 0
     for part in parts:
         whole.paste(part, (0, top))

@@ -95,7 +95,8 @@ def _of_jpeg(source: Path, data: bytes, head: KeptHead, max_pixels: int) -> dict
             found["model"] = "not at hand"
         found["model_identity"] = head.identity.hex()
         found["jpeg"] = asdict(jpeg.file_info(recipe))
-    sections = [("recipe", head.recipe_bytes)] if head.recipe_bytes else []
+    sections = [("preview", head.preview_bytes), ("recipe", head.recipe_bytes)]
+    sections = [(name, length) for name, length in sections if length]
     sections += [(f"payload {index}", length) for index, length in enumerate(head.lengths)]
     sections.insert(0, ("header, checksums", len(data) - sum(length for _, length in sections)))
     return found | {
@@ -165,7 +166,8 @@ def _flat(facts: Mapping[str, Any]) -> dict[str, Any]:
 def _sections(file: Container, length: int) -> list[dict[str, Any]]:
     """Every section and its bytes in the order of the file; checksums count as the header's."""
     found: list[dict[str, Any]] = []
-    for name, content in (("metadata", file.metadata), ("table", file.table)):
+    sections = {"preview": file.preview, "metadata": file.metadata, "table": file.table}
+    for name, content in sections.items():
         if content:
             found.append({"section": name, "bytes": len(content)})
     for index, layer in enumerate(file.layers):

@@ -73,7 +73,7 @@ class Compress:
 
     model: None for the level's own; strip: leave metadata out, see `row_readers.stripped`, and
     remove inputs that hold what is not kept; decoded: take lossy files for the pixels that they
-    decode to.
+    decode to; preview_side: see `preview.with_preview`.
     """
 
     settings: Settings
@@ -84,6 +84,7 @@ class Compress:
     level: int
     strip: bool = False
     decoded: bool = False
+    preview_side: int | None = None
 
     def pixels(self, source: Path) -> int | None:
         return row_readers.size_of(source)
@@ -112,9 +113,8 @@ class Compress:
             passes = 2 if self.check else 1
             pixels = picture.width * picture.height
             with self.settings.effort(threads, bar, pixels * passes, source) as effort:
-                data = about(
-                    source, lambda: image_encoder.encode(picture, self.model, effort, self.level)
-                )
+                how = (self.model, effort, self.level, self.preview_side)
+                data = about(source, lambda: image_encoder.encode(picture, *how))
                 if self.check:
                     about(source, lambda: image_encoder.verify(data, picture, self.model, effort))
                 not_kept = picture.not_kept
@@ -129,7 +129,7 @@ class Compress:
         data = file.read()
         with self.settings.effort(threads, bar, 0, source) as effort:
             most = self.settings.max_pixels
-            how = (None, effort, self.level, most, self.strip)
+            how = (None, effort, self.level, most, self.strip, self.preview_side)
             made = about(source, lambda: jpeg_encoder.encode(data, *how))
             if self.check:
                 about(source, lambda: jpeg_encoder.verify(made, None, effort))

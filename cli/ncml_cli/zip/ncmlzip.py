@@ -15,6 +15,8 @@ from ncml_cli.report import Done, Outcome, Speech, attempt, failing_cleanly, rep
 from ncml_cli.zip import options
 from ncml_cli.zip.bundle import bundle, unbundle
 from ncml_cli.zip.inputs import PIPE
+from ncml_cli.zip.integrate import integrate
+from ncml_cli.zip.preview import preview
 from ncml_cli.zip.score import score
 from ncml_codec.errors import UsageError
 
@@ -29,6 +31,7 @@ def main() -> None:
     ncmlzip decompress photo.png.ncmz   writes photo.png, the same pixels
     ncmlzip test *.ncmz                 decodes and checks, writes nothing
     ncmlzip info photo.png.ncmz         what the file holds
+    ncmlzip preview photo.png.ncmz -o small.png
 
     \b
     ncmlzip compress -r photos/ -O archive --mirror --skip-existing
@@ -50,6 +53,8 @@ def main() -> None:
 
 
 main.add_command(bundle)
+main.add_command(integrate)
+main.add_command(preview)
 main.add_command(score)
 main.add_command(unbundle)
 
@@ -67,11 +72,19 @@ main.add_command(unbundle)
 @click.option(
     "--decoded", is_flag=True, help="Take JPEG and lossy WebP for the pixels they decode to."
 )
+@options.preview
 @options.levels
 @options.effort
 @options.speech
 @failing_cleanly
-def compress(strip: bool, no_check: bool, decoded: bool, level: int | None, **given: Any) -> None:
+def compress(
+    strip: bool,
+    no_check: bool,
+    decoded: bool,
+    preview_side: int | None,
+    level: int | None,
+    **given: Any,
+) -> None:
     """Compress images: img.png becomes img.png.ncmz, photo.jpg becomes photo.jpg.ncmz.
 
     Every kind of PNG (1 to 16 bits, palettes, alpha), and lossless WebP, BMP, TIFF, PBM, PGM and
@@ -96,7 +109,8 @@ def compress(strip: bool, no_check: bool, decoded: bool, level: int | None, **gi
     wanted = calls.call(given, "compressed")
     level = levels.DEFAULT if level is None else level
     model = released_models.load(wanted.settings.model) if wanted.settings.model else None
-    job = jobs.Compress(wanted.settings, model, force, remove, not no_check, level, strip, decoded)
+    how = (force, remove, not no_check, level, strip, decoded, preview_side)
+    job = jobs.Compress(wanted.settings, model, *how)
     calls.compress(wanted, job)
 
 
