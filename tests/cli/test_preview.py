@@ -149,10 +149,52 @@ def test_the_thumbnailer_does_as_desktops_ask(holding: Path, without: Path, tmp_
     (line,) = [row for row in entry.splitlines() if row.startswith("Exec=")]
     for source in (holding, without):
         out = tmp_path / "made"
-        out.touch()  # desktops make the file first
+        out.touch()  # desktops make the file first, and read it by the name or as it was opened
         words = line.removeprefix("Exec=ncmlzip ").split()
         values = {"%s": "64", "%o": str(out), "%i": str(source)}
-        assert ncmlzip(*(values.get(word, word) for word in words)).exit_code == 0
-        with Image.open(out) as found:
-            assert found.format == "PNG"
-            assert max(found.size) == 64
+        with out.open("rb") as opened:
+            assert ncmlzip(*(values.get(word, word) for word in words)).exit_code == 0
+            with Image.open(opened) as found:
+                assert found.format == "PNG"
+                assert max(found.size) == 64
+
+
+TUMBLER = sorted(Path("/usr/lib").glob("*/tumbler-1/tumblerd"))
+# Starts the daemon and asks it, as a file manager does, for the thumbnail of $1; waits for it.
+ASKED = f"""
+{TUMBLER[0] if TUMBLER else ""} &
+gdbus wait --session --timeout 30 org.freedesktop.thumbnails.Thumbnailer1
+gdbus call --session --dest org.freedesktop.thumbnails.Thumbnailer1 \\
+  --object-path /org/freedesktop/thumbnails/Thumbnailer1 \\
+  --method org.freedesktop.thumbnails.Thumbnailer1.Queue \\
+  "['file://$1']" "['image/x-ncmz']" normal default 0
+for second in $(seq 30); do
+  [ -z "$(find "$XDG_CACHE_HOME" -name '*.png')" ] || break
+  sleep 1
+done
+sleep 1
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not TUMBLER or not shutil.which("dbus-run-session"), reason="no tumbler")
+def test_tumbler_shows_it(holding: Path, tmp_path: Path) -> None:
+    tools = Path(sys.executable).parent
+    environment = {
+        "PATH": f"{tools}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "XDG_DATA_HOME": str(tmp_path / "share"),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "XDG_RUNTIME_DIR": str(tmp_path),
+    }
+    (tmp_path / "cache").mkdir()
+    subprocess.run([tools / "ncmlzip", "integrate"], env=environment, check=True, timeout=60)
+    command = ["dbus-run-session", "--", "sh", "-c", ASKED, "sh", str(holding)]
+    subprocess.run(command, env=environment, check=True, timeout=120, capture_output=True)
+    (made,) = (tmp_path / "cache").rglob("*.png")
+    held = ncml_codec.preview(holding)
+    assert held is not None
+    with Image.open(made) as found:
+        assert found.size == held.size
+        shown = np.asarray(found.convert("RGB"), float)
+    assert np.abs(shown - np.asarray(held, float)).max() <= 1

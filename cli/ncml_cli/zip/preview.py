@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     "-s", "--size", type=click.IntRange(16, 1024), help="At most so many pixels a side. [256]"
 )
 @click.option("--stored", is_flag=True, help="Only a preview that the file holds: never decode.")
-@click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
+@click.option("-f", "--force", is_flag=True, help="Write into an existing output.")
 @options.pixels
 @failing_cleanly
 def preview(
@@ -66,8 +66,12 @@ def preview(
     if output == PIPE:
         sys.stdout.buffer.write(out.getvalue())
         sys.stdout.buffer.flush()
+    elif force and output.exists():
+        # Thumbnailers make the file, and read what they opened: another one of the same name is
+        # not seen. Nothing is lost with half a preview.
+        output.write_bytes(out.getvalue())
     else:
-        write_atomically(output, out.getvalue(), replace=force)
+        write_atomically(output, out.getvalue(), replace=False)
 
 
 def _decoded(source: Path, side: int, max_pixels: int) -> Image:
