@@ -16,16 +16,22 @@ when a function is called. FORMAT.md describes the bytes.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     import numpy.typing as npt
-    from PIL.Image import Image
+    from PIL.Image import Image as PILImage
+    from typing_extensions import Buffer
 
     from ncml_codec.decode.file_info import Facts
-    from ncml_codec.picture.picture import Picture
+    from ncml_codec.picture.picture import Picture, Source
     from ncml_codec.process_pool import compress_many, decompress_many
+
+    FileLike = Buffer | BinaryIO | str | os.PathLike[str]
 
 __version__ = "0.2.0"
 __all__ = [
@@ -41,54 +47,42 @@ __all__ = [
 
 
 def compress(
-    image: npt.ArrayLike | Picture | str | os.PathLike[str],
+    image: npt.ArrayLike | Picture | PILImage | FileLike,
     model: str | None = None,
     level: int | None = None,
     preview: int | None = None,
 ) -> bytes:
     """The `.ncmz` bytes of an image, or of a JPEG file.
 
-    image: uint8 or uint16, [height, width] or [height, width, channels]: 1 grey, 2 grey and alpha,
-    3 RGB, 4 RGBA; or a `picture.Picture`; or the path of an image file, whose kind, palette and
-    metadata are kept as by `ncmlzip compress`; what else it holds, `row_readers.open_image(path)`
-    names in its `not_kept`. Of the path of a JPEG file the very file is kept, see `restore`. model:
-    a released model's name or a model file's path, None for the level's own. level: 1 (fastest) to
-    9 (smallest), 5 if None. preview: pixels of the longest side of the small picture that `preview`
-    gives, 32 to 1024; 0 for none; None for 256 if the image has a megapixel. The result is not
-    decoded again, as `ncmlzip` does. Raises UnsupportedImage for what cannot be held, InputError
-    for a file that cannot be read, UsageError for an unknown model or level.
+    image: an array, uint8 or uint16, [height, width] or [height, width, channels]: 1 grey, 2 grey
+    and alpha, 3 RGB, 4 RGBA; or a `picture.Picture`; or an image of Pillow's, with its profile and
+    EXIF; or an image file: its path, its bytes, or the open binary file. Of a file the kind,
+    palette and metadata are kept as by `ncmlzip compress`; what else it holds,
+    `row_readers.open_image(path)` names in its `not_kept`. Of a JPEG file the very file is kept,
+    see `restore`. model: a released model's name or a model file's path, None for the level's own.
+    level: 1 (fastest) to 9 (smallest), 5 if None. preview: pixels of the longest side of the small
+    picture that `preview` gives, 32 to 1024; 0 for none; None for 256 if the image has a megapixel.
+    The result is not decoded again, as `ncmlzip` does. Raises UnsupportedImage for what cannot be
+    held, InputError for a file that cannot be read, UsageError for an unknown model or level.
 
         >>> import numpy
         >>> deep = numpy.full((3, 5, 4), 40000, numpy.uint16)    # 16-bit RGBA
         >>> decompress(compress(deep, level=1)).dtype
         dtype('uint16')
     """
-    from pathlib import Path
-
-    from ncml_codec.atomic_files import InputFile
     from ncml_codec.encode import image_encoder, jpeg_encoder, levels
     from ncml_codec.network import released_models
-    from ncml_codec.picture import row_readers
-    from ncml_codec.picture.picture import Picture, Source, from_array
 
     level = levels.DEFAULT if level is None else level
     found = released_models.load(model) if model else None
-    source: Source
-    if isinstance(image, Picture):
-        source = image
-    elif isinstance(image, str | os.PathLike):
-        with InputFile(Path(image)) as file:
-            if jpeg_encoder.is_jpeg(file):
-                return jpeg_encoder.encode(file.read(), level=level, preview_side=preview).data
-            source = row_readers.open_image(file)
-            return image_encoder.encode(source, found, level=level, preview_side=preview)
-    else:
-        source = from_array(image)
-    return image_encoder.encode(source, found, level=level, preview_side=preview)
+    with _opened(image) as source:
+        if isinstance(source, bytes):
+            return jpeg_encoder.encode(source, level=level, preview_side=preview).data
+        return image_encoder.encode(source, found, level=level, preview_side=preview)
 
 
 def decompress(
-    data: bytes | str | os.PathLike[str],
+    data: FileLike,
     model: str | None = None,
     region: Iterable[int] | None = None,
     max_pixels: int | None = None,
@@ -108,7 +102,7 @@ def decompress(
 
 
 def decompress_picture(
-    data: bytes | str | os.PathLike[str],
+    data: FileLike,
     model: str | None = None,
     region: Iterable[int] | None = None,
     max_pixels: int | None = None,
@@ -116,29 +110,26 @@ def decompress_picture(
 ) -> Picture:
     """All that a file holds: samples as they are coded, kind, and chunks (palette, metadata).
 
-    data: the file's bytes or its path. model: needed only if the file was made with one that is not
-    released. region: x, y, width and height of the part that is wanted. Of a photograph's tiles
-    (2048 x 2048) only those are decoded, and checked, that it touches; see `region`. max_pixels:
-    images that claim more are refused before they take memory; 2^29 if None. max_work: files whose
-    decoding takes more, in multiply-adds, are refused, too; see `costs.Work` for None. Raises
-    FormatError for what is not sound, its subclass BeyondLimit for these limits, InputError for a
-    file that cannot be read, UsageError for a region that is not inside the image.
+    data: the file's bytes in any buffer, its path, or the open binary file. model: needed only if
+    the file was made with one that is not released. region: x, y, width and height of the part that
+    is wanted. Of a photograph's tiles (2048 x 2048) only those are decoded, and checked, that it
+    touches; see `region`. max_pixels: images that claim more are refused before they take memory;
+    2^29 if None. max_work: files whose decoding takes more, in multiply-adds, are refused, too; see
+    `costs.Work` for None. Raises FormatError for what is not sound, its subclass BeyondLimit for
+    these limits, InputError for a file that cannot be read, UsageError for a region that is not
+    inside the image.
 
         >>> import numpy
         >>> picture = decompress_picture(compress(numpy.zeros((2, 3), numpy.uint8), level=1))
         >>> picture.samples.shape, str(picture.kind), picture.chunks, picture.pixels().shape
         ((2, 3, 1), '8-bit grey', [], (2, 3))
     """
-    from pathlib import Path
-
-    from ncml_codec import atomic_files
     from ncml_codec.decode import image_decoder
     from ncml_codec.decode import region as regions
     from ncml_codec.network import released_models
     from ncml_codec.picture import image_files
 
-    if isinstance(data, str | os.PathLike):
-        data = atomic_files.read_file(Path(data))
+    data = _read(data)
     models = [released_models.load(model)] if model else []
     most = image_files.MAX_PIXELS if max_pixels is None else max_pixels
     if region is None:
@@ -148,26 +139,22 @@ def decompress_picture(
 
 
 def restore(
-    data: bytes | str | os.PathLike[str],
+    data: FileLike,
     max_pixels: int | None = None,
     max_work: int | None = None,
 ) -> bytes:
     """The very bytes of the JPEG file that was compressed.
 
-    data: the `.ncmz` file's bytes or its path. max_pixels, max_work: as of `decompress_picture`,
+    data: as of `decompress_picture`. max_pixels, max_work: as of `decompress_picture`,
     which gives the pixels. Raises FormatError for what is not sound, UsageError if the file holds
     an image and not a JPEG file, InputError for a file that cannot be read.
     """
-    from pathlib import Path
-
-    from ncml_codec import atomic_files
     from ncml_codec.decode import jpeg_decoder
     from ncml_codec.errors import UsageError
     from ncml_codec.format.directory import read_directory
     from ncml_codec.picture import image_files
 
-    if isinstance(data, str | os.PathLike):
-        data = atomic_files.read_file(Path(data))
+    data = _read(data)
     most = image_files.MAX_PIXELS if max_pixels is None else max_pixels
     kept = read_directory(data, most).kept
     if kept is None:
@@ -176,13 +163,13 @@ def restore(
 
 
 def inspect(
-    data: bytes | str | os.PathLike[str],
+    data: FileLike,
     model: str | None = None,
     max_pixels: int | None = None,
 ) -> Facts:
     """What a file's header says: size, kind, model, tiles or layers; see `file_info.Facts`.
 
-    data: the file's bytes or its path, of which only the beginning is read. Sections are not
+    data: as of `decompress_picture`; of a path only the beginning is read. Sections are not
     checked. model, max_pixels: as of `decompress_picture`. Raises FormatError, InputError for a
     file that cannot be read.
 
@@ -201,13 +188,13 @@ def inspect(
     most = image_files.MAX_PIXELS if max_pixels is None else max_pixels
     if isinstance(data, str | os.PathLike):
         return file_info.inspect_file(Path(data), models, most)
-    return file_info.inspect_bytes(data, models=models, max_pixels=most)
+    return file_info.inspect_bytes(_read(data), models=models, max_pixels=most)
 
 
-def preview(data: bytes | str | os.PathLike[str]) -> Image | None:
+def preview(data: FileLike) -> PILImage | None:
     """The small picture that a file holds of its image, upright, or None; nothing is decoded.
 
-    data: the file's bytes or its path, of which only the beginning is read. It is an image of
+    data: as of `decompress_picture`; of a path only the beginning is read. It is an image of
     Pillow's: 8-bit grey, RGB or RGBA. Of a JPEG file it may be the thumbnail in its EXIF data.
     Raises FormatError for what is not sound, InputError for a file that cannot be read.
 
@@ -222,7 +209,55 @@ def preview(data: bytes | str | os.PathLike[str]) -> Image | None:
 
     if isinstance(data, str | os.PathLike):
         return previews.of_file(Path(data))
-    return previews.of_bytes(data)
+    return previews.of_bytes(_read(data))
+
+
+@contextmanager
+def _opened(image: Any) -> Iterator[Source | bytes]:
+    """What `compress` takes, as an image, or the bytes of a JPEG file. Raises InputError."""
+    from pathlib import Path
+
+    from ncml_codec.atomic_files import InputFile
+    from ncml_codec.encode import jpeg_encoder
+    from ncml_codec.picture import image_files, row_readers
+    from ncml_codec.picture.picture import Picture, from_array
+
+    if isinstance(image, str | os.PathLike):
+        with InputFile(Path(image)) as file:
+            yield file.read() if jpeg_encoder.is_jpeg(file) else row_readers.open_image(file)
+    elif isinstance(image, Picture):
+        yield image
+    elif _is_file(image):
+        data = _read(image)
+        is_jpeg = data.startswith(jpeg_encoder.SIGNATURE)
+        yield data if is_jpeg else image_files.decode_file(data, "the image")
+    elif type(image).__module__.startswith("PIL."):
+        from ncml_codec.picture import pillow_formats
+
+        yield pillow_formats.picture_of(image, "the image")
+    else:
+        yield from_array(image)
+
+
+def _is_file(given: Any) -> bool:
+    """Whether these are a file's bytes, or an open file."""
+    flat = isinstance(given, memoryview) and given.ndim == 1 and given.itemsize == 1
+    return flat or isinstance(given, bytes | bytearray) or hasattr(given, "read")
+
+
+def _read(data: Any) -> bytes:
+    """A file's bytes, by its path, its bytes in any buffer, or the open binary file."""
+    from pathlib import Path
+
+    from ncml_codec import atomic_files
+    from ncml_codec.errors import InputError
+
+    if isinstance(data, str | os.PathLike):
+        return atomic_files.read_file(Path(data))
+    found = data.read() if hasattr(data, "read") else data
+    if isinstance(found, str):
+        raise InputError("a file that is open as text; open it as binary, by mode 'rb'")
+    return found if isinstance(found, bytes) else bytes(memoryview(found))
 
 
 def __getattr__(name: str) -> Any:

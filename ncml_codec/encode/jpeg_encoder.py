@@ -33,7 +33,7 @@ from ncml_codec.jpeg.markers import BLOCKS_MAX
 from ncml_codec.picture import foreign_files
 from ncml_codec.picture.picture import MAX_PIXELS
 
-_SIGNATURE = b"\xff\xd8\xff"
+SIGNATURE = b"\xff\xd8\xff"
 _STATIC = 1  # the level at which the network does not learn
 
 
@@ -52,7 +52,7 @@ def is_jpeg(file: InputFile) -> bool:
     """Whether a file begins as a JPEG file. Raises InputError if it cannot be read."""
     try:
         file.file.seek(0)
-        return file.file.read(len(_SIGNATURE)) == _SIGNATURE
+        return file.file.read(len(SIGNATURE)) == SIGNATURE
     except OSError as error:
         raise InputError(f"{file.path}: {error.strerror or error}") from error
 

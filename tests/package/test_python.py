@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import doctest
+import io
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 
 import ncml_codec
 from ncml_codec.decode import image_decoder
@@ -21,6 +25,7 @@ from ncml_codec.format import byte_planes
 from ncml_codec.format.container import Container, Header, Method, Transform, write
 from ncml_codec.network import released_models
 from ncml_codec.network.model_file import read_model
+from ncml_codec.picture import kinds
 from ncml_codec.picture.image_files import decode_file
 from ncml_codec.picture.kinds import Kind
 from ncml_codec.picture.picture import Picture, expanded, from_array
@@ -162,5 +167,66 @@ def test_paths_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     for function in (ncml_codec.compress, ncml_codec.decompress, ncml_codec.inspect):
         with pytest.raises(InputError, match="missing"):
             function(missing)
-    with pytest.raises(UnsupportedImage):
-        ncml_codec.compress(b"no array")
+    with pytest.raises(InputError):
+        ncml_codec.compress(b"no image")
+
+
+def handed_over(content: bytes, path: Path) -> Iterator[Any]:
+    """A file, in all ways."""
+    path.write_bytes(content)
+    yield from (path, str(path), content, bytearray(content), memoryview(content))
+    yield io.BytesIO(content)
+    with path.open("rb") as file:
+        yield file
+
+
+def test_a_file_is_taken_however_it_is_handed_over(tmp_path: Path) -> None:
+    picture = kinds_of_images.picture(Kind(kinds.RGB, 16), 9, 10)
+    png = kinds_of_images.png_file(picture)
+    jpeg = io.BytesIO()
+    Image.fromarray(valley(0, 0, 40, 40)).save(jpeg, "JPEG")
+    for content in (png, jpeg.getvalue()):
+        expected = ncml_codec.compress(io.BytesIO(content), level=1)
+        for given in handed_over(content, tmp_path / "x"):
+            assert ncml_codec.compress(given, level=1) == expected
+        pixels, facts = ncml_codec.decompress(expected), ncml_codec.inspect(expected)
+        for given in handed_over(expected, tmp_path / "y"):
+            assert np.array_equal(ncml_codec.decompress(given), pixels)
+        for given in handed_over(expected, tmp_path / "y"):
+            assert ncml_codec.inspect(given) == facts
+        for given in handed_over(expected, tmp_path / "y"):
+            assert ncml_codec.preview(given) is None
+    assert ncml_codec.restore(memoryview(expected)) == jpeg.getvalue()
+
+
+def test_an_image_of_pillows_is_kept_with_profile_and_exif() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    pixels = valley(0, 0, 12, 20)
+    Image.fromarray(pixels).save(file, "PNG", icc_profile=b"a profile", exif=exif)
+    for image in (Image.open(file), Image.open(file).copy()):
+        found = ncml_codec.decompress_picture(ncml_codec.compress(image, level=1))
+        assert np.array_equal(found.samples, pixels)
+        assert {b"iCCP", b"eXIf"} <= set(dict(found.chunks))
+    with pytest.raises(UnsupportedImage, match="CMYK"):
+        ncml_codec.compress(Image.new("CMYK", (3, 3)))
+
+
+def test_other_buffers_are_arrays() -> None:
+    pixels = valley(0, 0, 6, 7)
+    assert np.array_equal(ncml_codec.decompress(ncml_codec.compress(memoryview(pixels))), pixels)
+
+
+@pytest.mark.parametrize("given", [b"", b"no image", bytearray(b"\x89PNG\r\n\x1a\n")])
+def test_bytes_that_are_no_image_are_refused(given: bytes) -> None:
+    with pytest.raises(InputError):
+        ncml_codec.compress(given)
+
+
+def test_files_that_are_open_as_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"abc")
+    for action in (ncml_codec.compress, ncml_codec.decompress):
+        with path.open(encoding="ascii") as file, pytest.raises(InputError, match="rb"):
+            action(file)  # type: ignore[arg-type]
