@@ -137,7 +137,7 @@ def test_a_dry_run_says_the_same_names_and_writes_nothing(photo: Path, tmp_path:
     planned, taken = records(result)
     assert (planned["status"], planned["output"]) == ("planned", f"{photo}.ncmz")
     assert "exists already" in str(taken["error"])
-    said = compress("--dry-run", "-O", tmp_path, "--mirror", "-r", tmp_path).stderr
+    said = compress("--dry-run", "-O", tmp_path / "new", "--mirror", "-r", tmp_path).stderr
     assert said.splitlines()[-1] == "2 files: 2 to be compressed, 0 failed"
     assert sorted(os.listdir(tmp_path)) == before
 

@@ -8,8 +8,10 @@ from functools import partial
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from ncml_cli.evaluate import evaluate, sample
 from ncml_cli.train import export, train
@@ -26,6 +28,8 @@ from ncml_cli.zip.targets import (
     restored_name,
 )
 from ncml_codec.errors import OutputError, UsageError
+from tests.builders.commands import compress, decompress, pixels
+from tests.builders.pictures import valley
 
 keep_name = partial(compressed_name, force=False)
 
@@ -116,9 +120,18 @@ def test_a_mirror_needs_its_folder() -> None:
 
 def test_a_folder_is_not_made_from_a_misspelt_path(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    for place in ("none", "none/out", "file"):
-        with pytest.raises(UsageError, match="no such folder"):
-            planned(Where(folder=tmp_path / place, mirror="/" in place or place == "file"))
+    for place in ("none/out", "file", "file/out"):
+        for mirror in (False, True):
+            with pytest.raises(UsageError, match="no such folder"):
+                planned(Where(folder=tmp_path / place, mirror=mirror))
+
+
+def test_outputs_folder_is_made_with_the_first_output(tmp_path: Path) -> None:
+    source, out = tmp_path / "a.png", tmp_path / "out"
+    targets = planned(Where(folder=out), source)
+    assert not out.exists()
+    assert make_folders(targets, out) == {source: out / "a.png.ncmz"}
+    assert out.is_dir()
 
 
 def forced(where: Where, *sources: Path, also_read: tuple[Path, ...] = ()) -> dict[Path, Target]:
@@ -269,3 +282,55 @@ def test_every_command_refuses_an_output_that_it_reads(tmp_path: Path) -> None:
     assert image.read_bytes() == b"image"
     assert {path.read_text() for path in run.iterdir()} == {"{}"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "run"]
+
+
+@pytest.mark.parametrize("named", ["photos", "./photos/", "..", "absolute"])
+def test_a_mirror_there_and_back_is_the_folder_that_was_named(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = tmp_path / "photos"
+    for name in ("a.png", "p/b.png", "p/q/c.png"):
+        path = photos / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(valley(0, len(name), 5, 6)).save(path)
+    monkeypatch.chdir(photos / "p" if named == ".." else tmp_path)
+    given = photos if named == "absolute" else Path(named)
+    archive, restored = tmp_path / "archive", tmp_path / "restored"
+    assert compress("-1", "-r", given, "-O", archive, "--mirror").exit_code == 0
+    assert (archive / "p" / "q" / "c.png.ncmz").is_file()
+    assert decompress("-r", archive, "-O", restored, "--mirror").exit_code == 0
+    found = sorted(path.relative_to(restored) for path in restored.rglob("*.png"))
+    assert found == sorted(path.relative_to(photos) for path in photos.rglob("*.png"))
+    for path in found:
+        assert np.array_equal(pixels(restored / path), pixels(photos / path))
+
+
+def test_folders_with_the_same_names_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(valley(0, 0, 5, 6)).save(tmp_path / folder / "a.png")
+    out = tmp_path / "out"
+    done = compress("-r", tmp_path / "x", tmp_path / "y", "-O", out, "--mirror")
+    assert done.exit_code == 2
+    assert "would both become" in done.stderr
+    assert not out.exists()
+
+
+def test_a_level_is_a_flag_or_a_number(tmp_path: Path) -> None:
+    photo = tmp_path / "a.png"
+    Image.fromarray(valley(0, 0, 40, 40)).save(photo)
+    for level in ("-2", "--level=2"):
+        assert compress(photo, level, "-o", tmp_path / level).exit_code == 0
+    assert (tmp_path / "-2").read_bytes() == (tmp_path / "--level=2").read_bytes()
+    assert compress(photo, "--level", "10", "-o", tmp_path / "x").exit_code == 2
+
+
+def test_the_format_may_be_named_twice_but_not_differently(tmp_path: Path) -> None:
+    photo = tmp_path / "a.png"
+    Image.fromarray(valley(0, 0, 5, 6)).save(photo)
+    assert compress(photo, "-1").exit_code == 0
+    coded = f"{photo}.ncmz"
+    assert decompress(coded, "--to", "ppm", "-o", tmp_path / "b.PPM").exit_code == 0
+    refused = decompress(coded, "--to", "ppm", "-o", tmp_path / "b.png")
+    assert refused.exit_code == 2
+    assert "different formats" in refused.stderr

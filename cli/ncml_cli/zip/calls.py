@@ -143,8 +143,8 @@ def _convert(
     if wanted.stdout and not wanted.dry_run:
         pipes.refuse_terminal()
     if not (wanted.stdout or PIPE in inputs):
-        targets = plan(inputs, wanted.where, rename, _also_read(wanted, inputs))
-        if wanted.where.mirror and wanted.where.folder and not wanted.dry_run:
+        targets = plan(inputs, wanted.where, rename, _also_read(wanted, inputs), inputs.roots)
+        if wanted.where.folder and not wanted.dry_run:
             targets = make_folders(targets, wanted.where.folder)
         _run(wanted, job, targets, {})
         return

@@ -25,12 +25,14 @@ _MOST_KINDS = 8  # that a message names
 class Inputs(dict[Path, NcmlError | None]):
     """Every file, with the reason why it cannot be worked on, if there is one.
 
-    left_out: how many files of folders were not taken, by their suffixes.
+    left_out: how many files of folders were not taken, by their suffixes. roots: the folder that
+    was named, of each file that was found in one.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.left_out: Counter[str] = Counter()
+        self.roots: dict[Path, Path] = {}
 
 
 def find(
@@ -59,6 +61,7 @@ def find(
         elif recursive:
             for inside, problem in _below(path, suffixes, found.left_out):
                 found.setdefault(inside, problem)
+                found.roots.setdefault(inside, path)
         else:
             found[path] = InputError(f"{path}: is a folder; -r takes the files in it")
     return found

@@ -157,8 +157,9 @@ def decompress(
     from ncml_cli.zip import calls, jobs
     from ncml_codec.decode.region import region_of
 
-    if to is not None and given["output"] not in (None, PIPE):
-        raise UsageError("--to and the suffix of -o both choose the format: give one")
+    output = given["output"]
+    if to is not None and output not in (None, PIPE) and output.suffix.lower() != f".{to}":
+        raise UsageError(f"--to {to} and the suffix of {output} choose different formats")
     wanted = calls.call(given, "restored")
     if keep_going and wanted.stdout:
         raise UsageError("--keep-going writes files: no pipe with it")

@@ -50,7 +50,11 @@ def outputs(command: Command) -> Command:
         click.option("-o", "--output", type=_PATH, help="Output, for one input; - is stdout."),
         click.option("-c", "--stdout", is_flag=True, help="Write to standard output."),
         click.option("-O", "--output-dir", "folder", type=_PATH, help="Write into this folder."),
-        click.option("--mirror", is_flag=True, help="With -O: under the path of the input there."),
+        click.option(
+            "--mirror",
+            is_flag=True,
+            help="With -O: in the same folders there as below the folder that is named.",
+        ),
         click.option("-f", "--force", is_flag=True, help="Replace existing outputs."),
         click.option(
             "--rm/--keep",
@@ -158,6 +162,8 @@ def levels(command: Command) -> Command:
         )
         for level in range(1, 10)
     ]
+    said_all = "The same as a number: 1 to 9."
+    made.append(click.option("--level", "level", type=click.IntRange(1, 9), help=said_all))
     return _with(command, *made)
 
 

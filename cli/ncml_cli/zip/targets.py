@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ncml_cli.report import Skipped
@@ -26,8 +27,8 @@ Place = str | tuple[int, int]  # of a file: its real path; or its device and ino
 
 @dataclass(frozen=True)
 class Where:
-    """Where outputs go, as given. mirror: below `folder`, which may be new, under the path of the
-    input."""
+    """Where outputs go, as given. folder: may be new, in one that exists. mirror: below `folder`,
+    under the path of the input in the folder that was named, or else as it was given."""
 
     output: Path | None = None
     folder: Path | None = None
@@ -44,8 +45,8 @@ class Where:
             raise UsageError("--mirror is for -O: name the folder to mirror into")
         if self.folder is None or self.folder.is_dir():
             return
-        if not self.mirror or os.path.lexists(self.folder) or not self.folder.parent.is_dir():
-            raise UsageError(f"{self.folder}: no such folder; make it first")
+        if os.path.lexists(self.folder) or not self.folder.parent.is_dir():
+            raise UsageError(f"{self.folder}: no such folder, and it cannot be made there")
 
 
 def plan(
@@ -53,18 +54,20 @@ def plan(
     where: Where,
     rename: Callable[[Path], str],
     also_read: Iterable[Path] = (),
+    roots: Mapping[Path, Path] = MappingProxyType({}),
 ) -> dict[Path, Target]:
     """The output of every input, or why it has none.
 
     rename: the name of an input's output; its NcmlError stands for that input alone. also_read:
-    further files that the call reads, such as its model. Raises UsageError for what cannot be
-    meant, such as two inputs with the same output, or an output that is another input.
+    further files that the call reads, such as its model. roots: see `inputs.Inputs`. Raises
+    UsageError for what cannot be meant, such as two inputs with the same output, or an output that
+    is another input.
     """
     where.check(len(inputs))
     targets: dict[Path, Target] = {}
     for source, problem in inputs.items():
         try:
-            targets[source] = problem or _target(source, where, rename)
+            targets[source] = problem or _target(source, where, rename, roots.get(source))
         except NcmlError as error:
             targets[source] = error
     files = [(source, target) for source, target in targets.items() if isinstance(target, Path)]
@@ -181,7 +184,7 @@ def free_target(source: Path, target: Target, force: bool) -> Path:
     return target
 
 
-def _target(source: Path, where: Where, rename: Callable[[Path], str]) -> Path:
+def _target(source: Path, where: Where, rename: Callable[[Path], str], root: Path | None) -> Path:
     if where.output is not None:
         return where.output
     name = rename(source)
@@ -189,6 +192,8 @@ def _target(source: Path, where: Where, rename: Callable[[Path], str]) -> Path:
         return source.parent / name
     if not where.mirror:
         return where.folder / name
+    if root is not None:
+        return where.folder / source.parent.relative_to(root) / name
     if ".." in source.parts:
         raise UsageError(f"{source}: --mirror cannot go below {where.folder} by a path with ..")
     return where.folder / source.parent.relative_to(source.anchor) / name
