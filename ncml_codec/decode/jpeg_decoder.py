@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
 
 from ncml_codec import jpeg, zstd_frames
 from ncml_codec.coefficients import tiles
@@ -24,13 +23,8 @@ MAX_RECIPE_BYTES = 1 << 28  # as of an image's metadata
 _FRAME_HEADER = 18  # bytes of a zstd frame that say how much it holds
 
 
-@dataclass(frozen=True)
-class Remains:
-    """data: a JPEG file that shows what is left. lost: parts of the image, shown in grey: what is
-    wrong, and top, left, height and width."""
-
-    data: bytes
-    lost: Sequence[tuple[FormatError, tuple[int, int, int, int]]]
+# What is wrong with a file, and where its pixels are lost: top, left, height and width.
+Damage = list[tuple[FormatError, tuple[int, int, int, int] | None]]
 
 
 def restore(
@@ -40,24 +34,44 @@ def restore(
     effort: Effort | None = None,
     max_pixels: int | None = None,
     max_work: int | None = None,
+    damage: Damage | None = None,
 ) -> bytes:
     """The very bytes of the file that was compressed.
 
-    models: looked at before the released ones. max_pixels: see `check_bytes`, too. Raises
-    FormatError: ChecksumMismatch if they are others than the digest says, BeyondLimit for what is
-    beyond a limit.
+    models: looked at before the released ones. max_pixels: see `check_bytes`, too. damage: a list
+    that takes what is wrong with the file. If something is, the result is another JPEG file, which
+    shows what is left of the image and is grey elsewhere.
+
+    Raises FormatError: ChecksumMismatch if the bytes do not match their digest, BeyondLimit for
+    what is beyond a limit. With `damage` it raises one only if nothing is left, or for a limit.
     """
     effort = effort or Effort()
-    file = head.read(data)
+    lost: dict[int, FormatError] = {}
+    file = head.read(data, None if damage is None else lost)
     if file.coding == Coding.WHOLE:
-        (payload,) = file.payloads
-        size = _unpacked_bytes(payload, "payload", MAX_FILE_BYTES, max_pixels)
-        costs.of_whole_file(size).check(max_work)
-        memory.check(effort.memory, memory.of_unpacked(size, len(payload)))
-        found = zstd_frames.unpack(bytes(payload), "payload", at_most=MAX_FILE_BYTES)
-    else:
-        found = jpeg.write(_decoded(file, models, effort, max_pixels, max_work))
-    if digest_of(found) != file.digest:
+        if lost:
+            raise lost[0]
+        head.sound_preview(data)
+        return _matching(_unpacked(file, effort, max_pixels, max_work), file.digest)
+    decoded = _decoded(file, models, effort, max_pixels, max_work, lost)
+    try:
+        if lost:
+            raise lost[min(lost)]
+        head.sound_preview(data)
+        return _matching(jpeg.write(decoded), file.digest)
+    except BeyondLimit:
+        raise
+    except FormatError as error:
+        if damage is None:
+            raise
+        frame, places = decoded.layout.frame, tiles.tiles(decoded.layout)
+        damage += [(lost[at], places[at].pixels(frame)) for at in sorted(lost)] or [(error, None)]
+    return jpeg.sequential(decoded)
+
+
+def _matching(found: bytes, digest: bytes) -> bytes:
+    """The bytes. Raises ChecksumMismatch if they do not match their digest."""
+    if digest_of(found) != digest:
         raise ChecksumMismatch(
             "the restored file does not match its digest: the file is damaged, or the encoder or"
             " this decoder was at fault"
@@ -65,29 +79,15 @@ def restore(
     return found
 
 
-def remains(
-    head: KeptHead,
-    data: bytes,
-    models: Iterable[Model] = (),
-    effort: Effort | None = None,
-    max_pixels: int | None = None,
-    max_work: int | None = None,
-) -> Remains:
-    """What is left of a damaged file, see `restore`: never the file itself.
-
-    Raises FormatError if its recipe is damaged or it is not kept by coefficients: nothing is left.
-    """
-    damage: dict[int, FormatError] = {}
-    file = head.read(data, damage)
-    if file.coding == Coding.WHOLE:
-        raise next(
-            iter(damage.values()), FormatError("kept whole: one piece, of which none is left")
-        )
-    found = _decoded(file, models, effort or Effort(), max_pixels, max_work, damage)
-    frame = found.layout.frame
-    places = [tile.pixels(frame) for tile in tiles.tiles(found.layout)]
-    lost = [(damage[index], places[index]) for index in sorted(damage)]
-    return Remains(jpeg.sequential(found), lost)
+def _unpacked(
+    file: KeptFile, effort: Effort, max_pixels: int | None, max_work: int | None
+) -> bytes:
+    """The bytes of a file that is kept in one zstd frame."""
+    (payload,) = file.payloads
+    size = _unpacked_bytes(payload, "payload", MAX_FILE_BYTES, max_pixels)
+    costs.of_whole_file(size).check(max_work)
+    memory.check(effort.memory, memory.of_unpacked(size, len(payload)))
+    return zstd_frames.unpack(bytes(payload), "payload", at_most=MAX_FILE_BYTES)
 
 
 def _decoded(

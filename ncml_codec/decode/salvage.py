@@ -17,7 +17,6 @@ from ncml_codec.decode.tile_decoder import Place, bands_of
 from ncml_codec.errors import BeyondLimit, FormatError, UnknownModel
 from ncml_codec.format import directory
 from ncml_codec.format.container import Section
-from ncml_codec.format.kept_file import KeptHead
 from ncml_codec.format.tiles import Tile, Tiles
 from ncml_codec.network import released_models
 from ncml_codec.network.model_file import Model
@@ -82,7 +81,10 @@ def open_file(
     effort = effort or Effort()
     found = directory.read_directory(data, max_pixels)
     if found.kept is not None:
-        return _of_kept(found.kept, data, models, effort, max_pixels, max_work)
+        lost: jpeg_decoder.Damage = []
+        file = jpeg_decoder.restore(found.kept, data, (), effort, max_pixels, max_work, lost)
+        opened = image_decoder.of_jpeg(file, max_pixels, effort)
+        return Salvaged(opened, others=[Loss(*each) for each in lost])
     header, tiled = found.header, found.tiled
     if tiled is None or tiled.layout is None:
         return Salvaged(image_decoder.open_file(data, models, effort, max_pixels, max_work))
@@ -120,27 +122,6 @@ def open_file(
     bands = bands_of(layer, model, effort, held, damage)
     opened = Opened(header.width, header.height, header.kind, chunks, bands, model)
     return Salvaged(opened, places, damage, others)
-
-
-def _of_kept(
-    head: KeptHead,
-    data: bytes,
-    models: Iterable[Model],
-    effort: Effort,
-    max_pixels: int,
-    max_work: int | None,
-) -> Salvaged:
-    """The pixels of a JPEG file. Where it does not come back, all of what is said is a loss."""
-    limits = (max_pixels, max_work)
-    try:
-        restored = jpeg_decoder.restore(head, data, (), effort, *limits)
-    except (BeyondLimit, UnknownModel):
-        raise
-    except FormatError as error:
-        left = jpeg_decoder.remains(head, data, (), effort, *limits)
-        losses = [Loss(*each) for each in left.lost] or [Loss(error)]
-        return Salvaged(image_decoder.of_jpeg(left.data, max_pixels, effort), others=losses)
-    return Salvaged(image_decoder.of_jpeg(restored, max_pixels, effort))
 
 
 def summary(losses: Sequence[Loss]) -> str:

@@ -85,11 +85,9 @@ class KeptHead:
         """The whole file, its sections checked against their checksums. Raises FormatError.
 
         damage: if given, what is wrong with a payload is put there by its number, and the payload
-        is empty; bytes that follow the end are ignored.
+        is empty; then there is no preview, and what `sound_preview` refuses is passed over.
         """
-        preview = b""
-        if self.preview_bytes and damage is None:
-            preview = bytes(Reader(data, self.preview_at).section("preview", self.preview_bytes))
+        preview = b"" if damage is not None else self.sound_preview(data)
         recipe: bytes | memoryview = b""
         if self.coding != Coding.WHOLE:
             recipe = Reader(data, self.recipe_at).section("recipe", self.recipe_bytes)
@@ -103,10 +101,19 @@ class KeptHead:
                 damage[index] = error
                 payloads.append(b"")
             at += length + 4
-        if self.end != len(data) and damage is None:
-            raise FormatError(f"{len(data) - self.end} bytes follow the end of the last section")
         size = (self.width, self.height, self.is_grey)
         return KeptFile(*size, self.coding, self.digest, self.identity, recipe, payloads, preview)
+
+    def sound_preview(self, data: bytes) -> bytes:
+        """The preview, empty if there is none.
+
+        Raises FormatError if it is damaged, or if the file does not end with its last section.
+        """
+        if self.end != len(data):
+            raise FormatError(f"{len(data) - self.end} bytes follow the end of the last section")
+        if not self.preview_bytes:
+            return b""
+        return bytes(Reader(data, self.preview_at).section("preview", self.preview_bytes))
 
 
 def is_kept(head: bytes) -> bool:

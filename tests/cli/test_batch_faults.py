@@ -23,7 +23,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from ncml_cli.meter import Meter
-from ncml_cli.zip import batch, jobs, processes
+from ncml_cli.zip import batch, decompression, jobs, processes
+from ncml_cli.zip.compression import Compress
 from ncml_cli.zip.ncmlzip import main
 from ncml_cli.zip.settings import Settings
 from ncml_cli.zip.targets import Target
@@ -234,7 +235,7 @@ def test_an_error_at_any_call_to_the_system_is_one_files_alone(
         ("compress", image_encoder, "verify"),
         ("compress", jobs, "write_atomically"),
         ("decompress", image_decoder, "open_file"),
-        ("decompress", jobs, "encode_parts"),
+        ("decompress", decompression, "encode_parts"),
         ("decompress", jobs, "write_atomically"),
         ("test", salvage, "open_file"),
     ],
@@ -359,7 +360,7 @@ def test_a_name_too_long_for_its_output_is_one_files_alone(tmp_path: Path) -> No
 
 
 @dataclass(frozen=True)
-class Deadly(jobs.Compress):
+class Deadly(Compress):
     """A job whose process is killed by files of some names, at a point that the name says."""
 
     def start(self, source: Path, target: Target, threads: int, bar: Meter | None) -> jobs.Rest:

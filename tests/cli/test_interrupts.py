@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from ncml_cli import interrupts
-from ncml_cli.zip import jobs
+from ncml_cli.zip import decompression
 from ncml_cli.zip.ncmlzip import main
 from ncml_codec.atomic_files import write_atomically
 from ncml_codec.encode import tile_encoder
@@ -138,7 +138,7 @@ def test_an_output_that_is_being_written_is_taken_back(
 ) -> None:
     (photo,) = photos(tmp_path, 1)
     assert CliRunner().invoke(main, ["compress", "--rm", "-m", TINY, str(photo)]).exit_code == 0
-    encode = jobs.encode_parts
+    encode = decompression.encode_parts
 
     def struck(*arguments: Any) -> Iterator[bytes]:
         parts = encode(*arguments)
@@ -147,8 +147,8 @@ def test_an_output_that_is_being_written_is_taken_back(
         os.kill(os.getpid(), signal.SIGTERM)
         yield from parts
 
-    monkeypatch.setattr(jobs, "encode_parts", struck)
-    monkeypatch.setattr(jobs, "SMALL", 0)  # large images are written as they are decoded
+    monkeypatch.setattr(decompression, "encode_parts", struck)
+    monkeypatch.setattr(decompression, "SMALL", 0)  # large images are written as they are decoded
     result = CliRunner().invoke(main, ["decompress", "--rm", "-m", TINY, f"{photo}.ncmz"])
     assert result.exit_code == 130
     assert os.listdir(tmp_path) == ["0.png.ncmz"]

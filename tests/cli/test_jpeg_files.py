@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +17,13 @@ from PIL import Image
 import ncml_codec
 import ncml_codec.integrations.pillow
 from ncml_cli.zip.ncmlzip import main
+from ncml_codec.coefficients import tiles
+from ncml_codec.decode import salvage
+from ncml_codec.decode.image_decoder import picture_of
 from ncml_codec.errors import FormatError, UsageError
+from ncml_codec.format import kept_file
 from ncml_codec.format.directory import read_directory
+from ncml_codec.format.sections import checksum
 from ncml_codec.jpeg import read, sequential
 from tests.builders.commands import ncmlzip
 from tests.builders.pictures import valley
@@ -204,7 +211,9 @@ def test_a_file_that_cannot_be_read_is_not_stripped(name: str, photo: Path) -> N
     assert photo.read_bytes() == FILES[name]
 
 
-def test_of_a_damaged_file_the_sound_tiles_are_given_as_pixels(tmp_path: Path) -> None:
+def test_of_a_damaged_file_the_sound_tiles_are_given_as_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "photo.jpg"
     wide = np.tile(valley(90, 90, 40, 100), (1, 11, 1))
     Image.fromarray(wide).save(path, quality=90)
@@ -220,8 +229,16 @@ def test_of_a_damaged_file_the_sound_tiles_are_given_as_pixels(tmp_path: Path) -
     packed.write_bytes(second)
     assert ncmlzip("decompress", packed).exit_code == 4
     assert list(tmp_path.iterdir()) == [packed]
+    decode, calls = tiles.decode, list[bool]()
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        calls.append(True)
+        return decode(*arguments, **named)
+
+    monkeypatch.setattr(tiles, "decode", counted)
     done = ncmlzip("decompress", "--rm", "--keep-going", packed)
     assert done.exit_code == 4
+    assert len(calls) == 1
     assert "payload 1" in done.stderr
     assert "columns 1024 to 1099 are lost" in done.stderr
     assert "not kept: the JPEG file, of which these are the pixels" in done.stderr
@@ -235,6 +252,29 @@ def test_of_a_damaged_file_the_sound_tiles_are_given_as_pixels(tmp_path: Path) -
     packed.write_bytes(sound)
     assert ncmlzip("decompress", "--keep-going", packed).exit_code == 0
     assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize("damage", ["digest", "follow the end", "preview"])
+def test_what_is_wrong_with_no_tile_is_a_loss(damage: str, photo: Path) -> None:
+    data = ncml_codec.compress(photo, level=1)
+    head = read_directory(data).kept
+    assert head is not None
+    if damage == "preview":
+        data = kept_file.write(replace(head.read(data), preview=b"a preview"))
+        head = read_directory(data).kept
+        assert head is not None
+        data = data[: head.preview_at] + b"?" + data[head.preview_at + 1 :]
+    elif damage == "digest":
+        at = data.index(head.digest)
+        wrong = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 : head.recipe_at - 4]
+        data = wrong + checksum(wrong) + data[head.recipe_at :]
+    else:
+        data += b"\0"
+    found = salvage.open_file(data)
+    (loss,) = found.losses
+    assert damage in str(loss)
+    with Image.open(photo) as image:
+        assert np.array_equal(picture_of(found.opened).pixels(), np.asarray(image))
 
 
 @pytest.mark.parametrize("name", ["grey", "cmyk", "progressive", "restarts", "odd size"])
@@ -251,6 +291,9 @@ def test_of_a_file_kept_whole_nothing_is_left(photo: Path) -> None:
     damaged = bytearray(packed.read_bytes())
     damaged[-6] ^= 1
     packed.write_bytes(damaged)
+    assert ncmlzip("decompress", "--keep-going", packed).exit_code == 4
+    damaged[-6] ^= 1
+    packed.write_bytes(bytes(damaged) + b"\0")
     assert ncmlzip("decompress", "--keep-going", packed).exit_code == 4
     assert not photo.exists()
 

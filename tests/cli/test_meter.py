@@ -16,9 +16,11 @@ from PIL import Image
 
 from ncml_cli import meter
 from ncml_cli.meter import AFTER, Meter, clock_time
-from ncml_cli.zip import batch, jobs, settings
+from ncml_cli.zip import batch, settings
+from ncml_cli.zip.compression import Compress
 from ncml_codec.encode import image_encoder
 from ncml_codec.errors import NcmlError
+from ncml_codec.picture import row_readers
 from tests.builders.pictures import GOLDEN, valley
 
 
@@ -101,7 +103,7 @@ def test_every_stage_of_a_small_image_moves_on_a_terminal(
 ) -> None:
     photo = tmp_path / "a.png"
     Image.fromarray(valley(0, 0, 8, 8)).save(photo)
-    module: Any = jobs.row_readers if stage == "open_image" else image_encoder
+    module: Any = row_readers if stage == "open_image" else image_encoder
     real = getattr(module, stage)
     seen: list[bytes] = []
     monkeypatch.setattr(meter, "AFTER", 0.0)
@@ -117,7 +119,7 @@ def test_every_stage_of_a_small_image_moves_on_a_terminal(
 
         monkeypatch.setattr(module, stage, slow)
         how = settings.Settings(str(GOLDEN / "tiny.ncpn"), "auto", 1)
-        job = jobs.Compress(how, how.models()[0], False, False, True, level=1)
+        job = Compress(how, how.models()[0], False, False, True, level=1)
         (outcome,) = batch.run(job, {photo: tmp_path / "a.ncmz"})
         assert not isinstance(outcome, NcmlError), outcome
         assert not moving()

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from ncml_cli.zip import batch, jobs
+from ncml_cli.zip import batch, decompression, jobs
 from ncml_cli.zip.ncmlzip import main
 from ncml_codec import atomic_files
 from ncml_codec.errors import InputError
@@ -219,7 +219,7 @@ def test_an_input_stays_unless_the_written_output_is_still_there(
     before, rename = source.read_bytes(), os.rename
     if streamed:
         monkeypatch.setattr(row_readers, "WHOLE", 0)
-        monkeypatch.setattr(jobs, "SMALL", 0)
+        monkeypatch.setattr(decompression, "SMALL", 0)
         monkeypatch.setattr(batch, "SMALL", 0)
 
     def exchange() -> None:

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from ncml_cli.zip import jobs
+from ncml_cli.zip import decompression
 from ncml_cli.zip.ncmlzip import main
 from ncml_codec.decode import image_decoder
 from ncml_codec.encode import image_encoder
@@ -413,7 +413,7 @@ def archived(tmp_path: Path) -> Path:
 def test_an_archive_that_holds_more_than_the_image_written_stays(
     archived: Path, monkeypatch: pytest.MonkeyPatch, small: int, more: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(jobs, "SMALL", small)
+    monkeypatch.setattr(decompression, "SMALL", small)
     other = archived.with_name("b.png.ncmz")
     result = decompress("--rm", "--to", "ppm", *more, archived, other)
     assert result.exit_code == 1

@@ -28,7 +28,7 @@ from typing import Any
 
 from PIL import Image
 
-from ncml_cli.zip import items, jobs
+from ncml_cli.zip import decompression, items
 from ncml_cli.zip.ncmlzip import main as ncmlzip
 from tests.builders.pictures import GOLDEN, valley
 
@@ -213,7 +213,7 @@ def counted_run(scene: Scene, folder: Path, number: int, action: Callable[[], No
 
 def run_scene(scene: Scene, folder: Path) -> None:
     if scene.streamed:
-        jobs.SMALL = items.SMALL = 0
+        decompression.SMALL = items.SMALL = 0
     run([argument.format(folder=folder) for argument in scene.arguments])
 
 

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ncml_cli.report import Outcome, attempt
+from ncml_cli.zip.compression import Compress
+from ncml_cli.zip.decompression import Decompress, Test
 from ncml_cli.zip.items import Item, in_turn
-from ncml_cli.zip.jobs import SMALL, Compress, Decompress, Job, Test
+from ncml_cli.zip.jobs import SMALL, Job
 from ncml_cli.zip.targets import Target
 from ncml_codec.errors import NcmlError
 

@@ -14,8 +14,10 @@ import click
 
 from ncml_cli.report import Done, Outcome, Speech, attempt, report
 from ncml_cli.zip import batch, pipes
+from ncml_cli.zip.compression import Compress
+from ncml_cli.zip.decompression import Decompress, Test
 from ncml_cli.zip.inputs import IMAGES, PIPE, Inputs, find, left_out
-from ncml_cli.zip.jobs import Compress, Decompress, Job, Test
+from ncml_cli.zip.jobs import Job
 from ncml_cli.zip.settings import Settings
 from ncml_cli.zip.targets import (
     SUFFIX,

@@ -99,7 +99,8 @@ def compress(
     cat photo.png | ncmlzip compress > photo.png.ncmz
     ncmlzip compress --json *.png | jq -r 'select(.status == "failed") | .file'
     """
-    from ncml_cli.zip import calls, jobs
+    from ncml_cli.zip import calls
+    from ncml_cli.zip.compression import Compress
     from ncml_codec.encode import levels
     from ncml_codec.network import released_models
 
@@ -110,7 +111,7 @@ def compress(
     level = levels.DEFAULT if level is None else level
     model = released_models.load(wanted.settings.model) if wanted.settings.model else None
     how = (force, remove, not no_check, level, strip, decoded, preview_side)
-    job = jobs.Compress(wanted.settings, model, *how)
+    job = Compress(wanted.settings, model, *how)
     calls.compress(wanted, job)
 
 
@@ -154,7 +155,8 @@ def decompress(
     ncmlzip decompress --region 4000,1000,800,600 scan.png.ncmz -o detail.png
     ncmlzip decompress -r archive/ -O restored --mirror
     """
-    from ncml_cli.zip import calls, jobs
+    from ncml_cli.zip import calls
+    from ncml_cli.zip.decompression import Decompress
     from ncml_codec.decode.region import region_of
 
     output = given["output"]
@@ -168,9 +170,7 @@ def decompress(
     if part and (keep_going or remove):
         raise UsageError("--region gives a part: no --rm and no --keep-going with it")
     suffix = None if to is None else f".{to}"
-    job = jobs.Decompress(
-        settings, settings.models(), force, remove, keep_going, part, suffix, strip
-    )
+    job = Decompress(settings, settings.models(), force, remove, keep_going, part, suffix, strip)
     calls.decompress(wanted, job)
 
 
@@ -189,10 +189,11 @@ def test(**given: Any) -> None:
     \b
     ncmlzip test -r archive/
     """
-    from ncml_cli.zip import calls, jobs
+    from ncml_cli.zip import calls
+    from ncml_cli.zip.decompression import Test
 
     wanted = calls.call(given, "sound")
-    calls.test(wanted, jobs.Test(wanted.settings, wanted.settings.models()))
+    calls.test(wanted, Test(wanted.settings, wanted.settings.models()))
 
 
 @main.command()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from ncml_cli import interrupts
 from ncml_cli.meter import Meter, on_terminal
@@ -42,10 +41,8 @@ class Settings:
         return Meter(shown(label), self.bars and on_terminal())
 
     @contextmanager
-    def effort(
-        self, threads: int, bar: Meter | None, pixels: int | None, source: Path
-    ) -> Iterator[Effort]:
-        """How to compute. bar: hears of the work, of so many pixels, on the file."""
+    def effort(self, threads: int, bar: Meter | None, pixels: int | None) -> Iterator[Effort]:
+        """How to compute. bar: hears of the work, which is of so many pixels, if that is known."""
         if bar is None:
             yield Effort(self.engine, threads, memory=self.memory, check=interrupts.check)
             return
