@@ -69,8 +69,17 @@ def machine() -> Record:
         "versions": {name: version for name in PACKAGES if (version := _version(name))},
         "commit": commit(),
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
-        "command": " ".join(["python -m bench", *sys.argv[1:]]),
+        "command": " ".join(["python -m bench", *map(shown, sys.argv[1:])]),
     }
+
+
+def shown(argument: str) -> str:
+    """An argument as a report shows it: of a path, where this machine keeps its images says nothing
+    to others, so its last name stands for it in capitals, VALID-JPEG."""
+    name, _, value = argument.rpartition("=")
+    if not Path(value).is_absolute():
+        return argument
+    return f"{name}={Path(value).name.upper()}" if name else Path(value).name.upper()
 
 
 def write_lines(path: Path, records: Iterable[Record]) -> None:

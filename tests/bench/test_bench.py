@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import sys
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from bench.codecs.ours import Variant
 from bench.codecs.rivals import rivals
 from bench.codecs.subjects import Subject, read_subject
 from bench.comparing import moved
-from bench.record import header, read_lines, write_lines
+from bench.record import header, read_lines, shown, write_lines
 from ncml_codec import engines
 from ncml_codec.encode import orientation_search
 from ncml_codec.engines.stepwise import walk_tile
@@ -30,7 +31,7 @@ from ncml_codec.errors import InputError, UsageError
 from ncml_codec.network import released_models
 from ncml_codec.picture.orientation import turned
 from ncml_codec.picture.picture import Picture
-from tests.builders.pictures import valley
+from tests.builders.pictures import ROOT, valley
 
 RANDOM = np.random.default_rng(3)
 
@@ -298,3 +299,25 @@ def test_levels_that_do_not_exist_are_refused() -> None:
         ours.variants(["photo"], ["best"])
     two = ours.variants(["photo", "x.ncpn"], list(ours.LEVELS))
     assert len({replace(v).name for v in two}) == 2 * len(ours.LEVELS)
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("/home/me/images/valid-jpeg", "VALID-JPEG"),
+        ("--files=/data/kodak/", "--files=KODAK"),
+        ("RUN=runs/photo", "RUN=runs/photo"),
+        ("bench/results/jpeg.jsonl", "bench/results/jpeg.jsonl"),
+        ("75,90", "75,90"),
+        ("/", ""),
+    ],
+)
+def test_reports_name_no_folder_of_a_machine(argument: str, expected: str) -> None:
+    assert shown(argument) == expected
+
+
+def test_results_in_the_repository_name_no_folder_of_a_machine() -> None:
+    for path in (ROOT / "bench" / "results").rglob("*.jsonl"):
+        with path.open(encoding="utf-8") as file:
+            command = json.loads(file.readline()).get("command", "")
+        assert not [word for word in command.split() if Path(word).is_absolute()], path
