@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 from ncml_codec import jpeg, zstd_frames
 from ncml_codec.coefficients import tiles
@@ -23,8 +24,9 @@ MAX_RECIPE_BYTES = 1 << 28  # as of an image's metadata
 _FRAME_HEADER = 18  # bytes of a zstd frame that say how much it holds
 
 
-# What is wrong with a file, and where its pixels are lost: top, left, height and width.
-Damage = list[tuple[FormatError, tuple[int, int, int, int] | None]]
+Place = tuple[int, int, int, int]  # top, left, height and width, in pixels
+# What is wrong with a file, and where its pixels are lost.
+Damage = list[tuple[FormatError, Place | None]]
 
 
 def restore(
@@ -67,6 +69,66 @@ def restore(
         frame, places = decoded.layout.frame, tiles.tiles(decoded.layout)
         damage += [(lost[at], places[at].pixels(frame)) for at in sorted(lost)] or [(error, None)]
     return jpeg.sequential(decoded)
+
+
+def part(
+    head: KeptHead,
+    data: bytes,
+    place: Place,
+    models: Iterable[Model] = (),
+    effort: Effort | None = None,
+    max_pixels: int | None = None,
+    max_work: int | None = None,
+) -> tuple[bytes, Place] | None:
+    """A JPEG file of the blocks around a rectangle, and what it shows: places in the image.
+
+    None for a file of which all must be known for its pixels: kept whole, progressive (libjpeg
+    smooths what scans leave open) or damaged. Only tiles that the blocks lie in are decoded; the
+    digest is not checked. Raises FormatError as `restore` does.
+    """
+    if head.coding == Coding.WHOLE:
+        return None
+    effort = effort or Effort()
+    file = head.read(data)
+    recipe = unpack_recipe(file.recipe, max_pixels, max_work, effort.memory)
+    layout = jpeg.layout(recipe)
+    if layout.frame.progressive or not jpeg.is_whole(recipe):
+        return None
+    top, left, height, width = shown = _units_around(place, layout)
+    untouched = [
+        at
+        for at, tile in enumerate(tiles.tiles(layout))
+        if not _touch(shown, tile.pixels(layout.frame))
+    ]
+    decoded = _decoded(file, models, effort, max_pixels, max_work, untouched)
+    frame = replace(layout.frame, height=height, width=width)
+    cut = Layout(frame, layout.quantisation)
+    blocks = []
+    for coefficients, (rows, columns, _), (down, across) in zip(
+        decoded.coefficients, cut.shapes, layout.block_sides, strict=True
+    ):
+        row, column = top // down, left // across
+        blocks.append(coefficients[row : row + rows, column : column + columns])
+    return jpeg.sequential(Jpeg(cut, tuple(blocks), recipe)), shown
+
+
+def _units_around(place: Place, layout: Layout) -> Place:
+    """The whole units that a rectangle lies in, and those next to them, which colours that are
+    sampled more coarsely are interpolated from."""
+    top, left, height, width = place
+    down, across = layout.unit
+    first, left_first = max(top // down - 1, 0) * down, max(left // across - 1, 0) * across
+    bottom = min(((top + height - 1) // down + 2) * down, layout.frame.height)
+    right = min(((left + width - 1) // across + 2) * across, layout.frame.width)
+    return first, left_first, bottom - first, right - left_first
+
+
+def _touch(one: Place, other: Place) -> bool:
+    """Whether two rectangles share a pixel."""
+    return all(
+        one[side] < other[side] + other[side + 2] and other[side] < one[side] + one[side + 2]
+        for side in (0, 1)
+    )
 
 
 def _matching(found: bytes, digest: bytes) -> bytes:

@@ -1,8 +1,9 @@
 """A rectangle of an image, from a file of which as little as possible is decoded.
 
 Of a photograph only the tiles that the rectangle touches are looked at: their checksums and those
-of header and metadata are checked, all others are not. Any other file is one piece: it is decoded
-and checked whole, then cut. FORMAT.md, section 1.
+of header and metadata are checked, all others are not. Of a baseline JPEG file only the tiles
+around it are decoded, and the digest of the whole is not checked. Any other file is one piece: it
+is decoded and checked whole, then cut. FORMAT.md, section 1.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ncml_codec.decode import costs, image_decoder, memory
+from ncml_codec.decode import costs, image_decoder, jpeg_decoder, memory
 from ncml_codec.decode.effort import Effort, engine_for, within
 from ncml_codec.decode.image_decoder import Opened
 from ncml_codec.decode.tile_decoder import Place, decode_tile
@@ -22,6 +23,7 @@ from ncml_codec.engines.thread_shares import in_order
 from ncml_codec.errors import UsageError
 from ncml_codec.format import directory
 from ncml_codec.format.container import Section
+from ncml_codec.format.kept_file import KeptHead
 from ncml_codec.format.tiles import Tile, TileLayout
 from ncml_codec.network import released_models
 from ncml_codec.network.model_file import Model
@@ -91,6 +93,10 @@ def open_file(
     found = directory.read_directory(data, max_pixels)
     header, tiled = found.header, found.tiled
     region.check(header.width, header.height)
+    if found.kept is not None:
+        kept = _of_jpeg(found.kept, data, region, effort, max_pixels, max_work)
+        if kept is not None:
+            return kept
     if tiled is None or tiled.layout is None:
         opened = image_decoder.open_file(data, models, effort, max_pixels, max_work)
         place = (0, 0, opened.height, opened.width)
@@ -112,6 +118,27 @@ def open_file(
     costs.of_network(layout, tiled.adaptation, model.network).check(max_work)
     bands = _bands(layout, region, touched, model, effort, held)
     return Opened(region.width, region.height, header.kind, chunks, bands, model)
+
+
+def _of_jpeg(
+    kept: KeptHead,
+    data: bytes,
+    region: Region,
+    effort: Effort,
+    max_pixels: int,
+    max_work: int | None,
+) -> Opened | None:
+    """The region of a JPEG file, by the blocks around it; None if it has to be decoded whole."""
+    place = (region.y, region.x, region.height, region.width)
+    found = jpeg_decoder.part(kept, data, place, (), effort, max_pixels, max_work)
+    if found is None:
+        return None
+    file, (top, left, _, _) = found
+    opened = image_decoder.of_jpeg(file, max_pixels, effort)
+    rows = slice(region.y - top, region.y - top + region.height)
+    columns = slice(region.x - left, region.x - left + region.width)
+    cut = (band[rows, columns] for band in opened.bands)
+    return replace(opened, width=region.width, height=region.height, bands=cut)
 
 
 def _bands(

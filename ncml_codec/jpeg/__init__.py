@@ -15,7 +15,7 @@ Read `records` first, then `markers`, `plain_reader`, `plain_writer`, `recipe`, 
 It codes nothing and knows no container: whoever stores a file writes it again and compares first.
 """
 
-from ncml_codec.jpeg.file_info import FileInfo, exif_of, file_info, thumbnail
+from ncml_codec.jpeg.file_info import FileInfo, exif_of, file_info, is_whole, thumbnail
 from ncml_codec.jpeg.jpeg_file import Jpeg, Layout, layout, read, write
 from ncml_codec.jpeg.markers import BLOCKS_MAX
 from ncml_codec.jpeg.recipe import Recipe
@@ -34,6 +34,7 @@ __all__ = [
     "Recipe",
     "exif_of",
     "file_info",
+    "is_whole",
     "layout",
     "read",
     "sequential",

@@ -127,6 +127,11 @@ def exif_of(recipe: Recipe) -> bytes:
     return b""
 
 
+def is_whole(recipe: Recipe) -> bool:
+    """Whether the file was read to the end of its image."""
+    return recipe.cut is None and any(code == EOI for code, _, _ in segments(recipe.markers))
+
+
 def segments(markers: bytes) -> Iterator[tuple[int, int, bytes]]:
     """The code, the body's place and the body of each segment, as far as they are whole; at last
     the end of the image."""

@@ -38,6 +38,23 @@ class Layout:
         """Of each component's coefficients: [block_rows, block_columns, 64]."""
         return tuple((*self.frame.block_shape(i), 64) for i in range(len(self.frame.components)))
 
+    @property
+    def unit(self) -> tuple[int, int]:
+        """Height and width in pixels of the smallest part that holds whole blocks of all."""
+        if len(self.frame.components) == 1:
+            return 8, 8
+        return 8 * self.frame.vertical, 8 * self.frame.horizontal
+
+    @property
+    def block_sides(self) -> list[tuple[int, int]]:
+        """Height and width in pixels that a block of each component covers."""
+        if len(self.frame.components) == 1:
+            return [(8, 8)]
+        down, across = self.unit
+        return [
+            (down // part.vertical, across // part.horizontal) for part in self.frame.components
+        ]
+
 
 @dataclass(frozen=True, eq=False)
 class Jpeg:

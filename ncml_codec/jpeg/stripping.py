@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from ncml_codec.errors import UnreadableJpeg
-from ncml_codec.jpeg.file_info import EOI, SOS, kind_of, segments, tail_kind
+from ncml_codec.jpeg.file_info import SOS, is_whole, kind_of, segments, tail_kind
 from ncml_codec.jpeg.recipe import Recipe
 from ncml_codec.picture import exif
 
@@ -21,8 +21,7 @@ def stripped(data: bytes, recipe: Recipe) -> tuple[bytes, dict[str, int]]:
     are. recipe: of the file. Raises UnreadableJpeg for a file that is damaged within its scans.
     """
     found = list(segments(recipe.markers))
-    ended = any(code == EOI for code, _, _ in found)
-    if recipe.cut is not None or (recipe.tail and not ended):
+    if not is_whole(recipe) and (recipe.cut is not None or recipe.tail):
         raise UnreadableJpeg("a damaged JPEG file")
     kept, left_out, at = bytearray(), dict[str, int](), 0
     for code, begin, body in found:

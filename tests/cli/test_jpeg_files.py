@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from PIL import Image
 import ncml_codec
 import ncml_codec.integrations.pillow
 from ncml_cli.zip.ncmlzip import main
-from ncml_codec.coefficients import tiles
+from ncml_codec.coefficients import codec, tiles
 from ncml_codec.decode import salvage
 from ncml_codec.decode.image_decoder import picture_of
 from ncml_codec.errors import FormatError, UsageError
@@ -26,7 +27,7 @@ from ncml_codec.format.directory import read_directory
 from ncml_codec.format.sections import checksum
 from ncml_codec.jpeg import read, sequential
 from tests.builders.commands import ncmlzip
-from tests.builders.pictures import valley
+from tests.builders.pictures import Samples, valley
 
 
 def jpeg(height: int = 40, width: int = 56, mode: str = "RGB", **options: object) -> bytes:
@@ -311,3 +312,72 @@ def test_info_says_what_is_in_it(photo: Path) -> None:
 def _written(path: Path, data: bytes) -> Path:
     path.write_bytes(data)
     return path
+
+
+def strip(width: int) -> Samples:
+    """40 rows that do not repeat, so that their file is kept by its coefficients."""
+    tiled = np.tile(valley(90, 90, 40, 110), (1, -(-width // 110), 1))[:, :width]
+    noise = np.random.default_rng(2).integers(0, 32, tiled.shape)
+    return np.clip(tiled + noise, 0, 255).astype(np.uint8)
+
+
+def places(width: int, height: int, chance: random.Random) -> Iterator[tuple[int, int, int, int]]:
+    """Regions: corners, edges, where tiles of 1024 pixels meet, and any."""
+    yield from ((0, 0, width, height), (0, 0, 1, 1), (width - 1, height - 1, 1, 1))
+    for x in (1021, 1023, 1024):
+        if x + 3 < width:
+            yield x, chance.randrange(height - 2), 3, 2
+    for _ in range(4):
+        x, y = chance.randrange(width), chance.randrange(height)
+        yield x, y, chance.randint(1, width - x), chance.randint(1, height - y)
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2, None])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_any_region_of_a_jpeg_file_is_the_crop(subsampling: int | None, progressive: bool) -> None:
+    wide = strip(1319)
+    out = io.BytesIO()
+    image = Image.fromarray(wide if subsampling is not None else wide[:, :, 0])
+    more = {} if subsampling is None else {"subsampling": subsampling}
+    image.save(out, "JPEG", quality=80, progressive=progressive, **more)
+    data = ncml_codec.compress(out.getvalue(), level=1)
+    assert ncml_codec.inspect(data).jpeg == "static"
+    whole = ncml_codec.decompress(data)
+    with Image.open(out) as opened:
+        assert np.array_equal(whole, np.asarray(opened))
+    for x, y, width, height in places(wide.shape[1], wide.shape[0], random.Random(5)):
+        found = ncml_codec.decompress(data, region=(x, y, width, height))
+        assert np.array_equal(found, whole[y : y + height, x : x + width]), (x, y, width, height)
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_regions_of_every_jpeg_file_are_those_of_its_pixels(name: str) -> None:
+    data = ncml_codec.compress(FILES[name], level=5)
+    try:
+        whole = ncml_codec.decompress(data)
+    except FormatError:
+        with pytest.raises((FormatError, UsageError)):
+            ncml_codec.decompress(data, region=(0, 0, 1, 1))
+        return
+    height, width = whole.shape[:2]
+    for region in ((0, 0, 1, 1), (width // 3, height // 2, width // 2, height // 3)):
+        x, y, across, down = region
+        found = ncml_codec.decompress(data, region=region)
+        assert np.array_equal(found, whole[y : y + down, x : x + across])
+
+
+def test_a_region_decodes_only_the_tiles_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.BytesIO()
+    Image.fromarray(strip(3300)).save(out, "JPEG")
+    data = ncml_codec.compress(out.getvalue(), level=1)
+    decode, seen = codec.decode, list[int]()
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        seen.append(1)
+        return decode(*arguments, **named)
+
+    monkeypatch.setattr(codec, "decode", counted)
+    for x, tiles_around in ((10, 1), (1023, 2), (2000, 1), (2060, 2)):
+        seen.clear()
+        ncml_codec.decompress(data, region=(x, 3, 20, 20))
+        assert len(seen) == tiles_around, x

@@ -146,7 +146,8 @@ def decompress(
     written as pixels, to photo.jpg.png.
 
     --region writes a part of each image, photo-X,Y,W,H.png for photo.png. Of a photograph only the
-    tiles (2048 x 2048) that it touches are decoded, and checked.
+    tiles (2048 x 2048) that it touches are decoded, and checked; of a baseline JPEG file those
+    (1024 x 1024) around it.
 
     \b
     ncmlzip decompress *.ncmz
