@@ -1,11 +1,13 @@
 """The optional native modules, manual pages and files for desktops; the rest is in pyproject.toml.
 
 Without a C++17 compiler, or without pybind11, the package is built without the native modules, and
-numpy and Python compute the same.
+numpy and Python compute the same. With NCML_NATIVE=required in the environment, as for wheels, the
+build fails instead.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import tomllib
 from pathlib import Path
@@ -20,11 +22,16 @@ MODULES = (
 )
 
 
+REQUIRED = os.environ.get("NCML_NATIVE") == "required"
+
+
 def native_extensions() -> list[Extension]:
     """The extensions, or nothing if pybind11's headers are not here."""
     try:
         import pybind11
     except ImportError:
+        if REQUIRED:
+            raise
         print("pybind11 is not here: the native modules are left out", file=sys.stderr)
         return []
     if sys.platform == "win32":
@@ -47,7 +54,7 @@ def native_extensions() -> list[Extension]:
                 extra_compile_args=flags,
                 extra_link_args=links,
                 language="c++",
-                optional=True,
+                optional=not REQUIRED,
             )
         )
     return extensions

@@ -9,12 +9,16 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
+import ncml_codec
 from bench.__main__ import main as bench
 from ncml_cli.evaluate import evaluate, sample
 from ncml_cli.train import export, train
 from ncml_cli.zip import ncmlzip
+from ncml_codec import engines
 from ncml_codec.errors import MissingPackage, naming_extras
+from tests.builders.pictures import valley
 
 COMMANDS = {
     "ncml-train": ["train.train", "--data", ".", "--out", "run"],
@@ -69,3 +73,29 @@ def test_all_commands_know_help_and_version(module: object) -> None:
 def test_bench_knows_help_and_version() -> None:
     assert CliRunner().invoke(bench, ["-h"]).output.startswith("Usage")
     assert "version" in CliRunner().invoke(bench, ["--version"]).output
+
+
+def test_the_version_says_which_engine_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "why_not_native", lambda: None)
+    said = CliRunner().invoke(ncmlzip.main, ["--version"]).stdout
+    assert said == f"ncmlzip, version {ncml_codec.__version__}, native engine\n"
+    monkeypatch.setattr(engines, "why_not_native", lambda: "no compiler")
+    said = CliRunner().invoke(ncmlzip.main, ["--version"]).stdout
+    assert said.endswith("numpy engine: no compiler\n")
+
+
+def test_without_the_native_engine_a_call_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "b.png"):
+        Image.fromarray(valley(0, 0, 5, 6)).save(tmp_path / name)
+    call = ["compress", "-1", "-f", str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    assert "native engine" not in CliRunner().invoke(ncmlzip.main, call).stderr
+    monkeypatch.setattr(engines, "why_not_native", lambda: "no compiler")
+    done = CliRunner().invoke(ncmlzip.main, call)
+    assert done.exit_code == 0
+    assert done.stderr.count("the native engine is not here: no compiler") == 1
+    for quiet in (["--quiet"], ["--engine", "numpy"]):
+        done = CliRunner().invoke(ncmlzip.main, [*call, *quiet])
+        assert done.exit_code == 0
+        assert "is not here" not in done.stderr

@@ -21,8 +21,28 @@ from ncml_cli.zip.score import score
 from ncml_codec.errors import UsageError
 
 
+def _version(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    """Say the version and the engine, and leave."""
+    if not asked or context.resilient_parsing:
+        return
+    import ncml_codec
+    from ncml_codec import engines
+
+    missing = engines.why_not_native()
+    engine = f"numpy engine: {missing}" if missing else "native engine"
+    click.echo(f"ncmlzip, version {ncml_codec.__version__}, {engine}")
+    context.exit()
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="ncml-codec")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_version,
+    help="Show the version and the engine, and exit.",
+)
 def main() -> None:
     """Lossless image compression by autoregressive networks.
 
