@@ -17,12 +17,14 @@ from ncml_codec.format.directory import read_directory
 from ncml_codec.format.kept_file import Coding, KeptHead
 from ncml_codec.jpeg import jpeg_file
 from tests.builders.coefficient_networks import jpeg_bytes
+from tests.builders.digests import read_digests, sha256
 from tests.builders.pictures import GOLDEN
 from tests.plain_decoder import decoder as plain_decoder
 from tests.plain_decoder.reading import Refused
 
 FILES = sorted((GOLDEN / "jpeg").glob("*.ncmz"))
 MODEL = read_model((GOLDEN / "coefficients.ncjp").read_bytes())
+DIGESTS = read_digests().jpeg
 CODED = [path for path in FILES if path.stem != "whole"]
 
 
@@ -35,7 +37,7 @@ def head_of(data: bytes) -> KeptHead:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_golden_files_come_back(path: Path) -> None:
     data = path.read_bytes()
-    assert restore(head_of(data), data, [MODEL]) == path.with_suffix(".jpg").read_bytes()
+    assert sha256(restore(head_of(data), data, [MODEL])) == DIGESTS[path.stem]
 
 
 @pytest.mark.parametrize("engine", ["native", "python"])
@@ -45,7 +47,7 @@ def test_golden_files_come_back_by_every_engine(path: Path, engine: str) -> None
         missing = codec.why_not_native() or jpeg_file.why_not_native()
         if missing:
             pytest.skip(missing)
-    data, original = path.read_bytes(), path.with_suffix(".jpg").read_bytes()
+    data = path.read_bytes()
     file = head_of(data).read(data)
     recipe = unpack_recipe(file.recipe)
     layout = jpeg.layout(recipe)
@@ -58,13 +60,13 @@ def test_golden_files_come_back_by_every_engine(path: Path, engine: str) -> None
             place[...] = part
         again = codec.encode(found, tile, MODEL.network, static=static, engine=engine)
         assert again == given
-    assert jpeg.write(jpeg.Jpeg(layout, whole, recipe), engine=engine) == original
+    assert sha256(jpeg.write(jpeg.Jpeg(layout, whole, recipe), engine=engine)) == DIGESTS[path.stem]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_plain_decoder_restores_golden_files(path: Path) -> None:
     models = [(GOLDEN / "coefficients.ncjp").read_bytes()]
-    assert plain_decoder.restore(path.read_bytes(), models) == path.with_suffix(".jpg").read_bytes()
+    assert sha256(plain_decoder.restore(path.read_bytes(), models)) == DIGESTS[path.stem]
 
 
 @pytest.mark.parametrize("at", [5, 9, 12, 30, -1])

@@ -44,6 +44,7 @@ from ncml_codec.picture import image_files, png_chunks, row_readers
 from tests.builders.coefficient_networks import jpeg_bytes
 from tests.builders.pictures import GOLDEN, real_images, valley
 from tests.builders.sealing import with_checksums, with_png_checksums
+from tests.programs.make_golden import photographs
 
 MEMORY = 2 << 30  # bytes of address space
 LARGEST = 1 << 20  # pixels of an image: so that what is allocated for more than that is noticed
@@ -238,7 +239,7 @@ def drawn_png() -> Bytes:
 
 def image_seeds() -> tuple[list[bytes], list[bytes]]:
     """Small image files: PNG, and others."""
-    pngs = [path.read_bytes() for path in sorted(GOLDEN.glob("*.png"))]
+    pngs = [image_files.encode_file(picture, "x.png") for picture in photographs().values()]
     pngs += [path.read_bytes() for path in real_images("pngsuite") if path.suffix == ".png"]
     others = []
     colour = Image.fromarray(valley(40, 60, 9, 11))

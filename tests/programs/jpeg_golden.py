@@ -1,7 +1,6 @@
-"""Write tests/golden/jpeg: JPEG files, and `.ncmz` files that must give them back for ever.
+"""Write tests/golden/jpeg, for `make_golden`: files that must give JPEG files back for ever.
 
-They are coded by a random network of their own, since released ones may go. `make_golden` calls
-this, and says when; alone: python -m tests.programs.jpeg_golden
+They are coded by a random network of their own, since released ones may go.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from ncml_codec.decode.jpeg_decoder import restore
 from ncml_codec.format.directory import read_directory
 from ncml_codec.format.kept_file import Coding
 from tests.builders.coefficient_networks import jpeg_bytes, random_network, thinned
+from tests.builders.digests import sha256
 from tests.builders.jpeg_files import drawn_jpeg
 from tests.builders.kept_jpegs import kept_jpeg
 from tests.builders.pictures import GOLDEN
@@ -79,19 +79,16 @@ def jpegs() -> dict[str, bytes]:
     }
 
 
-def write() -> None:
-    """Write the network and all files. Raises if one does not come back."""
+def write() -> dict[str, str]:
+    """Write the network and all files. The SHA-256 of the JPEG files; raises if one differs."""
     FOLDER.mkdir(exist_ok=True)
     MODEL.write_bytes(write_model(thinned(random_network(77, 6, 3, 2), 77)))
     model = golden_model()
-    for name, data in jpegs().items():
+    files = jpegs()
+    for name, data in files.items():
         coded = kept_jpeg(data, model, CODINGS.get(name, Coding.LEARNING))
         head = read_directory(coded).kept
         assert head is not None
         assert restore(head, coded, [model]) == data
-        (FOLDER / f"{name}.jpg").write_bytes(data)
         (FOLDER / f"{name}.ncmz").write_bytes(coded)
-
-
-if __name__ == "__main__":
-    write()
+    return {name: sha256(data) for name, data in files.items()}
